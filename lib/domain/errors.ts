@@ -1,0 +1,166 @@
+/**
+ * Every way Lifeboat can fail: one class, one registry. The registry maps a code to the process' exit status and to
+ * the hint that is printed when the place that threw gave none.
+ *
+ * Exit statuses are few, so that a monitoring check or a shell script can tell them apart. 137, 168, 169 and 194 are
+ * never used: the SSM agent reads a time-out, "success, skip the rest", "failure, skip the rest" and "reboot" into them.
+ */
+
+export const EXIT_STATUS = {
+  success: 0,
+  /** A defect in Lifeboat itself; the only case that prints a stack. */
+  bug: 1,
+  /** Wrong arguments or settings; nothing was started. */
+  usage: 2,
+  /** Refused before anything was touched: preflight, a target that holds data, a backup that is not there. */
+  refused: 3,
+  /** PostgreSQL or one of its tools failed. */
+  database: 4,
+  /** S3 (or what stands for it) failed or denied. */
+  storage: 5,
+  /** The local disk failed or is full. */
+  disk: 6,
+  /** Bytes or row counts are not what the manifest says. */
+  integrity: 7,
+  /** Another run of the same series holds the lock. */
+  busy: 8,
+  /** `status`: the last good backup is too old, or the last run failed. */
+  attention: 9,
+  interrupted: 130,
+  terminated: 143,
+} as const;
+
+type ExitName = keyof typeof EXIT_STATUS;
+
+const REGISTRY = {
+  BUG: { exit: 'bug', hint: 'This is a defect in Lifeboat: please report it with the lines above.' },
+  USAGE: { exit: 'usage', hint: 'Run: lifeboat --help' },
+  SETTINGS_INVALID: {
+    exit: 'usage',
+    hint: 'Correct the settings in the environment or in .env, then run the command again.',
+  },
+  PREFLIGHT_FAILED: {
+    exit: 'refused',
+    hint: 'Mend every problem above, then run the command again. Nothing was touched.',
+  },
+  CLIENT_MISSING: {
+    exit: 'refused',
+    hint: 'Install the PostgreSQL client: sudo apt-get install postgresql-client-<major>',
+  },
+  CLIENT_TOO_OLD: {
+    exit: 'refused',
+    hint: 'Install the client of the server’s major version, or point PG_BIN_DIR at it.',
+  },
+  STANDBY_REFUSED: { exit: 'refused', hint: 'Back up the primary, or run again with --allow-standby.' },
+  SERIES_MISMATCH: {
+    exit: 'refused',
+    hint: 'Choose another APP_NAME for this database, or confirm the move with --adopt-series.',
+  },
+  BACKUP_NOT_FOUND: { exit: 'refused', hint: 'Run: lifeboat list' },
+  TARGET_NOT_EMPTY: {
+    exit: 'refused',
+    hint: 'Restore to another database with --to-database NAME, or add --replace (the old one is kept under another name).',
+  },
+  RESTORE_REFUSED: {
+    exit: 'refused',
+    hint: 'Mend what is named above, then run the restore again. Nothing was touched.',
+  },
+  MANIFEST_NEWER: {
+    exit: 'refused',
+    hint: 'This backup was made by a newer Lifeboat: install that version, then run the command again.',
+  },
+  DB_CONNECT: {
+    exit: 'database',
+    hint: 'Check DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD, and that PostgreSQL is running.',
+  },
+  DB_RIGHTS: { exit: 'database', hint: 'Grant the right named above to DB_USER, or use a role that has it.' },
+  DB_QUERY: { exit: 'database', hint: 'See the PostgreSQL message above and the server’s log.' },
+  DUMP_FAILED: {
+    exit: 'database',
+    hint: 'See pg_dump’s message above; the run left nothing behind. Run the backup again.',
+  },
+  RESTORE_FAILED: {
+    exit: 'database',
+    hint: 'See PostgreSQL’s message above; the half-made database was removed and nothing else was changed.',
+  },
+  S3_DENIED: {
+    exit: 'storage',
+    hint: 'Check the credentials (aws sts get-caller-identity) and that the policy allows the action named above.',
+  },
+  S3_NO_BUCKET: { exit: 'storage', hint: 'Check S3_BUCKET and AWS_REGION, or create the bucket.' },
+  S3_UNAVAILABLE: {
+    exit: 'storage',
+    hint: 'S3 did not answer in time; run the command again. A finished local copy is kept.',
+  },
+  S3_FAILED: { exit: 'storage', hint: 'See S3’s answer above.' },
+  OBJECT_EXISTS: {
+    exit: 'storage',
+    hint: 'Nothing was overwritten. Look at the object that is there, then run the backup again.',
+  },
+  DISK_FULL: {
+    exit: 'disk',
+    hint: 'Free space in BACKUP_DIR or point it at a larger disk, then run the command again.',
+  },
+  DISK_FAILED: { exit: 'disk', hint: 'Check that the folder exists and that this user may write to it.' },
+  CORRUPT: { exit: 'integrity', hint: 'Do not restore from it; use another copy: lifeboat list' },
+  ROWS_DIFFER: {
+    exit: 'integrity',
+    hint: 'The restored copy was removed and nothing was replaced; try another backup: lifeboat list',
+  },
+  BUSY: { exit: 'busy', hint: 'Wait until the other run has finished, then run the command again.' },
+  ATTENTION: { exit: 'attention', hint: 'Run: lifeboat backup' },
+  UNDELIVERED: { exit: 'attention', hint: 'Check the channel’s settings, then run: lifeboat notify --test' },
+  INTERRUPTED: {
+    exit: 'interrupted',
+    hint: 'Nothing half-made was left behind; run the command again when ready.',
+  },
+  TERMINATED: {
+    exit: 'terminated',
+    hint: 'Nothing half-made was left behind; run the command again when ready.',
+  },
+} as const satisfies Record<string, { exit: ExitName; hint: string }>;
+
+export type ErrorCode = keyof typeof REGISTRY;
+
+export const ERROR_CODES = Object.keys(REGISTRY) as ErrorCode[];
+
+export interface ErrorDetails {
+  /** What to run or change next; the registry's hint for the code when left out. */
+  readonly hint?: string;
+  readonly cause?: unknown;
+  /** Several problems found in one go (preflight, settings); each is printed. */
+  readonly problems?: readonly LifeboatError[];
+}
+
+/** `message` says what failed, on what, and the value seen. */
+export class LifeboatError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly problems: readonly LifeboatError[];
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'LifeboatError';
+    this.code = code;
+    this.hint = details.hint ?? REGISTRY[code].hint;
+    this.problems = details.problems ?? [];
+  }
+
+  get exitStatus(): number {
+    return EXIT_STATUS[REGISTRY[this.code].exit];
+  }
+}
+
+/** One problem is thrown as it is; several become one PREFLIGHT_FAILED that carries them all. */
+export function combineProblems(problems: readonly LifeboatError[]): LifeboatError | undefined {
+  if (problems.length <= 1) return problems[0];
+  const list = problems.map((problem) => `- ${problem.message}\n  ${problem.hint}`).join('\n');
+  return new LifeboatError('PREFLIGHT_FAILED', `${problems.length} problems found:\n${list}`, { problems });
+}
+
+/** Whatever was thrown, as a LifeboatError; what is none yet is a defect. */
+export function asLifeboatError(thrown: unknown): LifeboatError {
+  if (thrown instanceof LifeboatError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new LifeboatError('BUG', message, { cause: thrown });
+}

@@ -1,0 +1,40 @@
+/** Names that more than one runtime must agree on. A string literal of one of these elsewhere is a defect. */
+
+/** Environment variables, as the user types them. */
+export const ENV = {
+  appName: 'APP_NAME',
+  backupDir: 'BACKUP_DIR',
+  dbHost: 'DB_HOST',
+  dbPort: 'DB_PORT',
+  dbName: 'DB_NAME',
+  dbUser: 'DB_USER',
+  dbPassword: 'DB_PASSWORD',
+  s3Bucket: 'S3_BUCKET',
+  s3Prefix: 'S3_PREFIX',
+  s3StateBucket: 'S3_STATE_BUCKET',
+  s3KmsKeyId: 'S3_KMS_KEY_ID',
+  localRetentionDays: 'LOCAL_RETENTION_DAYS',
+  s3RetentionDays: 'S3_RETENTION_DAYS',
+  backupFormat: 'BACKUP_FORMAT',
+  backupCompression: 'BACKUP_COMPRESSION',
+  compressionLevel: 'BACKUP_COMPRESSION_LEVEL',
+  restoreJobs: 'RESTORE_JOBS',
+  maxBackupAgeHours: 'MAX_BACKUP_AGE_HOURS',
+  pgBinDir: 'PG_BIN_DIR',
+  slackWebhookUrl: 'SLACK_WEBHOOK_URL',
+  emailTo: 'EMAIL_TO',
+  emailFrom: 'EMAIL_FROM',
+  smtpUrl: 'SMTP_URL',
+  sendmailPath: 'SENDMAIL_PATH',
+  snsTopicArn: 'SNS_TOPIC_ARN',
+  runId: 'LIFEBOAT_RUN_ID',
+} as const;
+
+/** User metadata on S3 objects (`x-amz-meta-…`); tells our own unfinished dumps from those of the user's old scripts. */
+export const OBJECT_METADATA = { runId: 'lifeboat-run-id', app: 'lifeboat-app' } as const;
+
+/** Tags that only the watcher or an operator sets; the bucket's lifecycle removes what carries `expirable`. */
+export const OBJECT_TAG = {
+  expirable: { key: 'lifeboat', value: 'expirable' },
+  pinned: 'lifeboat-pin',
+} as const;

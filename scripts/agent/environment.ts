@@ -1,0 +1,21 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+
+/** The one place where the agent reads its environment. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** `process.env` over the working directory's `.env`: what is exported wins over what is written down. */
+export function readEnvironment(dotEnvPath = '.env'): Environment {
+  return { ...readDotEnv(dotEnvPath), ...process.env };
+}
+
+function readDotEnv(path: string): Environment {
+  try {
+    return parseEnv(readFileSync(path, 'utf8'));
+  } catch (error) {
+    // No file, or one that this user may not read: the exported variables alone then decide.
+    if (['ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return {};
+    throw error;
+  }
+}
