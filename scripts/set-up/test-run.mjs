@@ -1,0 +1,57 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { runToTheEnd } from './run-to-the-end.mjs';
+
+/**
+ * The checks (types, lint, format, dead code), each counted as a test, then jest. A failing check keeps nothing from
+ * running: both are reported. With arguments, which choose among the tests, it is jest alone. The last line is
+ * `N passed, N failed`. Returns the exit status.
+ */
+export async function runTests(root, node, args) {
+  const checks = args.length === 0 ? runChecks(root) : { passed: 0, failed: 0 };
+  const suite = await runJest(node, args);
+  const passed = checks.passed + suite.passed;
+  const failed = checks.failed + suite.failed;
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed > 0 ? suite.status || 1 : suite.status;
+}
+
+function runChecks(root) {
+  const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const results = Object.entries(scripts)
+    .filter(([name]) => name.startsWith('check:'))
+    .map(([name, command]) => {
+      const done = spawnSync(command, { shell: true, encoding: 'utf8', maxBuffer: 64 << 20 });
+      console.log(`${done.status === 0 ? 'PASS' : 'FAIL'} ${name} (${command})`);
+      if (done.status !== 0) console.log(`${done.stdout}${done.stderr}`);
+      return done.status === 0;
+    });
+  return { passed: results.filter(Boolean).length, failed: results.filter((good) => !good).length };
+}
+
+async function runJest(node, args) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-jest-'));
+  const outputFile = path.join(folder, 'result.json');
+  try {
+    const jest = ['node_modules/jest/bin/jest.js', '--json', `--outputFile=${outputFile}`, ...args];
+    // --json also prints the whole result to standard output; people read the report, which goes to standard error.
+    const status = await runToTheEnd(node, jest, { stdio: ['inherit', 'ignore', 'inherit'] });
+    return { status, ...count(outputFile, status) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A suite that could not even be loaded counts as one failed test, and so does a jest that left no result. */
+function count(outputFile, status) {
+  try {
+    const result = JSON.parse(readFileSync(outputFile, 'utf8'));
+    const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
+    return { passed: result.numPassedTests, failed: failed === 0 && status !== 0 ? 1 : failed };
+  } catch {
+    console.log(`jest ended with status ${status} and left no result.`);
+    return { passed: 0, failed: 1 };
+  }
+}
