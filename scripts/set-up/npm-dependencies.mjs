@@ -3,15 +3,16 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { quietly, SetUpError, step } from './step.mjs';
 
-/** Installs what package-lock.json says, unless node_modules holds just that already. */
+/**
+ * Installs what package-lock.json says, unless node_modules holds just that already. Not with `npm ci`: it refuses a
+ * lock file without entries for other platforms' optional packages, and npm writes just that where the registry it was
+ * made with lacks some of them (npm/cli#9846). `install --no-save` takes the same locked versions, checks the same
+ * hashes, and changes neither the lock file nor what else runs from this folder.
+ */
 export function installDependencies(root) {
   const installed = path.join(root, 'node_modules', '.package-lock.json');
-  if (!existsSync(installed)) {
-    step('npm dependencies', () => npm(root, ['ci']));
-  } else if (!isUpToDate(path.join(root, 'package-lock.json'), installed)) {
-    // In place and without touching the lock file: what else runs from this folder keeps running.
-    step('changed npm dependencies', () => npm(root, ['install', '--no-save']));
-  }
+  if (existsSync(installed) && isUpToDate(path.join(root, 'package-lock.json'), installed)) return;
+  step('npm dependencies', () => npm(root, ['install', '--no-save']));
 }
 
 function npm(root, args) {
@@ -57,6 +58,6 @@ export function pinnedNode(root) {
   }
   throw new SetUpError(
     `node_modules/.bin/node is ${found ?? 'missing'}, but v${version} is needed: npm left out the optional dependency ` +
-      `node-${process.platform}-${process.arch}@${version}. Run: npm ci --include=optional`,
+      `node-${process.platform}-${process.arch}@${version}. Run: npm install --no-save --include=optional`,
   );
 }

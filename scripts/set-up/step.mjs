@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 
-const LINES_OF_FAILURE = 30;
+const LINES_OF_FAILURE = 15;
 
 /** What went wrong while setting up, said to a person, with what to run next. */
 export class SetUpError extends Error {}
@@ -24,8 +24,11 @@ export function quietly(program, args, options = {}) {
   const done = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 64 << 20, ...options });
   if (done.status === 0) return done.stdout;
   const said = `${done.stdout ?? ''}${done.stderr ?? ''}${done.error?.message ?? ''}`.trim().split('\n');
+  // npm says what is wrong at the beginning, apt at the end.
+  if (said.length > 2 * LINES_OF_FAILURE)
+    said.splice(LINES_OF_FAILURE, said.length - 2 * LINES_OF_FAILURE, '…');
   throw new SetUpError(
-    `${[program, ...args].join(' ')} failed (${done.signal ?? done.status ?? 'not started'}):\n${said.slice(-LINES_OF_FAILURE).join('\n')}`,
+    `${[program, ...args].join(' ')} failed (${done.signal ?? done.status ?? 'not started'}):\n${said.join('\n')}`,
   );
 }
 
