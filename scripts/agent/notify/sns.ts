@@ -1,0 +1,81 @@
+import type { SNSClientConfig } from '@aws-sdk/client-sns';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { Environment } from '../environment.ts';
+import type { Channel } from '../ports/notify.ts';
+
+export interface SnsOptions {
+  readonly topicArn: string;
+  /** AWS_* variables, those of `.env` included. */
+  readonly environment: Environment;
+}
+
+const ATTEMPTS = 3;
+const CONNECT_MS = 5000;
+const ANSWER_MS = 10_000;
+
+/** Publishes to a topic; the SDK is loaded with the first message, because most runs of the agent send none. */
+export function openSns({ topicArn, environment }: SnsOptions): Channel {
+  return {
+    name: 'sns',
+    async send(message) {
+      const { SNSClient, PublishCommand } = await import('@aws-sdk/client-sns');
+      const client = new SNSClient(clientConfig(topicArn, environment));
+      try {
+        await client.send(
+          new PublishCommand({
+            TopicArn: topicArn,
+            Subject: toSubject(message.subject),
+            Message: `${message.subject}\n${message.body}`,
+          }),
+        );
+      } catch (error) {
+        throw undelivered(topicArn, error);
+      } finally {
+        client.destroy();
+      }
+    },
+  };
+}
+
+function clientConfig(topicArn: string, environment: Environment): SNSClientConfig {
+  const endpoint = environment['AWS_ENDPOINT_URL_SNS'] ?? environment['AWS_ENDPOINT_URL'];
+  const profile = environment['AWS_PROFILE'];
+  const credentials = staticCredentials(environment);
+  return {
+    // A topic lives in one region; the host's own may be another.
+    region: topicArn.split(':')[3] ?? 'us-east-1',
+    maxAttempts: ATTEMPTS,
+    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS, throwOnRequestTimeout: true },
+    ...(endpoint && { endpoint }),
+    ...(profile && { profile }),
+    ...(credentials && { credentials }),
+  };
+}
+
+/** Keys from `.env` are not in the process' environment, where the SDK itself would look. */
+function staticCredentials(environment: Environment): SNSClientConfig['credentials'] {
+  const accessKeyId = environment['AWS_ACCESS_KEY_ID'];
+  const secretAccessKey = environment['AWS_SECRET_ACCESS_KEY'];
+  if (!accessKeyId || !secretAccessKey) return undefined;
+  const sessionToken = environment['AWS_SESSION_TOKEN'];
+  return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) };
+}
+
+/**
+ * SNS refuses a subject that is longer than 100 characters, holds a line break or anything beyond printable ASCII, or
+ * starts with a space (docs.aws.amazon.com/sns/latest/api/API_Publish.html).
+ */
+function toSubject(subject: string): string {
+  const ascii = subject.replace(/[^\x20-\x7e]+/g, ' ').replace(/ {2,}/g, ' ');
+  return ascii.trim().slice(0, 100).trimEnd() || 'Lifeboat';
+}
+
+function undelivered(topicArn: string, error: unknown): LifeboatError {
+  const { name, message, code } = error as { name?: string; message?: string; code?: string };
+  // The connection's own errors (ECONNREFUSED and friends) carry an empty message.
+  const reason = [name === 'Error' ? code : name, message].filter(Boolean).join(': ');
+  return new LifeboatError(
+    'UNDELIVERED',
+    `SNS message to ${topicArn} not delivered: ${reason || 'no reason given'}`,
+  );
+}
