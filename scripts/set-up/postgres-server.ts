@@ -47,7 +47,7 @@ export interface PostgresServer {
   remove(): Promise<void>;
 }
 
-export type StopMode = 'smart' | 'fast' | 'immediate';
+type StopMode = 'smart' | 'fast' | 'immediate';
 
 export interface PostgresOptions {
   /** The folder of `initdb` and `postgres`; the newest installed one when left out. */
