@@ -13,6 +13,7 @@ export const ENV = {
   s3Prefix: 'S3_PREFIX',
   s3StateBucket: 'S3_STATE_BUCKET',
   s3KmsKeyId: 'S3_KMS_KEY_ID',
+  s3ForcePathStyle: 'S3_FORCE_PATH_STYLE',
   localRetentionDays: 'LOCAL_RETENTION_DAYS',
   s3RetentionDays: 'S3_RETENTION_DAYS',
   backupFormat: 'BACKUP_FORMAT',

@@ -9,6 +9,16 @@ export function readEnvironment(dotEnvPath = '.env'): Environment {
   return { ...readDotEnv(dotEnvPath), ...process.env };
 }
 
+/**
+ * The AWS SDK reads its many variables from `process.env` by itself. Those that stand only in `.env` are put there, so
+ * that every one of them means what it means to the SDK; what is exported already stays.
+ */
+export function exportAwsVariables(environment: Environment): void {
+  for (const [name, value] of Object.entries(environment)) {
+    if (name.startsWith('AWS_') && value !== undefined) process.env[name] ??= value;
+  }
+}
+
 function readDotEnv(path: string): Environment {
   try {
     return parseEnv(readFileSync(path, 'utf8'));

@@ -1,0 +1,144 @@
+import { constants } from 'node:fs';
+import { access, lstat, mkdir, readdir, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { PARTIAL_SUFFIX } from '../../../lib/domain/backup/keys.ts';
+import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { ByteRange, ListedObject, ObjectStore, StoredObject, Upload } from '../ports/store.ts';
+import { isMissing, onDisk, syncFolder } from './durable-file.ts';
+import { nothingWhenMissing, readLocalRange, startLocalUpload } from './local-upload.ts';
+
+const FOLDER_MODE = 0o700;
+
+/**
+ * One folder of plain files (BACKUP_DIR): a key is a file name. The folder is made on the first write; until then it is
+ * an empty store. Files keep no metadata, tags or checksums of their own: a backup's manifest holds what is needed.
+ * `list` also yields the `.partial` files of unfinished writes, which parseBackupFile tells apart.
+ */
+export function openLocalStore(folder: string): ObjectStore {
+  return new LocalStore(folder);
+}
+
+class LocalStore implements ObjectStore {
+  readonly kind = 'local';
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  urlOf(key: string): string {
+    return join(this.#folder, key);
+  }
+
+  async *list(prefix: string): AsyncIterable<ListedObject> {
+    const entries = await onDisk(`Cannot list ${this.#folder}`, () =>
+      readdir(this.#folder, { withFileTypes: true }).catch(nothingWhenMissing),
+    );
+    for (const entry of entries ?? []) {
+      if (!entry.isFile() || !entry.name.startsWith(prefix)) continue;
+      const found = await this.head(entry.name);
+      // Gone since it was listed: whoever removed it finished before we looked.
+      if (found) yield found;
+    }
+  }
+
+  /** The checksum is left out: it would cost a pass over the file. */
+  async head(key: string): Promise<StoredObject | undefined> {
+    const path = this.#pathOf(key);
+    const found = await onDisk(`Cannot look at ${path}`, () => lstat(path).catch(nothingWhenMissing));
+    if (!found?.isFile()) return undefined;
+    return { key, size: found.size, modifiedAt: found.mtime, metadata: {} };
+  }
+
+  async read(key: string, range?: ByteRange): Promise<Buffer> {
+    const path = this.#pathOf(key);
+    const bytes = await readLocalRange(path, range);
+    if (bytes) return bytes;
+    throw new LifeboatError('BACKUP_NOT_FOUND', `There is no file ${path}`);
+  }
+
+  async putOnce(key: string, body: Buffer): Promise<StoredObject> {
+    const upload = await this.startUpload(key);
+    try {
+      await upload.write(body);
+      return await upload.complete({ size: body.length, crc32: encodeCrc32(crc32(body)) });
+    } catch (error) {
+      await upload.abort();
+      throw error;
+    }
+  }
+
+  async startUpload(key: string): Promise<Upload> {
+    const path = this.#pathOf(key);
+    await this.#makeFolder();
+    return await startLocalUpload(path, async () => {
+      const found = await this.head(key);
+      if (found) return found;
+      throw new LifeboatError('DISK_FAILED', `${path} vanished after it was written`);
+    });
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#removeFile(this.#pathOf(key));
+    await this.#syncFolder();
+  }
+
+  async removeUnfinished(prefix: string): Promise<void> {
+    for await (const { key } of this.list(prefix)) {
+      if (key.endsWith(PARTIAL_SUFFIX)) await this.#removeFile(this.#pathOf(key));
+    }
+  }
+
+  /** A defect in the caller: ask `kind` first. */
+  setTags(): Promise<void> {
+    return Promise.reject(new LifeboatError('BUG', `The files of ${this.#folder} have no tags`));
+  }
+
+  tags(): Promise<Record<string, string>> {
+    return Promise.resolve({});
+  }
+
+  async check({ writable }: { writable: boolean }): Promise<void> {
+    if (writable) await this.#makeFolder();
+    await onDisk(`Cannot use the folder ${this.#folder}`, async () => {
+      const found = await stat(this.#folder).catch(nothingWhenMissing);
+      if (!found) return;
+      if (!found.isDirectory()) throw new LifeboatError('DISK_FAILED', `${this.#folder} is no folder`);
+      const { R_OK, W_OK, X_OK } = constants;
+      await access(this.#folder, writable ? R_OK | W_OK | X_OK : R_OK | X_OK);
+    });
+  }
+
+  close(): void {
+    // Holds nothing open between calls.
+  }
+
+  async #makeFolder(): Promise<void> {
+    await onDisk(`Cannot make the folder ${this.#folder}`, () =>
+      mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE }),
+    );
+  }
+
+  async #removeFile(path: string): Promise<void> {
+    await onDisk(`Cannot remove ${path}`, () => unlink(path).catch(nothingWhenMissing));
+  }
+
+  async #syncFolder(): Promise<void> {
+    await onDisk(`Cannot sync ${this.#folder}`, () =>
+      syncFolder(this.#folder).catch((error: unknown) => {
+        if (!isMissing(error)) throw error as Error;
+      }),
+    );
+  }
+
+  #pathOf(key: string): string {
+    // Keys also come from manifests and from the command line: none may lead out of the folder.
+    const plain = key !== '' && key !== '.' && !key.includes('..') && !/[/\\\0]/.test(key);
+    if (plain) return join(this.#folder, key);
+    throw new LifeboatError('USAGE', `${JSON.stringify(key)} is no file name in ${this.#folder}`, {
+      hint: 'Run: lifeboat list',
+    });
+  }
+}
