@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -26,7 +26,8 @@ export function findPostgresBinDir(programs: readonly string[] = ['initdb', 'pos
   ];
   const found = places
     .filter((folder) => programs.every((program) => existsSync(path.join(folder, program))))
-    .map((folder) => ({ folder, major: majorOf(folder, programs[0] ?? 'postgres') }))
+    .map((folder) => ({ folder, major: majorOf(path.join(folder, programs[0] ?? 'postgres')) }))
+    .filter(({ major }) => major > 0)
     .sort((a, b) => b.major - a.major);
   if (found[0]) return found[0].folder;
   throw new LifeboatError(
@@ -43,9 +44,10 @@ function versionedFolders(parent: string, pattern: RegExp): string[] {
     .map((name) => path.join(parent, name, 'bin'));
 }
 
-function majorOf(binDir: string, program: string): number {
-  const version = execFileSync(path.join(binDir, program), ['--version'], { encoding: 'utf8' });
-  return Number(/\s(\d+)/.exec(version)?.[1] ?? 0);
+/** 0 for a program that does not run, such as one that misses its libraries. */
+function majorOf(program: string): number {
+  const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  return Number(/\s(\d+)/.exec(stdout ?? '')?.[1] ?? 0);
 }
 
 /** `undefined`: run the server as ourselves. As root: `postgres` where it exists, else a system user made for this. */

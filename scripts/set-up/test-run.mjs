@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runToTheEnd } from './run-to-the-end.mjs';
@@ -33,25 +33,25 @@ function runChecks(root) {
 
 async function runJest(node, args) {
   const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-jest-'));
-  const outputFile = path.join(folder, 'result.json');
+  const counts = path.join(folder, 'counts.json');
   try {
-    const jest = ['node_modules/jest/bin/jest.js', '--json', `--outputFile=${outputFile}`, ...args];
-    // --json also prints the whole result to standard output; people read the report, which goes to standard error.
-    const status = await runToTheEnd(node, jest, { stdio: ['inherit', 'ignore', 'inherit'] });
-    return { status, ...count(outputFile, status) };
+    const reporters = [
+      '--reporters=default',
+      `--reporters=${path.join(import.meta.dirname, 'count-reporter.mjs')}`,
+    ];
+    const env = { ...process.env, LIFEBOAT_TEST_COUNTS: counts };
+    const status = await runToTheEnd(node, ['node_modules/jest/bin/jest.js', ...reporters, ...args], { env });
+    return { status, ...readCounts(counts, status) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** A suite that could not even be loaded counts as one failed test, and so does a jest that left no result. */
-function count(outputFile, status) {
-  try {
-    const result = JSON.parse(readFileSync(outputFile, 'utf8'));
-    const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
-    return { passed: result.numPassedTests, failed: failed === 0 && status !== 0 ? 1 : failed };
-  } catch {
-    console.log(`jest ended with status ${status} and left no result.`);
+function readCounts(file, status) {
+  if (!existsSync(file)) {
+    console.log(`jest ended with status ${status} before it had any result.`);
     return { passed: 0, failed: 1 };
   }
+  const { passed, failed } = JSON.parse(readFileSync(file, 'utf8'));
+  return { passed, failed: failed === 0 && status !== 0 ? 1 : failed };
 }
