@@ -35,12 +35,8 @@ async function runJest(node, args) {
   const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-jest-'));
   const counts = path.join(folder, 'counts.json');
   try {
-    const reporters = [
-      '--reporters=default',
-      `--reporters=${path.join(import.meta.dirname, 'count-reporter.mjs')}`,
-    ];
     const env = { ...process.env, LIFEBOAT_TEST_COUNTS: counts };
-    const status = await runToTheEnd(node, ['node_modules/jest/bin/jest.js', ...reporters, ...args], { env });
+    const status = await runToTheEnd(node, ['node_modules/jest/bin/jest.js', ...args], { env });
     return { status, ...readCounts(counts, status) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
