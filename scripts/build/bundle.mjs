@@ -1,0 +1,35 @@
+import { build } from 'esbuild';
+import { ROOT } from './project.mjs';
+
+/** CommonJS packages inside the bundle call `require` for Node's own modules; an ES module has none. */
+const REQUIRE_BANNER =
+  "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);";
+
+/**
+ * Bundles the agent into `folder`/main.mjs and the chunks that its commands load on demand.
+ * @param {{ entry: string, folder: string, version: string }} options
+ */
+export async function bundleAgent({ entry, folder, version }) {
+  await build({
+    absWorkingDir: ROOT,
+    entryPoints: { main: entry },
+    outdir: folder,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    // The AWS SDK's CommonJS files lose their names when they are imported on demand from a bundle ("SNSClient is not a
+    // constructor"); its ES modules keep them, and what is not used is left out.
+    mainFields: ['module', 'main'],
+    // Names and lines stay readable in the stack trace of a defect.
+    minifySyntax: true,
+    legalComments: 'none',
+    banner: { js: REQUIRE_BANNER },
+    // pg loads it only where someone installed it; the agent's host has nothing installed.
+    external: ['pg-native'],
+    define: { LIFEBOAT_BUNDLED_VERSION: JSON.stringify(version) },
+    logLevel: 'warning',
+  });
+}
