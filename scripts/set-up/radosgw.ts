@@ -1,13 +1,15 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { access, constants, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { accessSync, constants } from 'node:fs';
+import { mkdir, mkdtemp, open, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cephConfig } from './ceph-config.ts';
+import { startWatchdog, type Watchdog } from './watchdog.ts';
 
 /**
  * Ceph's radosgw 16 (Debian), a real S3 server, on loopback in a temporary folder: one monitor, one OSD on a sparse file,
@@ -22,7 +24,6 @@ export interface RadosGateway {
 }
 
 const PROGRAMS = ['radosgw', 'radosgw-admin', 'ceph', 'ceph-mon', 'ceph-osd', 'ceph-authtool', 'monmaptool'];
-const PACKAGES = ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common'];
 const START_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 10_000;
 const STORAGE_CLASSES = ['STANDARD_IA'];
@@ -30,30 +31,18 @@ const STORAGE_CLASSES = ['STANDARD_IA'];
 const run = promisify(execFile);
 
 /** Whether every program that startRadosGateway runs is on the PATH. */
-export async function isRadosGatewayInstalled(): Promise<boolean> {
-  const found = await Promise.all(PROGRAMS.map(isOnPath));
-  return found.every(Boolean);
-}
-
-async function isOnPath(program: string): Promise<boolean> {
+export function isRadosGatewayInstalled(): boolean {
   const folders = (process.env['PATH'] ?? '').split(delimiter);
-  const hits = await Promise.all(
-    folders.map((folder) =>
-      access(join(folder, program), constants.X_OK).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  );
-  return hits.includes(true);
+  return PROGRAMS.every((program) => folders.some((folder) => isExecutable(join(folder, program))));
 }
 
-/** From Debian's own packages (64 MB, about 90 s). Needs root; does nothing where they are there already. */
-export async function installRadosGateway(): Promise<void> {
-  if (await isRadosGatewayInstalled()) return;
-  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, maxBuffer: 64 * 1024 * 1024 };
-  await run('apt-get', ['update'], options);
-  await run('apt-get', ['install', '-y', '--no-install-recommends', ...PACKAGES], options);
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export async function startRadosGateway(): Promise<RadosGateway> {
@@ -69,6 +58,8 @@ export async function startRadosGateway(): Promise<RadosGateway> {
 
 class Cluster {
   readonly #folder: string;
+  /** Removes the folder, even after kill -9. */
+  readonly #watchdog: Watchdog;
   readonly #children: ChildProcess[] = [];
   readonly #environment: NodeJS.ProcessEnv;
   readonly #credentials = {
@@ -78,6 +69,7 @@ class Cluster {
 
   constructor(folder: string) {
     this.#folder = folder;
+    this.#watchdog = startWatchdog(folder);
     this.#environment = { ...process.env, CEPH_CONF: join(folder, 'ceph.conf') };
   }
 
@@ -99,17 +91,12 @@ class Cluster {
     await this.#makeUser();
     await this.#launch('radosgw', ['-f', '-n', 'client.rgw']);
     await this.#until('the gateway', () => fetch(endpoint));
-    return {
-      endpoint,
-      region: 'us-east-1',
-      credentials: this.#credentials,
-      close: () => this.stop(),
-    };
+    return { endpoint, region: 'us-east-1', credentials: this.#credentials, close: () => this.stop() };
   }
 
   async stop(): Promise<void> {
     for (const child of this.#children.toReversed()) await end(child);
-    await rm(this.#folder, { recursive: true, force: true });
+    await this.#watchdog.end();
   }
 
   /** One keyring holds every key: radosgw 16 cannot log in where authentication is off. */
@@ -147,9 +134,8 @@ class Cluster {
     for (const name of STORAGE_CLASSES) {
       const placement = ['--placement-id=default-placement', `--storage-class=${name}`];
       await this.#administer('zonegroup', 'placement', ['add', '--rgw-zonegroup=default', ...placement]);
-      await this.#administer('zone', 'placement', [
-        ...['add', '--rgw-zone=default', ...placement, '--data-pool=default.rgw.buckets.data'],
-      ]);
+      const pool = '--data-pool=default.rgw.buckets.data';
+      await this.#administer('zone', 'placement', ['add', '--rgw-zone=default', ...placement, pool]);
     }
   }
 
@@ -163,7 +149,8 @@ class Cluster {
 
   async #launch(program: string, args: string[]): Promise<void> {
     const output = await open(join(this.#folder, `${program}.out`), 'w');
-    const child = spawn(program, args, {
+    // The kernel ends the daemon when we die, however we die.
+    const child = spawn('setpriv', ['--pdeathsig', 'TERM', program, ...args], {
       env: this.#environment,
       stdio: ['ignore', output.fd, output.fd],
     });
