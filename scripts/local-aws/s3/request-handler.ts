@@ -1,0 +1,186 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Answer } from './answer.ts';
+import type { Call } from './call.ts';
+import { answerControlRequest, isControlRequest } from './control.ts';
+import { effectOf, type FaultEffect, type Faults } from './faults.ts';
+import { ConnectionCut, RequestBody } from './request-body.ts';
+import { findRoute, type Route } from './routes/table.ts';
+import { S3Error, s3Error } from './s3-error.ts';
+import { parseRequest, type S3Request } from './s3-request.ts';
+import { sendAnswer } from './send-answer.ts';
+import type { SignatureVerifier } from './signature.ts';
+import { randomId } from './state-files.ts';
+import type { Store } from './store.ts';
+import { errorDocument } from './xml.ts';
+
+export interface RecordedRequest {
+  readonly method: string;
+  readonly bucket: string | undefined;
+  readonly key: string | undefined;
+  /** As sent, without the question mark. */
+  readonly query: string;
+  /** `PutObject` and the like; `Unknown` when nothing was found that it could be. */
+  readonly action: string;
+  /** Without the signature. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** 0 until answered, and when the connection was cut. */
+  readonly status: number;
+}
+
+export interface HandlerOptions {
+  readonly store: Store;
+  readonly region: string;
+  readonly now: () => number;
+  readonly faults: Faults;
+  readonly verifier: SignatureVerifier;
+  readonly md5Etags: boolean;
+}
+
+/** Bounds the memory of a server that runs for weeks. */
+const MAX_RECORDED = 100_000;
+
+/** One request from its first line to its answer. */
+export class RequestHandler {
+  readonly faults: Faults;
+  readonly requests: RecordedRequest[] = [];
+  readonly #options: HandlerOptions;
+
+  constructor(options: HandlerOptions) {
+    this.#options = options;
+    this.faults = options.faults;
+  }
+
+  /** Never rejects: whatever goes wrong is an answer, or a closed connection. */
+  async handle(message: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
+    if (isControlRequest(message)) return answerControlRequest(message, response, this);
+    const requestId = randomId(8).toUpperCase();
+    response.setHeader('x-amz-request-id', requestId);
+    response.setHeader('x-amz-id-2', Buffer.from(requestId).toString('base64'));
+    response.setHeader('Server', 'LocalS3');
+    const exchange: Exchange = { message, response, requestId, effects: [], record: undefined };
+    try {
+      const answer = await this.#answer(exchange, expectsContinue);
+      if (exchange.record !== undefined) exchange.record.status = answer.status;
+      await sendAnswer(response, answer, exchange.effects);
+    } catch (error) {
+      await this.#fail(exchange, error);
+    }
+    // What is left of a refused body is read and dropped, so that the client gets to read the answer.
+    message.resume();
+  }
+
+  async #answer(exchange: Exchange, expectsContinue: boolean): Promise<Answer> {
+    const { message, response, requestId } = exchange;
+    const request = parseRequest(message, requestId);
+    const record = this.#record(request);
+    exchange.record = record;
+    const route = findRoute(request);
+    record.action = route.action;
+    exchange.effects = this.faults.take(record);
+    await this.#meetFaults(exchange);
+    const verified = this.#options.verifier.verify(request);
+    const body = new RequestBody(message, verified, {
+      effects: exchange.effects,
+      onStart: () => {
+        if (expectsContinue) response.writeContinue();
+      },
+      checksumIsOfObject: route.action === 'CompleteMultipartUpload',
+    });
+    const { store, region, md5Etags, now } = this.#options;
+    return await dispatch(route, { request, body, store, region, md5Etags, now: now() });
+  }
+
+  #record(request: S3Request): MutableRecord {
+    const { authorization: _signature, 'x-amz-security-token': _token, ...headers } = request.headers;
+    const record: MutableRecord = {
+      method: request.method,
+      bucket: request.bucket,
+      key: request.key,
+      query: request.rawQuery,
+      action: 'Unknown',
+      headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),
+      status: 0,
+    };
+    this.requests.push(record);
+    if (this.requests.length > MAX_RECORDED) this.requests.shift();
+    return record;
+  }
+
+  /** The faults that come before any work. */
+  async #meetFaults({ message, effects }: Exchange): Promise<void> {
+    const delay = effectOf(effects, 'delay');
+    if (delay !== undefined) await sleep(delay.milliseconds);
+    const hasBody =
+      Number(message.headers['content-length'] ?? 0) > 0 ||
+      message.headers['transfer-encoding'] !== undefined;
+    if (!hasBody && effectOf(effects, 'cut-request') !== undefined) throw new ConnectionCut('cut on arrival');
+    const error = effectOf(effects, 'error');
+    if (error === undefined) return;
+    throw new S3Error(
+      error.code,
+      error.status,
+      error.message ?? `The local S3 was told to answer ${error.code}.`,
+      {
+        headers:
+          error.retryAfterSeconds === undefined ? {} : { 'retry-after': String(error.retryAfterSeconds) },
+      },
+    );
+  }
+
+  async #fail(exchange: Exchange, error: unknown): Promise<void> {
+    const { message, response, record, effects } = exchange;
+    const isCut = error instanceof ConnectionCut || response.headersSent || message.destroyed;
+    const answer = isCut ? undefined : errorAnswer(asS3Error(error), exchange);
+    if (record !== undefined) record.status = answer?.status ?? 0;
+    if (answer === undefined) {
+      response.socket?.destroy();
+      return;
+    }
+    try {
+      const survivable: readonly FaultEffect[] = effects.filter(({ kind }) => kind !== 'flip-response');
+      await sendAnswer(response, answer, survivable);
+    } catch {
+      // The line was cut, by a fault or by the client: there is nobody left to tell.
+      if (record !== undefined) record.status = 0;
+      response.socket?.destroy();
+    }
+  }
+}
+
+type MutableRecord = { -readonly [K in keyof RecordedRequest]: RecordedRequest[K] };
+
+interface Exchange {
+  readonly message: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly requestId: string;
+  effects: readonly FaultEffect[];
+  record: MutableRecord | undefined;
+}
+
+async function dispatch(route: Route, call: Call): Promise<Answer> {
+  if (route.level === 'service' || route.level === 'new-bucket') return await route.handler(call);
+  const bucket = call.store.bucket(call.request.bucket ?? '');
+  if (route.level === 'bucket') return await route.handler({ ...call, bucket });
+  return await route.handler({ ...call, bucket, key: call.request.key ?? '' });
+}
+
+function asS3Error(error: unknown): S3Error {
+  if (error instanceof S3Error) return error;
+  const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return s3Error('InternalError', `The local S3 failed: ${reason}`);
+}
+
+function errorAnswer(error: S3Error, { message, requestId }: Exchange): Answer {
+  const { status, headers } = error;
+  if (message.method === 'HEAD' || status === 304) return { status, headers };
+  const xml = errorDocument({
+    Code: error.code,
+    Message: error.message,
+    ...error.fields,
+    Resource: (message.url ?? '').split('?')[0] ?? '',
+    RequestId: requestId,
+    HostId: 'local',
+  });
+  return { status, headers, xml };
+}
