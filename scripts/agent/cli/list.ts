@@ -1,0 +1,11 @@
+import type { Answer } from '../command-line.ts';
+import { list } from '../commands/list.ts';
+import { openContext } from '../context.ts';
+import { listAsJson, renderList } from '../render/list.ts';
+
+export async function runList(): Promise<Answer> {
+  const context = openContext({ json: true });
+  const { app, localRetentionDays, s3RetentionDays } = context.settings;
+  const result = await list(context, { app, localDays: localRetentionDays, s3Days: s3RetentionDays });
+  return { lines: renderList(app, result), json: listAsJson(result), failure: result.failure };
+}

@@ -1,0 +1,175 @@
+import { Command, CommanderError, Option } from 'commander';
+import { asLifeboatError, EXIT_STATUS, LifeboatError } from '../../lib/domain/errors.ts';
+import { renderError, renderErrorAsJson } from './render/error.ts';
+import { LIFEBOAT_VERSION } from './version.ts';
+
+/** How a command answers: what it prints, and whether that is a failure all the same. */
+export interface Answer {
+  readonly lines: readonly string[];
+  readonly json: unknown;
+  /** Printed after the answer; its exit status is the process'. */
+  readonly failure?: LifeboatError | undefined;
+}
+
+type Options = Readonly<Record<string, unknown>>;
+type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
+
+/** Parses the arguments and runs the command; the only place that prints results and errors and sets the exit status. */
+export async function runCommandLine(argv: readonly string[]): Promise<void> {
+  process.stdout.on('error', exitOnBrokenPipe);
+  process.stderr.on('error', exitOnBrokenPipe);
+  const json = argv.includes('--json');
+  let status: number = EXIT_STATUS.success;
+  const answer = (run: Run) => async (options: Options, args: readonly string[]) => {
+    status = printAnswer(await run(options, args), json);
+  };
+  try {
+    await buildProgram(answer).parseAsync([...argv]);
+  } catch (thrown) {
+    status = thrown instanceof CommanderError ? usageStatus(thrown) : printError(asLifeboatError(thrown), json);
+  }
+  // Kept-alive connections would hold the process for seconds after its work is done.
+  process.exit(status);
+}
+
+type Wrap = (run: Run) => (options: Options, args: readonly string[]) => Promise<void>;
+
+function buildProgram(answer: Wrap): Command {
+  const program = new Command('lifeboat')
+    .description('Backups and disaster recovery for self-managed PostgreSQL on AWS. All times are UTC.')
+    .version(LIFEBOAT_VERSION)
+    .exitOverride()
+    .showHelpAfterError('(lifeboat --help shows what there is)')
+    .addHelpText('after', HELP);
+  addBackup(program, answer);
+  addRestore(program, answer);
+  addCatalogCommands(program, answer);
+  addHostCommands(program, answer);
+  return program;
+}
+
+const JSON_OPTION = ['--json', 'print one JSON object instead of text'] as const;
+const DRY_RUN = ['--dry-run', 'print the plan, change nothing'] as const;
+
+function addBackup(program: Command, answer: Wrap): void {
+  program
+    .command('backup')
+    .description('Back up DB_NAME to BACKUP_DIR and, with S3_BUCKET set, to S3')
+    .option('--allow-standby', 'also when the server is a standby')
+    .option('--adopt-series', 'go on with a series that so far belonged to another database or cluster')
+    .option(...DRY_RUN)
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('lifeboat backup', 'BACKUP_COMPRESSION=zstd lifeboat backup --json', 'lifeboat backup --dry-run'))
+    .action((options: Options) =>
+      answer(async (given) => (await import('./cli/backup.ts')).runBackup(given))(options, []),
+    );
+}
+
+function addRestore(program: Command, answer: Wrap): void {
+  program
+    .command('restore')
+    .argument('<source>', 'latest, a backup’s id, a file, or an s3:// URL')
+    .description('Restore a backup into DB_NAME, beside what is there; nothing is ever destroyed')
+    .option('--to-database <name>', 'the target, instead of DB_NAME')
+    .option('--replace', 'take the place of a database that holds data; the old one is kept under another name')
+    .option('--globals', 'first create the roles that are missing')
+    .option('--table <names>', 'only these tables, as in: users,"Order Items",billing.invoices')
+    .option('--jobs <n>', 'parallel jobs of a custom-format restore')
+    .option('--force-older', 'also into a server older than the one the backup is of')
+    .option(...DRY_RUN)
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      examples(
+        'lifeboat restore latest',
+        'DB_NAME=hostmaster_staging lifeboat restore latest',
+        'lifeboat restore s3://hostmaster-backups/database/hostmaster_db_20260115_020000.sql.gz --dry-run',
+        'lifeboat restore hostmaster_db_20260115_020000 --replace',
+      ),
+    )
+    .action((source: string, options: Options) =>
+      answer(async (given, args) => (await import('./cli/restore.ts')).runRestore(given, args[0]!))(options, [source]),
+    );
+}
+
+function addCatalogCommands(program: Command, answer: Wrap): void {
+  program
+    .command('list')
+    .description('The backups of this series, local and in S3, newest first')
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('lifeboat list', 'lifeboat list --json'))
+    .action((options: Options) => answer(async () => (await import('./cli/list.ts')).runList())(options, []));
+  program
+    .command('verify')
+    .argument('[id]', 'a backup’s id; the newest one when left out')
+    .description('Read a backup again, every byte of every copy, and compare it with its manifest')
+    .option('--all', 'every backup of the series')
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('lifeboat verify', 'lifeboat verify hostmaster_db_20260115_020000', 'lifeboat verify --all'))
+    .action((id: string | undefined, options: Options) =>
+      answer(async (given, args) => (await import('./cli/verify.ts')).runVerify(given, args[0]))(options, id ? [id] : []),
+    );
+  program
+    .command('status')
+    .description('Age of the last good backup, sizes, cost and restore time; fails when it is too old')
+    .option(...JSON_OPTION)
+    .addHelpText('after', `${examples('lifeboat status', 'lifeboat status --json')}\n\nExit status: 0 good, 9 the last good backup is too old or the last run failed.`)
+    .action((options: Options) => answer(async () => (await import('./cli/status.ts')).runStatus())(options, []));
+  program
+    .command('retention')
+    .description('Show what may go and why; local files go, in S3 nothing does without --apply')
+    .option('--apply', 'in S3 too: tag what may go, for the bucket’s lifecycle to remove (needs an operator’s rights)')
+    .option('--delete', 'with --apply: delete instead of tagging, for a bucket without such a lifecycle')
+    .option(...DRY_RUN)
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('lifeboat retention --dry-run', 'lifeboat retention --apply'))
+    .action((options: Options) =>
+      answer(async (given) => (await import('./cli/retention.ts')).runRetention(given))(options, []),
+    );
+}
+
+function addHostCommands(program: Command, answer: Wrap): void {
+  program
+    .command('notify')
+    .description('Send a test message on every configured channel')
+    .addOption(new Option('--test', 'send it').makeOptionMandatory())
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('lifeboat notify --test'))
+    .action((options: Options) => answer(async () => (await import('./cli/notify.ts')).runNotify())(options, []));
+}
+
+function examples(...lines: string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`;
+}
+
+const HELP = `
+Settings come from the environment or from .env: DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD, S3_BUCKET S3_PREFIX,
+BACKUP_DIR, SLACK_WEBHOOK_URL, EMAIL_TO, … (README.md has them all).
+
+Exit status: 0 success, 1 a defect in Lifeboat, 2 wrong arguments or settings, 3 refused before anything was touched,
+4 PostgreSQL failed, 5 S3 failed, 6 the disk failed, 7 a backup is damaged, 8 another run is at work,
+9 attention needed (status, notify), 130 and 143 stopped by a signal.`;
+
+function printAnswer({ lines, json, failure }: Answer, asJson: boolean): number {
+  if (asJson) process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
+  else if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
+  if (!failure) return EXIT_STATUS.success;
+  if (!asJson) process.stderr.write(`${renderError(failure, new Date())}\n`);
+  return failure.exitStatus;
+}
+
+function printError(error: LifeboatError, asJson: boolean): number {
+  if (asJson) process.stdout.write(`${JSON.stringify(renderErrorAsJson(error), null, 2)}\n`);
+  process.stderr.write(`${renderError(error, new Date())}\n`);
+  return error.exitStatus;
+}
+
+/** commander has printed its message; help and version end well. */
+function usageStatus(error: CommanderError): number {
+  return error.exitCode === 0 ? EXIT_STATUS.success : EXIT_STATUS.usage;
+}
+
+/** `lifeboat list | head`: whoever read us has enough. */
+function exitOnBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(EXIT_STATUS.success);
+}

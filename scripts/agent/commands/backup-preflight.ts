@@ -1,0 +1,134 @@
+import { formatBackupId, type BackupId } from '../../../lib/domain/backup/backup-id.ts';
+import { latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
+import {
+  checkClient,
+  checkDiskSpace,
+  checkRights,
+  checkSeries,
+  estimateDumpSize,
+  major,
+} from '../../../lib/domain/backup/preflight.ts';
+import { asLifeboatError, combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
+import { readCatalog, type Catalog } from '../catalog.ts';
+import type { BackupPorts, DumpTools, SourceFacts } from '../ports/backup.ts';
+import type { ObjectStore } from '../ports/store.ts';
+import type { BackupRequest } from './backup.ts';
+
+/** What the preflight found; the run uses it without asking again. */
+export interface BackupPreflight {
+  readonly facts: SourceFacts;
+  readonly tools: DumpTools;
+  readonly catalog: Catalog;
+  readonly estimatedSize: number;
+  /** Of the dump before compression, for the progress bar. */
+  readonly estimatedRawSize: number;
+  readonly freeBytes: number;
+  /** Why S3 cannot take a copy; the local one is made all the same, and the run fails at its end. */
+  readonly s3Failure: LifeboatError | undefined;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Refuses before anything is touched. Where S3 is the only problem the run goes on: a night without S3, or with a wrong
+ * key, is better with a local backup than without any.
+ * @throws LifeboatError with every problem at once
+ */
+export async function preflight(ports: BackupPorts, request: BackupRequest): Promise<BackupPreflight> {
+  const problems: LifeboatError[] = [];
+  const attempt = async <Result>(work: Promise<Result>): Promise<Result | undefined> =>
+    work.catch((error: unknown) => {
+      problems.push(asLifeboatError(error));
+      return undefined;
+    });
+  const [local, s3] = ports.stores;
+  const [facts, freeBytes, localReady, s3Failure] = await Promise.all([
+    attempt(ports.source.inspect()),
+    attempt(ports.host.freeBytes(local.urlOf(''))),
+    attempt(local.check({ writable: true }).then(() => true)),
+    s3?.check({ writable: true }).then(() => undefined, asLifeboatError),
+  ]);
+  const reachable = s3 && !s3Failure ? [local, s3] : [local];
+  const catalog = localReady ? await attempt(readStores(ports, request.app, reachable)) : undefined;
+  // Without the server's version any client is looked for, so that a missing one is told in the same go.
+  const tools = await attempt(ports.source.findDumpTools(facts ? major(facts.versionNumber) : 0));
+  const estimate = facts && catalog ? estimateSizes(facts, catalog.backups) : undefined;
+  problems.push(...judge(request, { facts, tools, catalog, freeBytes, estimate, folder: local.urlOf('') }));
+  if (s3Failure && (problems.length > 0 || request.dryRun)) problems.push(s3Failure);
+  const combined = combineProblems(problems);
+  if (combined) throw combined;
+  return {
+    s3Failure,
+    facts: facts!,
+    tools: tools!,
+    catalog: catalog!,
+    freeBytes: freeBytes!,
+    ...estimate!,
+    warnings: collectWarnings(facts!, catalog!.backups, ports.clock.now()),
+  };
+}
+
+async function readStores(ports: BackupPorts, app: string, stores: readonly ObjectStore[]): Promise<Catalog> {
+  return readCatalog(app, stores, await ports.journal.records());
+}
+
+interface Findings {
+  readonly facts: SourceFacts | undefined;
+  readonly tools: DumpTools | undefined;
+  readonly catalog: Catalog | undefined;
+  readonly freeBytes: number | undefined;
+  readonly estimate: { estimatedSize: number } | undefined;
+  readonly folder: string;
+}
+
+function judge(request: BackupRequest, { facts, tools, catalog, freeBytes, estimate, folder }: Findings): LifeboatError[] {
+  const found: (LifeboatError | undefined)[] = [];
+  if (facts && tools) found.push(checkClient(tools.pgDump, facts), checkClient(tools.pgDumpall, facts));
+  if (facts) found.push(checkRights(request.user, facts.unreadable), checkStandby(facts, request));
+  if (facts && catalog && !request.adoptSeries) {
+    const source = { database: request.database, systemIdentifier: facts.systemIdentifier };
+    found.push(checkSeries(request.app, source, catalog.backups));
+  }
+  if (freeBytes !== undefined && estimate) found.push(checkDiskSpace(folder, freeBytes, estimate.estimatedSize));
+  return found.filter((problem) => problem !== undefined);
+}
+
+function checkStandby(facts: SourceFacts, { allowStandby }: BackupRequest): LifeboatError | undefined {
+  if (!facts.standby || allowStandby) return undefined;
+  return new LifeboatError('STANDBY_REFUSED', 'The server is a standby: a dump there can be cancelled by replay, and lags behind');
+}
+
+function estimateSizes(
+  facts: SourceFacts,
+  backups: readonly Backup[],
+): { estimatedSize: number; estimatedRawSize: number } {
+  const previous = latestBackup(backups)?.manifest;
+  return {
+    estimatedSize: estimateDumpSize(facts.databaseBytes, previous),
+    estimatedRawSize: previous?.dump.rawSize ?? Math.ceil(facts.databaseBytes * 0.8),
+  };
+}
+
+const CLOCK_TOLERANCE_MS = 5 * 60 * 1000;
+
+function collectWarnings(facts: SourceFacts, backups: readonly Backup[], now: Date): string[] {
+  const warnings: string[] = [];
+  const newest = backups[0];
+  if (newest && newest.time.getTime() - now.getTime() > CLOCK_TOLERANCE_MS) {
+    warnings.push(
+      `The newest backup, ${newest.id}, is dated in the future: the clock was set, and "latest" goes by recorded time. Check it with: timedatectl`,
+    );
+  }
+  if (!facts.mayReadPasswords) {
+    warnings.push('Roles were dumped without their passwords: this role may not read them (needs superuser rights)');
+  }
+  if (facts.standby) warnings.push('Dumped from a standby');
+  return warnings;
+}
+
+/** The run's id: its start, moved on by a second while something already lies under that name. */
+export function chooseId(app: string, now: Date, taken: readonly Backup[]): BackupId {
+  const ids = new Set(taken.map(({ id }) => id));
+  const id = { app, time: new Date(Math.floor(now.getTime() / 1000) * 1000) };
+  while (ids.has(formatBackupId(id))) id.time.setTime(id.time.getTime() + 1000);
+  return id;
+}

@@ -1,0 +1,104 @@
+import type { BackupCopy } from '../../../lib/domain/backup/catalog.ts';
+import { decideRetention, type RetentionDecision } from '../../../lib/domain/backup/retention.ts';
+import { OBJECT_TAG } from '../../../lib/domain/names.ts';
+import { readCatalog } from '../catalog.ts';
+import type { Clock, Log } from '../ports/host.ts';
+import type { Journal } from '../ports/journal.ts';
+import type { ObjectStore } from '../ports/store.ts';
+
+export interface RetentionPorts {
+  readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface RetentionRequest {
+  readonly app: string;
+  readonly localDays: number;
+  readonly s3Days: number;
+  /** Only tell. */
+  readonly dryRun: boolean;
+  /** What happens in S3, with the rights of whoever runs it; the local folder is always the host's own. */
+  readonly s3: 'leave' | 'tag' | 'delete';
+}
+
+export interface RetentionResult {
+  readonly local: readonly RetentionDecision[];
+  readonly s3: readonly RetentionDecision[] | undefined;
+  /** What was done to the copies whose retention is over. */
+  readonly localAction: 'none' | 'removed';
+  readonly s3Action: 'none' | 'tagged' | 'deleted';
+}
+
+/** `lifeboat retention`: what would go and why; without --dry-run it goes, in S3 only with --apply. */
+export async function retention(ports: RetentionPorts, request: RetentionRequest): Promise<RetentionResult> {
+  const [local, s3] = ports.stores;
+  const localDecisions = await decide(ports, request.app, local, request.localDays);
+  const s3Decisions = s3 && (await decide(ports, request.app, s3, request.s3Days));
+  const act = !request.dryRun;
+  if (act) await removeCopies(local, localDecisions);
+  const s3Action = act && s3 && s3Decisions ? await applyInS3(s3, s3Decisions, request.s3) : 'none';
+  return { local: localDecisions, s3: s3Decisions, localAction: act ? 'removed' : 'none', s3Action };
+}
+
+/** The end of every backup: only its own folder, only after the new backup stands. @returns the ids that went */
+export async function removeExpiredLocally(ports: RetentionPorts, app: string, days: number): Promise<string[]> {
+  const [local] = ports.stores;
+  const decisions = await decide(ports, app, local, days);
+  await removeCopies(local, decisions);
+  const gone = expired(decisions).map(({ id }) => id);
+  for (const id of gone) ports.log.info(`Removed ${id}: older than ${days} days`);
+  return gone;
+}
+
+async function decide(ports: RetentionPorts, app: string, store: ObjectStore, days: number): Promise<RetentionDecision[]> {
+  const catalog = await readCatalog(app, [store], await ports.journal.records());
+  const copies = catalog.copiesIn(store);
+  const policy = { days, now: ports.clock.now() };
+  const decisions = decideRetention(copies, policy);
+  if (store.kind === 'local') return decisions;
+  return decideRetention(copies, { ...policy, pinned: await findPinned(store, expired(decisions)) });
+}
+
+/** Somebody may have pinned a backup by a tag on any of its objects; only those that would go need to be asked. */
+async function findPinned(store: ObjectStore, copies: readonly BackupCopy[]): Promise<Set<string>> {
+  const pinned = new Set<string>();
+  for (const { id, files } of copies) {
+    for (const { key } of files) if (OBJECT_TAG.pinned in (await store.tags(key))) pinned.add(id);
+  }
+  return pinned;
+}
+
+function expired(decisions: readonly RetentionDecision[]): BackupCopy[] {
+  return decisions.filter(({ expire }) => expire).map(({ copy }) => copy);
+}
+
+async function removeCopies(store: ObjectStore, decisions: readonly RetentionDecision[]): Promise<void> {
+  for (const copy of expired(decisions)) {
+    for (const key of manifestFirst(copy)) await store.remove(key);
+  }
+}
+
+/** The manifest goes first: what an interruption leaves is then no longer a backup, instead of one with a file missing. */
+function manifestFirst({ files }: BackupCopy): string[] {
+  const keys = files.map(({ key }) => key);
+  return keys.toSorted((one, other) => Number(other.endsWith('.json')) - Number(one.endsWith('.json')));
+}
+
+async function applyInS3(
+  s3: ObjectStore,
+  decisions: readonly RetentionDecision[],
+  action: RetentionRequest['s3'],
+): Promise<RetentionResult['s3Action']> {
+  if (action === 'leave') return 'none';
+  if (action === 'delete') {
+    await removeCopies(s3, decisions);
+    return 'deleted';
+  }
+  const { key: tag, value } = OBJECT_TAG.expirable;
+  for (const copy of expired(decisions)) {
+    for (const { key } of copy.files) await s3.setTags(key, { ...(await s3.tags(key)), [tag]: value });
+  }
+  return 'tagged';
+}

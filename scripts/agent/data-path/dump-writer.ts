@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
+import { crc32, gzip } from 'node:zlib';
+import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
+import type { CollectedDump, DumpProcess, DumpWriter, DumpWriterOptions, WrittenDump } from '../ports/backup.ts';
+import type { Upload } from '../ports/store.ts';
+import { createDumpCounter } from './dump-counter.ts';
+import { DEFAULT_LEVEL, FrameWriter, RAW_FRAME_SIZE } from './frame-writer.ts';
+
+export const dumpWriter: DumpWriter = { write: writeDump, collect: collectDump };
+
+const gzipAsync = promisify(gzip);
+/** What pg_dumpall writes last. */
+const GLOBALS_TRAILER = '-- PostgreSQL database cluster dump complete';
+
+/** One pass: each chunk is counted and framed; each frame is hashed and handed to every sink, slowest first served. */
+async function writeDump(dump: DumpProcess, options: DumpWriterOptions): Promise<WrittenDump> {
+  const { format, compression, interrupted } = options;
+  const level = options.level ?? DEFAULT_LEVEL[compression];
+  const counter = createDumpCounter(format);
+  const output = new OutputDigest();
+  const sinks = new Sinks(options.sinks);
+  const frames = new FrameWriter({
+    compression,
+    level,
+    emit: async (frame) => {
+      output.update(frame);
+      await sinks.write(frame);
+    },
+  });
+  // A sink may wait for S3 for a minute; an interruption does not.
+  const aborted = rejectOnAbort(interrupted);
+  for await (const chunk of dump.output) {
+    counter.push(chunk);
+    await Promise.race([frames.write(chunk), aborted]);
+    options.onProgress?.(frames.rawSize, counter.table);
+  }
+  const { warnings } = await Promise.race([dump.finished(), aborted]);
+  await Promise.race([frames.end(), aborted]);
+  return {
+    ...output.result(),
+    ...counter.end(),
+    level,
+    rawSize: frames.rawSize,
+    rawFrameSize: RAW_FRAME_SIZE,
+    frameSizes: frames.frameSizes,
+    warnings,
+    sinkErrors: sinks.errors,
+  };
+}
+
+/** A small dump, whole in memory. */
+async function collectDump(dump: DumpProcess): Promise<CollectedDump> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of dump.output) chunks.push(chunk);
+  const { warnings } = await dump.finished();
+  const raw = Buffer.concat(chunks);
+  const body = await gzipAsync(raw);
+  const output = new OutputDigest();
+  output.update(body);
+  return { body, ...output.result(), complete: raw.includes(GLOBALS_TRAILER), warnings };
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  const aborted = new Promise<never>((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason as Error);
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  // Nobody may be racing against it when it comes.
+  aborted.catch(() => undefined);
+  return aborted;
+}
+
+/** Size, SHA-256 and CRC-32 of what was written. */
+export class OutputDigest {
+  readonly #sha256 = createHash('sha256');
+  #crc32 = 0;
+  #size = 0;
+
+  update(bytes: Buffer): void {
+    this.#sha256.update(bytes);
+    this.#crc32 = crc32(bytes, this.#crc32);
+    this.#size += bytes.length;
+  }
+
+  result(): { size: number; sha256: string; crc32: string } {
+    return { size: this.#size, sha256: this.#sha256.digest('hex'), crc32: encodeCrc32(this.#crc32) };
+  }
+}
+
+/** A sink that failed is left out from then on: S3 being away must not cost the local backup. */
+class Sinks {
+  readonly #uploads: readonly Upload[];
+  readonly errors = new Map<number, unknown>();
+
+  constructor(uploads: readonly Upload[]) {
+    this.#uploads = uploads;
+  }
+
+  async write(frame: Buffer): Promise<void> {
+    await Promise.all(
+      this.#uploads.map(async (upload, index) => {
+        if (this.errors.has(index)) return;
+        await upload.write(frame).catch((error: unknown) => this.errors.set(index, error));
+      }),
+    );
+    // Nobody is left to write for.
+    if (this.errors.size === this.#uploads.length) throw this.errors.get(0);
+  }
+}

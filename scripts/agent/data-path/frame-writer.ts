@@ -1,0 +1,115 @@
+import { promisify } from 'node:util';
+import { constants, gzip, zstdCompress } from 'node:zlib';
+import type { Compression } from '../../../lib/domain/backup/keys.ts';
+
+/**
+ * Cuts a stream into frames of equal plain length and compresses several at once in libuv's thread pool. A frame is a
+ * whole gzip member or zstd frame, so `gunzip` and `zstd -d` read the concatenation as one file, and a restore can fetch,
+ * check and decompress each on its own.
+ *
+ * zstd's own worker threads are never used: through node:zlib they lose data silently (nodejs/node #59899).
+ */
+export interface FrameOptions {
+  readonly compression: Compression;
+  readonly level: number;
+  /** Called in the order of the input; its promise holds the writer back. */
+  readonly emit: (frame: Buffer) => Promise<void>;
+}
+
+export const RAW_FRAME_SIZE = 8 * 1024 * 1024;
+
+/** Enough to keep every core busy while the main thread fills the next; each costs a frame's memory twice. */
+const IN_FLIGHT = 4;
+
+export const DEFAULT_LEVEL = { gzip: 1, zstd: 1 } as const satisfies Record<Compression, number>;
+
+const gzipAsync = promisify(gzip);
+const zstdAsync = promisify(zstdCompress);
+/** zlib calls back into JavaScript once for each output chunk; its default of 16 KiB would do so 500 times a frame. */
+const CHUNK_SIZE = 1024 * 1024;
+
+export class FrameWriter {
+  readonly #options: FrameOptions;
+  readonly #idle: Buffer[] = Array.from({ length: IN_FLIGHT }, () => Buffer.allocUnsafeSlow(RAW_FRAME_SIZE));
+  #current: Buffer | undefined = Buffer.allocUnsafeSlow(RAW_FRAME_SIZE);
+  #filled = 0;
+  #waiting: (() => void) | undefined;
+  #emitted: Promise<void> = Promise.resolve();
+  #failure: unknown;
+  readonly frameSizes: number[] = [];
+  rawSize = 0;
+
+  constructor(options: FrameOptions) {
+    this.#options = options;
+  }
+
+  /** Copies `chunk`; resolves when the writer can take more. @throws what `emit` or the compression threw */
+  async write(chunk: Buffer): Promise<void> {
+    let from = 0;
+    while (from < chunk.length) {
+      this.#current ??= await this.#takeIdle();
+      const copied = chunk.copy(this.#current, this.#filled, from);
+      from += copied;
+      this.#filled += copied;
+      if (this.#filled === RAW_FRAME_SIZE) this.#dispatch();
+    }
+    this.rawSize += chunk.length;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Compresses what is left and waits for the last `emit`. An empty stream becomes one empty frame: a valid file. */
+  async end(): Promise<void> {
+    if (this.#filled > 0 || this.rawSize === 0) this.#dispatch();
+    await this.#emitted;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #dispatch(): void {
+    const buffer = this.#current!;
+    const compressed = this.#compress(buffer.subarray(0, this.#filled));
+    // Marked as handled at once: it is awaited only after the frames before it were emitted.
+    compressed.catch(() => undefined);
+    const before = this.#emitted;
+    this.#emitted = (async () => {
+      await before;
+      try {
+        const frame = await compressed;
+        if (this.#failure === undefined) {
+          this.frameSizes.push(frame.length);
+          await this.#options.emit(frame);
+        }
+      } catch (error) {
+        this.#failure ??= error;
+      }
+      this.#giveBack(buffer);
+    })();
+    this.#current = undefined;
+    this.#filled = 0;
+  }
+
+  #compress(raw: Buffer): Promise<Buffer> {
+    const { compression, level } = this.#options;
+    if (compression === 'gzip') return gzipAsync(raw, { level, chunkSize: CHUNK_SIZE });
+    const params = {
+      [constants.ZSTD_c_compressionLevel]: level,
+      // Off by default in zlib, and without it a flipped bit decodes cleanly.
+      [constants.ZSTD_c_checksumFlag]: 1,
+    };
+    return zstdAsync(raw, { params, chunkSize: CHUNK_SIZE });
+  }
+
+  async #takeIdle(): Promise<Buffer> {
+    const buffer = this.#idle.pop();
+    if (buffer) return buffer;
+    await new Promise<void>((resolve) => {
+      this.#waiting = resolve;
+    });
+    return this.#idle.pop()!;
+  }
+
+  #giveBack(buffer: Buffer): void {
+    this.#idle.push(buffer);
+    this.#waiting?.();
+    this.#waiting = undefined;
+  }
+}

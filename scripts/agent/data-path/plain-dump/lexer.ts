@@ -1,0 +1,313 @@
+import { countNewlines } from '../count-newlines.ts';
+import { SequenceFinder } from '../sequence-finder.ts';
+
+/**
+ * Reads a plain SQL dump as psql does, just closely enough to know what is a statement, a comment, a psql command and
+ * COPY data, and what only looks like one inside a string, a quoted name or a function body
+ * (https://www.postgresql.org/docs/current/sql-syntax-lexical.html). Offsets count bytes from the start of the dump.
+ */
+export interface DumpListener {
+  /** A `--` comment outside of any string, without its newline; cut after 1 KiB. */
+  comment?(text: string, offset: number): void;
+  /** A psql command line such as `\restrict …`. */
+  metaCommand?(line: string, offset: number): void;
+  /** `COPY … FROM stdin`, without the semicolon; data follows. */
+  copyStart?(statement: string): void;
+  /** @param rows lines of data, the terminator not among them; one line is one row, newlines in values are escaped */
+  copyEnd?(rows: number): void;
+}
+
+const NEWLINE = 10;
+const DOUBLE_QUOTE = 34;
+const DOLLAR = 36;
+const SINGLE_QUOTE = 39;
+const STAR = 42;
+const DASH = 45;
+const SLASH = 47;
+const SEMICOLON = 59;
+const BACKSLASH = 92;
+
+const COPY_TERMINATOR = Buffer.from('\n\\.\n');
+const COPY_START = 'COPY ';
+const COPY_STATEMENT = /^COPY .* FROM stdin$/s;
+const COMMENT_KEPT = 1024;
+/** A COPY statement lists at most 1,600 columns of 63 quoted bytes. */
+const STATEMENT_KEPT = 1 << 20;
+
+/** What the bytes at hand belong to. */
+type State =
+  | 'between statements'
+  | 'statement'
+  | 'comment'
+  | 'block comment'
+  | 'meta command'
+  | 'string'
+  | 'escape string'
+  | 'quoted name'
+  | 'dollar tag'
+  | 'dollar body'
+  | 'copy line end'
+  | 'copy data';
+
+export class PlainDumpLexer {
+  readonly #listener: DumpListener;
+  #state: State = 'between statements';
+  /** Bytes of the dump before the chunk at hand. */
+  #offset = 0;
+  /** The last two bytes of the statement, which decide what the next one starts. */
+  #previous = 0;
+  #beforePrevious = 0;
+  #statement: Buffer[] = [];
+  #statementLength = 0;
+  /** Text of a comment, psql command or dollar tag in the making, and where it began. */
+  #text = '';
+  #textOffset = 0;
+  #blockDepth = 0;
+  #backslash = false;
+  #finder = new SequenceFinder(COPY_TERMINATOR);
+  #newlines = 0;
+
+  constructor(listener: DumpListener) {
+    this.#listener = listener;
+  }
+
+  push(chunk: Buffer): void {
+    let position = 0;
+    while (position < chunk.length) position = this.#step(chunk, position);
+    this.#offset += chunk.length;
+  }
+
+  /** True when the dump may end here: outside of every statement, string and COPY. */
+  get atRest(): boolean {
+    return this.#state === 'between statements' || this.#state === 'comment' || this.#state === 'meta command';
+  }
+
+  #step(chunk: Buffer, position: number): number {
+    switch (this.#state) {
+      case 'copy data':
+        return this.#copyData(chunk, position);
+      case 'string':
+        return this.#quoted(chunk, position, SINGLE_QUOTE);
+      case 'quoted name':
+        return this.#quoted(chunk, position, DOUBLE_QUOTE);
+      case 'escape string':
+        return this.#escapeString(chunk, position);
+      case 'dollar tag':
+        return this.#dollarTag(chunk, position);
+      case 'dollar body':
+        return this.#dollarBody(chunk, position);
+      case 'comment':
+      case 'meta command':
+        return this.#line(chunk, position);
+      case 'block comment':
+        return this.#blockComment(chunk, position);
+      case 'copy line end':
+        return this.#copyLineEnd(chunk, position);
+      case 'between statements':
+        return this.#betweenStatements(chunk, position);
+      case 'statement':
+        return this.#inStatement(chunk, position);
+    }
+  }
+
+  #betweenStatements(chunk: Buffer, position: number): number {
+    const byte = chunk[position]!;
+    if (isSpace(byte)) return position + 1;
+    if (byte === BACKSLASH) {
+      this.#startText('meta command', '\\', position);
+      return position + 1;
+    }
+    this.#state = 'statement';
+    this.#statement = [];
+    this.#statementLength = 0;
+    this.#previous = 0;
+    this.#beforePrevious = 0;
+    return position;
+  }
+
+  #inStatement(chunk: Buffer, position: number): number {
+    for (let at = position; at < chunk.length; at += 1) {
+      const byte = chunk[at]!;
+      const before = this.#previous;
+      if (byte === SEMICOLON) {
+        this.#keep(chunk, position, at);
+        this.#endStatement();
+        return at + 1;
+      }
+      const next = this.#opens(byte, before);
+      this.#beforePrevious = before;
+      this.#previous = byte;
+      if (next) {
+        this.#keep(chunk, position, at + 1);
+        this.#open(next, at);
+        return at + 1;
+      }
+    }
+    this.#keep(chunk, position, chunk.length);
+    return chunk.length;
+  }
+
+  /** The state that `byte` opens after `before`; `undefined` when it is just one more byte of the statement. */
+  #opens(byte: number, before: number): State | undefined {
+    if (byte === SINGLE_QUOTE) {
+      const escapes = (before === 69 || before === 101) && !isNameByte(this.#beforePrevious);
+      return escapes ? 'escape string' : 'string';
+    }
+    if (byte === DOUBLE_QUOTE) return 'quoted name';
+    if (byte === DOLLAR && !isNameByte(before)) return 'dollar tag';
+    if (byte === DASH && before === DASH) return 'comment';
+    if (byte === STAR && before === SLASH) return 'block comment';
+    return undefined;
+  }
+
+  #open(state: State, at: number): void {
+    if (state === 'comment') this.#startText(state, '--', at - 1);
+    else this.#startText(state, '', at);
+    this.#blockDepth = 1;
+    this.#backslash = false;
+    this.#previous = 0;
+  }
+
+  #startText(state: State, text: string, at: number): void {
+    this.#state = state;
+    this.#text = text;
+    this.#textOffset = this.#offset + at;
+  }
+
+  #endStatement(): void {
+    this.#state = 'between statements';
+    if (!this.#startsWithCopy()) return;
+    const text = Buffer.concat(this.#statement).toString('utf8');
+    if (!COPY_STATEMENT.test(text)) return;
+    this.#listener.copyStart?.(text);
+    this.#state = 'copy line end';
+  }
+
+  #startsWithCopy(): boolean {
+    return Buffer.concat(this.#statement, Math.min(this.#statementLength, COPY_START.length)).toString('latin1') === COPY_START;
+  }
+
+  /** Only what may still be a COPY statement is kept: a large object's statement is not. */
+  #keep(chunk: Buffer, from: number, to: number): void {
+    if (to <= from || this.#statementLength > STATEMENT_KEPT) return;
+    if (this.#statementLength >= COPY_START.length && !this.#startsWithCopy()) return;
+    this.#statement.push(Buffer.from(chunk.subarray(from, to)));
+    this.#statementLength += to - from;
+  }
+
+  /** Doubled quotes need no look-ahead: the string ends and the next one begins at once. */
+  #quoted(chunk: Buffer, position: number, quote: number): number {
+    const found = chunk.indexOf(quote, position);
+    const end = found < 0 ? chunk.length : found + 1;
+    this.#keep(chunk, position, end);
+    if (found >= 0) this.#state = 'statement';
+    return end;
+  }
+
+  /** `E'…'`: a backslash takes the next byte with it. A doubled quote must stay in this state, so it is looked for. */
+  #escapeString(chunk: Buffer, position: number): number {
+    let at = position;
+    while (at < chunk.length) {
+      const byte = chunk[at]!;
+      at += 1;
+      if (this.#backslash) this.#backslash = false;
+      else if (byte === BACKSLASH) this.#backslash = true;
+      else if (byte === SINGLE_QUOTE) {
+        // As if the string had been opened by E once more, should another quote follow at once.
+        this.#state = 'statement';
+        this.#previous = 69;
+        this.#beforePrevious = 0;
+        break;
+      }
+    }
+    this.#keep(chunk, position, at);
+    return at;
+  }
+
+  #dollarTag(chunk: Buffer, position: number): number {
+    const byte = chunk[position]!;
+    if (byte === DOLLAR) {
+      this.#finder = new SequenceFinder(Buffer.from(`$${this.#text}$`, 'latin1'));
+      this.#state = 'dollar body';
+      return position + 1;
+    }
+    const digitFirst = this.#text === '' && byte >= 48 && byte <= 57;
+    if (!isNameByte(byte) || digitFirst) {
+      // A parameter such as $1, not a quote; the byte is read again as part of the statement.
+      this.#state = 'statement';
+      this.#previous = DOLLAR;
+      return position;
+    }
+    this.#text += String.fromCharCode(byte);
+    return position + 1;
+  }
+
+  #dollarBody(chunk: Buffer, position: number): number {
+    const end = this.#finder.findEnd(chunk, position);
+    if (end < 0) return chunk.length;
+    this.#state = 'statement';
+    return end;
+  }
+
+  #line(chunk: Buffer, position: number): number {
+    const newline = chunk.indexOf(NEWLINE, position);
+    const end = newline < 0 ? chunk.length : newline;
+    if (this.#text.length < COMMENT_KEPT) {
+      this.#text += chunk.toString('utf8', position, Math.min(end, position + COMMENT_KEPT));
+    }
+    if (newline < 0) return end;
+    if (this.#state === 'comment') this.#listener.comment?.(this.#text, this.#textOffset);
+    else this.#listener.metaCommand?.(this.#text, this.#textOffset);
+    // A comment may stand inside a statement; one that stands alone left nothing but its two dashes behind.
+    const alone = this.#state === 'meta command' || this.#onlyComment();
+    this.#state = alone ? 'between statements' : 'statement';
+    return newline + 1;
+  }
+
+  #onlyComment(): boolean {
+    return this.#statementLength <= 2 && Buffer.concat(this.#statement).toString('latin1') === '--';
+  }
+
+  #blockComment(chunk: Buffer, position: number): number {
+    const byte = chunk[position]!;
+    const closes = byte === SLASH && this.#previous === STAR;
+    const opens = byte === STAR && this.#previous === SLASH;
+    if (closes) this.#blockDepth -= 1;
+    if (opens) this.#blockDepth += 1;
+    // Each byte belongs to one token only: the star of an opening does not also close.
+    this.#previous = opens || closes ? 0 : byte;
+    if (this.#blockDepth === 0) this.#state = 'statement';
+    return position + 1;
+  }
+
+  #copyLineEnd(chunk: Buffer, position: number): number {
+    const newline = chunk.indexOf(NEWLINE, position);
+    if (newline < 0) return chunk.length;
+    this.#state = 'copy data';
+    this.#newlines = 0;
+    this.#finder = new SequenceFinder(COPY_TERMINATOR, Buffer.from('\n'));
+    return newline + 1;
+  }
+
+  #copyData(chunk: Buffer, position: number): number {
+    const end = this.#finder.findEnd(chunk, position);
+    const stop = end < 0 ? chunk.length : end;
+    this.#newlines += countNewlines(chunk, position, stop);
+    if (end >= 0) {
+      this.#listener.copyEnd?.(this.#newlines - 1);
+      this.#state = 'between statements';
+    }
+    return stop;
+  }
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 32 || (byte >= 9 && byte <= 13);
+}
+
+/** Letters, digits, underscore, and every byte of a multi-byte character. */
+function isNameByte(byte: number): boolean {
+  return (
+    (byte >= 97 && byte <= 122) || (byte >= 65 && byte <= 90) || (byte >= 48 && byte <= 57) || byte === 95 || byte >= 128
+  );
+}

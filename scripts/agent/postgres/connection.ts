@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import pg from 'pg';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { DatabaseSettings } from '../settings.ts';
+import type { Environment } from '../environment.ts';
+
+/** Queries through the wire protocol. The tools (pg_dump, psql, …) get the same settings from `toolEnvironment`. */
+export interface Connection {
+  /** One statement with `$1` parameters. @throws LifeboatError DB_QUERY */
+  rows<Row extends Record<string, unknown>>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
+  close(): Promise<void>;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/**
+ * @throws LifeboatError DB_CONNECT with what PostgreSQL or the network said; the password is never part of it.
+ */
+export async function connect(
+  settings: DatabaseSettings,
+  environment: Environment,
+  database: string,
+): Promise<Connection> {
+  const client = new pg.Client({
+    host: settings.host,
+    port: settings.port,
+    user: settings.user,
+    password: settings.password,
+    database,
+    ssl: tlsOptions(environment),
+    application_name: 'lifeboat',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+  });
+  // Without a listener a connection that breaks between two queries ends the process; the next query reports it.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    // A role's own time limits and read-only default are meant for applications, not for a backup or restore.
+    await client.query(
+      'SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; SET search_path = pg_catalog',
+    );
+  } catch (cause) {
+    await client.end().catch(() => undefined);
+    throw connectError(cause, settings, database);
+  }
+  return { rows: (sql, values) => queryRows(client, sql, values), close: () => client.end().catch(() => undefined) };
+}
+
+async function queryRows<Row extends Record<string, unknown>>(
+  client: pg.Client,
+  sql: string,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
+  try {
+    return (await client.query<Row>(sql, [...values])).rows;
+  } catch (cause) {
+    const message = (cause as Error).message;
+    const detail = (cause as { detail?: string }).detail;
+    throw new LifeboatError('DB_QUERY', `PostgreSQL refused a statement: ${message}${detail ? ` (${detail})` : ''}`, {
+      cause,
+    });
+  }
+}
+
+/** libpq's meaning of PGSSLMODE, so that queries and tools agree: only verify-ca and verify-full check the certificate. */
+function tlsOptions(environment: Environment): false | Record<string, unknown> {
+  const mode = environment['PGSSLMODE'] ?? 'prefer';
+  if (mode === 'verify-ca' || mode === 'verify-full') {
+    const rootCertificate = environment['PGSSLROOTCERT'];
+    return {
+      ...(rootCertificate && rootCertificate !== 'system' ? { ca: readFileSync(rootCertificate, 'utf8') } : {}),
+      ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
+    };
+  }
+  return mode === 'require' ? { rejectUnauthorized: false } : false;
+}
+
+function connectError(cause: unknown, settings: DatabaseSettings, database: string): LifeboatError {
+  const error = cause as { code?: string; message: string; errors?: { message: string }[] };
+  const said = error.message || error.errors?.map((each) => each.message).join('; ') || String(cause);
+  const where = `database ${JSON.stringify(database)} on ${settings.host}:${settings.port} as ${JSON.stringify(settings.user)}`;
+  return new LifeboatError('DB_CONNECT', `Cannot connect to ${where}: ${said}`, {
+    ...hintFor(error.code, database),
+    cause,
+  });
+}
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+function hintFor(code: string | undefined, database: string): { hint?: string } {
+  switch (code) {
+    case '28P01':
+    case '28000':
+      return { hint: 'Check DB_USER and DB_PASSWORD, and the server’s pg_hba.conf.' };
+    case '3D000':
+      return { hint: `Check DB_NAME; databases there: psql -l. Missing: ${database}` };
+    case '42501':
+      return { hint: `Grant it: GRANT CONNECT ON DATABASE … TO …;` };
+    case '57P03':
+      return { hint: 'PostgreSQL is starting up or shutting down; run the command again in a minute.' };
+    case '53300':
+      return { hint: 'All connections are in use; free one, or raise max_connections.' };
+    default:
+      return {};
+  }
+}

@@ -1,0 +1,64 @@
+import { formatBytes, formatTime } from '../../../lib/domain/quantities.ts';
+import type { ListedBackup, ListedCopy, ListResult } from '../commands/list.ts';
+import { renderErrorAsJson } from './error.ts';
+import { renderTable } from './table.ts';
+
+const WHERE = { local: 'local', s3: 'S3' } as const;
+
+export function renderList(app: string, { backups, failure }: ListResult): string[] {
+  if (backups.length === 0 && !failure) return [`No backups of ${app} yet. Make one: lifeboat backup`];
+  return renderTable(
+    ['ID', 'TIME (UTC)', 'SIZE', 'FORMAT', 'WHERE', 'VERIFIED', 'EXPIRES'],
+    backups.flatMap((backup) => backup.copies.map((copy, index) => renderRow(backup, copy, index === 0))),
+  );
+}
+
+function renderRow(backup: ListedBackup, copy: ListedCopy, first: boolean): string[] {
+  const { encoding, bytes } = backup;
+  return [
+    first ? backup.id : '',
+    first ? formatTime(backup.time) : '',
+    first && bytes !== undefined ? formatBytes(bytes) : '',
+    first && encoding ? `${encoding.format} ${encoding.compression}` : '',
+    WHERE[copy.store],
+    describeState(copy),
+    copy.expiresAt ? formatTime(copy.expiresAt).slice(0, 10) : copy.state === 'unfinished' ? '' : 'kept',
+  ];
+}
+
+function describeState({ state, detail, verifiedAt }: ListedCopy): string {
+  switch (state) {
+    case 'complete':
+      return `✅ ${verifiedAt ? formatTime(verifiedAt).slice(0, 16) : 'yes'}`;
+    case 'without manifest':
+      return 'no manifest';
+    case 'unfinished':
+      return '⚠️ unfinished, no backup';
+    case 'damaged':
+    case 'unreadable':
+      return `❌ ${state}: ${detail ?? ''}`;
+  }
+}
+
+export function listAsJson({ backups, failure }: ListResult): unknown {
+  return {
+    operation: 'list',
+    backups: backups.map(({ id, time, bytes, encoding, copies }) => ({
+      id,
+      time: time.toISOString(),
+      bytes: bytes ?? null,
+      format: encoding?.format ?? null,
+      compression: encoding?.compression ?? null,
+      copies: copies.map((copy) => ({
+        store: copy.store,
+        url: copy.url,
+        state: copy.state,
+        ...(copy.detail ? { detail: copy.detail } : {}),
+        verified: copy.state === 'complete',
+        verifiedAt: copy.verifiedAt?.toISOString() ?? null,
+        expiresAt: copy.expiresAt?.toISOString() ?? null,
+      })),
+    })),
+    ...(failure ? (renderErrorAsJson(failure) as object) : { succeeded: true }),
+  };
+}
