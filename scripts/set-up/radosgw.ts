@@ -28,6 +28,9 @@ const START_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 10_000;
 const STORAGE_CLASSES = ['STANDARD_IA'];
 
+/** Of util-linux: the kernel ends the daemon when we die, however we die. */
+const DYING_WITH_US = { program: 'setpriv', args: ['--pdeathsig', 'TERM'] } as const;
+
 const run = promisify(execFile);
 
 /** Whether every program that startRadosGateway runs is on the PATH. */
@@ -149,8 +152,7 @@ class Cluster {
 
   async #launch(program: string, args: string[]): Promise<void> {
     const output = await open(join(this.#folder, `${program}.out`), 'w');
-    // The kernel ends the daemon when we die, however we die.
-    const child = spawn('setpriv', ['--pdeathsig', 'TERM', program, ...args], {
+    const child = spawn(DYING_WITH_US.program, [...DYING_WITH_US.args, program, ...args], {
       env: this.#environment,
       stdio: ['ignore', output.fd, output.fd],
     });

@@ -12,6 +12,8 @@ export interface StoreCapabilities {
   /** `head` tells the encryption at rest. */
   readonly reportsEncryption: boolean;
   readonly keepsTags: boolean;
+  /** Completing an upload is one indivisible "store unless something is there". */
+  readonly completesConditionally: boolean;
 }
 
 export interface OpenedStore {
@@ -293,6 +295,17 @@ export function describeObjectStore(
       it(`tells that ${size} bytes are encrypted`, async () => {
         const key = `encrypted_db_${size}.gz`;
         expect(await upload(store, key, randomBytes(size))).toMatchObject({ encryption: 'AES256' });
+      });
+    }
+
+    for (const key of extra(capabilities.completesConditionally, ['both_db_1.sql.gz'])) {
+      it('lets one of two uploads that complete at once win, and tells the other', async () => {
+        const bodies = [randomBytes(9 * MIB), randomBytes(9 * MIB)];
+        const ends = await Promise.allSettled(bodies.map((body) => upload(store, key, body)));
+        const won = ends.findIndex(({ status }) => status === 'fulfilled');
+        expect(ends.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+        expect(ends[1 - won]).toMatchObject({ reason: { code: 'OBJECT_EXISTS' } });
+        expect((await store.read(key)).equals(bodies[won] as Buffer)).toBe(true);
       });
     }
 

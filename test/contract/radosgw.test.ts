@@ -12,6 +12,7 @@ const CAPABILITIES = {
   reportsChecksums: false,
   reportsEncryption: false,
   keepsTags: true,
+  completesConditionally: false,
 } as const;
 
 async function open(): Promise<OpenedStore> {

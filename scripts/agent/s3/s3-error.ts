@@ -168,7 +168,7 @@ interface SdkError extends Error {
 }
 
 function describeFault(thrown: unknown): Fault {
-  const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as SdkError;
+  const error = (isErrorLike(thrown) ? thrown : new Error(String(thrown))) as SdkError;
   const { code, $metadata: metadata, $response: response } = error;
   const region = error.Region ?? response?.headers?.['x-amz-bucket-region'];
   const message = error.message || (typeof code === 'string' ? code : 'no message');
@@ -180,6 +180,11 @@ function describeFault(thrown: unknown): Fault {
     region: typeof region === 'string' && /^[a-z0-9-]+$/.test(region) ? region : undefined,
     attempts: metadata?.attempts,
   };
+}
+
+/** Errors of node:net may stem from another realm, where `instanceof` says no. */
+function isErrorLike(thrown: unknown): thrown is Error {
+  return typeof thrown === 'object' && thrown !== null && 'name' in thrown && 'message' in thrown;
 }
 
 /** Node's codes for wrong arguments and states: a defect of ours, not the network's. */

@@ -130,7 +130,8 @@ export class RequestHandler {
 
   async #fail(exchange: Exchange, error: unknown): Promise<void> {
     const { message, response, record, effects } = exchange;
-    const isCut = error instanceof ConnectionCut || response.headersSent || message.destroyed;
+    const isCut =
+      error instanceof ConnectionCut || response.headersSent || (message.destroyed && !message.complete);
     const answer = isCut ? undefined : errorAnswer(asS3Error(error), exchange);
     if (record !== undefined) record.status = answer?.status ?? 0;
     if (answer === undefined) {

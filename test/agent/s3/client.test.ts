@@ -147,7 +147,7 @@ describe('The S3 client', () => {
     const metadata = await listen(
       createServer((request, response) => {
         asked.push(
-          `${request.method} ${request.url} ${request.headers['x-aws-ec2-metadata-token'] ?? ''}`.trim(),
+          `${request.method} ${request.url} ${String(request.headers['x-aws-ec2-metadata-token'] ?? '')}`.trim(),
         );
         response.end(request.method === 'PUT' ? 'TOKEN' : 'ap-south-1');
       }),
@@ -174,6 +174,28 @@ describe('The S3 client', () => {
   it('says that there are no credentials', async () => {
     const environment = { AWS_REGION: 'us-east-1', AWS_EC2_METADATA_DISABLED: 'true' };
     await expect(firstRequest(environment)).rejects.toMatchObject({ code: 'S3_DENIED' });
+  });
+
+  it('reads again what stopped midway without a word', async () => {
+    let asked = 0;
+    const silent = await listen(
+      createServer((_request, response) => {
+        response.writeHead(200, { 'content-length': '6' }).write('abc');
+        if (++asked === 2) response.end('def');
+      }),
+    );
+    const store = openS3Store(SETTINGS, {
+      environment: { ...KEYS, AWS_ENDPOINT_URL_S3: silent.url },
+      clientOverrides: { requestHandler: { socketTimeout: 200 } },
+    });
+    try {
+      expect((await store.read('a_db_1.sql.gz')).toString()).toBe('abcdef');
+      expect(asked).toBe(2);
+    } finally {
+      store.close();
+      silent.server.closeAllConnections();
+      silent.server.close();
+    }
   });
 
   it('leaves the body unsigned over https, where the checksum guards it, and signs it over http', async () => {
