@@ -1,0 +1,104 @@
+/**
+ * `npm run demo`: a database is backed up, wrecked, and brought back, with the real agent, on a PostgreSQL and an S3
+ * that exist only for this.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { LifeboatError } from '../../lib/domain/errors.ts';
+import { playNarrative } from './narrative.ts';
+import { printCommand, printLine, printStep, printVerdict } from './screen.ts';
+import { setStage, type Stage } from './stage.ts';
+
+const USAGE = `npm run demo [-- --keep] [-- --scale N]
+
+  --keep     when all is shown, leave everything running to look around until Ctrl-C
+  --scale N  1 = about 300 MB of database on disk (the default)`;
+
+interface Options {
+  readonly keep: boolean;
+  readonly scale: number;
+}
+
+function parseOptions(): Options | undefined {
+  try {
+    const { values } = parseArgs({
+      options: {
+        keep: { type: 'boolean', default: false },
+        scale: { type: 'string', default: '1' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    const scale = Number(values.scale);
+    return values.help || !(scale > 0) ? undefined : { keep: values.keep, scale };
+  } catch {
+    return undefined; // an option that there is not
+  }
+}
+
+/** Returns the exit status. */
+async function main(options: Options): Promise<number> {
+  const interruption = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => interruption.abort(signal));
+  }
+  const begun = performance.now();
+  printStep('A PostgreSQL, an S3 and a Slack of our own');
+  const stage = await setStage();
+  const good = await play(stage, options, interruption.signal);
+  if (options.keep) await lookAround(stage, interruption.signal);
+  await stage.close();
+  const seconds = Math.round((performance.now() - begun) / 1000);
+  const ending = interruption.signal.aborted && !options.keep ? 'Interrupted' : 'Done';
+  console.log(
+    `\n${ending} after ${seconds} s. The servers are stopped and their files removed: nothing is left behind.`,
+  );
+  if (ending === 'Interrupted') return interruption.signal.reason === 'SIGINT' ? 130 : 143;
+  return good ? 0 : 1;
+}
+
+/** Says what went wrong, so that the stage can still be looked at or struck. */
+async function play(stage: Stage, options: Options, signal: AbortSignal): Promise<boolean> {
+  try {
+    return await orInterrupted(playNarrative(stage, options.scale, signal), signal);
+  } catch (error) {
+    if (signal.aborted) return false;
+    if (!(error instanceof LifeboatError)) throw error;
+    printVerdict(false, error.message);
+    return false;
+  }
+}
+
+/** What was begun ends by itself once its server is gone; it is not waited for. */
+async function orInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => undefined);
+  return Promise.race([
+    work,
+    new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+    }),
+  ]);
+}
+
+async function lookAround(stage: Stage, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  printStep('Look around (--keep)');
+  printLine('Everything is still running. In another terminal, type this first:');
+  for (const [name, value] of Object.entries(stage.settings)) printLine(`export ${name}=${quote(value)}`);
+  printLine('Then, for instance:');
+  printCommand('npx lifeboat list');
+  printCommand('PGPASSWORD="$DB_PASSWORD" psql -h "$DB_HOST" -p "$DB_PORT" -U "$DB_USER" "$DB_NAME"');
+  printLine('Ctrl-C ends it and removes everything.');
+  while (!signal.aborted) await sleep(500, undefined, { signal }).catch(() => undefined);
+}
+
+function quote(value: string): string {
+  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+const options = parseOptions();
+if (options) {
+  process.exitCode = await main(options);
+} else {
+  console.log(USAGE);
+  process.exitCode = process.argv.includes('--help') || process.argv.includes('-h') ? 0 : 2;
+}
