@@ -44,9 +44,13 @@ async function main(options: Options): Promise<number> {
   const begun = performance.now();
   printStep('A PostgreSQL, an S3 and a Slack of our own');
   const stage = await setStage();
-  const good = await play(stage, options, interruption.signal);
-  if (options.keep) await lookAround(stage, interruption.signal);
-  await stage.close();
+  let good = false;
+  try {
+    good = await play(stage, options, interruption.signal);
+    if (options.keep) await lookAround(stage, interruption.signal);
+  } finally {
+    await stage.close();
+  }
   const seconds = Math.round((performance.now() - begun) / 1000);
   const ending = interruption.signal.aborted && !options.keep ? 'Interrupted' : 'Done';
   console.log(
