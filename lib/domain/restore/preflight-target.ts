@@ -1,0 +1,53 @@
+import { LifeboatError } from '../errors.ts';
+import type { ServerFacts, TargetFacts } from './preflight-facts.ts';
+import { nameList, refuse } from './preflight-refusal.ts';
+
+/** What the target's present state says against, or about, taking its place. */
+export interface TargetCheck {
+  readonly target: string;
+  /** `undefined` when it does not exist. */
+  readonly targetFacts: TargetFacts | undefined;
+  readonly server: Pick<ServerFacts, 'user'>;
+  readonly replace: boolean;
+}
+
+export function targetProblems({ target, targetFacts, server, replace }: TargetCheck): LifeboatError[] {
+  if (!targetFacts) return [];
+  const name = JSON.stringify(target);
+  const problems: LifeboatError[] = [];
+  if (targetFacts.contents !== undefined && !replace) {
+    problems.push(
+      new LifeboatError('TARGET_NOT_EMPTY', `The database ${name} holds data: ${targetFacts.contents}`),
+    );
+  }
+  if (!targetFacts.mayRename) {
+    const message = `${JSON.stringify(server.user)} may not rename ${name}, which belongs to ${JSON.stringify(targetFacts.owner)}`;
+    problems.push(new LifeboatError('DB_RIGHTS', message));
+  }
+  if (targetFacts.preparedTransactions.length > 0) {
+    const message = `${name} has prepared transactions, which nothing but their own COMMIT or ROLLBACK can end: ${nameList(targetFacts.preparedTransactions)}`;
+    problems.push(
+      refuse(message, "End each: COMMIT PREPARED '…' or ROLLBACK PREPARED '…', then run the restore again."),
+    );
+  }
+  const active = targetFacts.slots.filter((slot) => slot.active).map((slot) => slot.name);
+  if (active.length > 0) {
+    const message = `${name} is being replicated from, by the logical slots ${nameList(active)}: their readers would silently stay with the old database`;
+    problems.push(refuse(message, 'Stop the subscribers, drop the slots, then run the restore again.'));
+  }
+  if (targetFacts.subscriptions.length > 0) {
+    const message = `${name} has subscriptions, which would go on writing into the old database: ${nameList(targetFacts.subscriptions)}`;
+    problems.push(
+      refuse(message, 'Disable and drop them (DROP SUBSCRIPTION …), then run the restore again.'),
+    );
+  }
+  return problems;
+}
+
+export function targetWarnings({ target, targetFacts }: TargetCheck): string[] {
+  const idle = (targetFacts?.slots ?? []).filter((slot) => !slot.active).map((slot) => slot.name);
+  if (idle.length === 0) return [];
+  return [
+    `The logical slots ${nameList(idle)} stay with the old ${target} and keep its WAL: drop them when they are not needed.`,
+  ];
+}

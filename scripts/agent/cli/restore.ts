@@ -1,0 +1,46 @@
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { Answer } from '../command-line.ts';
+import { restoreAndTell } from '../commands/restore-and-tell.ts';
+import { restore, type RestoreRequest } from '../commands/restore.ts';
+import { openContext, type Context } from '../context.ts';
+import { renderRestorePlan, restoreAsJson } from '../render/restore.ts';
+import { openRestorePorts } from '../restore-ports.ts';
+import { requireDatabaseName } from '../settings.ts';
+
+type Options = Readonly<Record<string, unknown>>;
+
+export async function runRestore(options: Options, source: string): Promise<Answer> {
+  const context = openContext({ json: options['json'] === true });
+  const ports = { ...context, ...openRestorePorts(context) };
+  const request = describeRequest(context, options, source);
+  if (request.dryRun) {
+    const { plan } = await restore(ports, request);
+    return { lines: renderRestorePlan(plan), json: plan };
+  }
+  const told = await restoreAndTell(ports, request);
+  if (told.failure && options['json'] !== true) throw told.failure;
+  return { lines: [], json: restoreAsJson(request, told), failure: told.failure };
+}
+
+function describeRequest({ settings, host }: Context, options: Options, source: string): RestoreRequest {
+  const named = options['toDatabase'];
+  return {
+    source,
+    database: typeof named === 'string' ? named : requireDatabaseName(settings),
+    replace: options['replace'] === true,
+    globals: options['globals'] === true,
+    jobs: parseJobs(options['jobs']),
+    forceOlder: options['forceOlder'] === true,
+    dryRun: options['dryRun'] === true,
+    runId: settings.runId ?? host.newRunId(),
+  };
+}
+
+const MOST_JOBS = 64;
+
+function parseJobs(text: unknown): number | undefined {
+  if (text === undefined) return undefined;
+  const jobs = Number(text);
+  if (Number.isInteger(jobs) && jobs >= 1 && jobs <= MOST_JOBS) return jobs;
+  throw new LifeboatError('USAGE', `--jobs ${JSON.stringify(text)} is no number from 1 to ${MOST_JOBS}`);
+}

@@ -1,0 +1,239 @@
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { formatDuration } from '../../../lib/domain/quantities.ts';
+import { requireTargetName } from '../../../lib/domain/restore/database-names.ts';
+import { updateRates } from '../../../lib/domain/restore/estimate.ts';
+import type { RestorePlan } from '../../../lib/domain/restore/plan.ts';
+import { compareRows, type RowTotals } from '../../../lib/domain/restore/row-counts.ts';
+import { parseRestoreSource } from '../../../lib/domain/restore/source.ts';
+import type { RestorePorts, TargetServer } from '../ports/restore.ts';
+import { openCheckedDump, type CheckedDump } from './restore-copy.ts';
+import { findBackup, type FoundBackup } from './restore-find.ts';
+import { lookInto, prepareRestore, type PreparedRestore } from './restore-prepare.ts';
+
+export interface RestoreRequest {
+  /** `latest`, an id, a path or an `s3://` URL. */
+  readonly source: string;
+  /** The database to restore into. */
+  readonly database: string;
+  /** Over a database that holds data, which is kept under another name. */
+  readonly replace: boolean;
+  /** Roles too. */
+  readonly globals: boolean;
+  readonly jobs: number | undefined;
+  /** To a server of an older major version than the backup's. */
+  readonly forceOlder: boolean;
+  readonly dryRun: boolean;
+  readonly runId: string;
+}
+
+export interface RestoreResult {
+  readonly plan: RestorePlan;
+  /** `undefined` after a dry run. */
+  readonly completed: CompletedRestore | undefined;
+}
+
+export interface CompletedRestore {
+  readonly database: string;
+  /** The copy that was restored from. */
+  readonly source: string;
+  readonly checked: RowTotals;
+  /** The name under which the replaced database is kept. */
+  readonly keptAs: string | undefined;
+  /** From the command's start to the database's being in place: the recovery time. */
+  readonly durationMs: number;
+  readonly downloadMs: number;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Restores beside, checks, then swaps by rename. Whatever goes wrong before the swap leaves the target as it was, and the
+ * half-made database is removed.
+ *
+ * @throws LifeboatError
+ */
+export async function restore(ports: RestorePorts, request: RestoreRequest): Promise<RestoreResult> {
+  const target = requireTargetName(request.database);
+  const source = parseRestoreSource(request.source);
+  const started = ports.clock.monotonic();
+  const { runId } = request;
+  const lock = request.dryRun
+    ? undefined
+    : await ports.host.lock(`restore-${target}`, `restore, run ${runId}`);
+  let server: TargetServer | undefined;
+  let checked: CheckedDump | undefined;
+  try {
+    ports.log.info('Checking prerequisites...');
+    server = await ports.connectServer(target);
+    if (!request.dryRun) await server.claim();
+    const found = await findBackup(ports, source);
+    const lookedInto = await lookInto(ports, found, request);
+    checked = lookedInto.checked;
+    const prepared = await prepareRestore(ports, server, { request, found, lookedInto, runId });
+    for (const warning of prepared.plan.warnings) ports.log.warn(warning);
+    ports.log.info('✅ Prerequisites OK');
+    if (request.dryRun) return { plan: prepared.plan, completed: undefined };
+
+    checked ??= await openCheckedDump(ports, target, found);
+    const run = { prepared, checked, found, started };
+    return { plan: prepared.plan, completed: await execute(ports, server, run) };
+  } finally {
+    await checked?.dump.close();
+    if (!request.dryRun) await ports.files.removeScratch(target);
+    await server?.close();
+    await lock?.release();
+  }
+}
+
+interface Run {
+  readonly prepared: PreparedRestore;
+  readonly checked: CheckedDump;
+  readonly found: FoundBackup;
+  readonly started: number;
+}
+
+async function execute(ports: RestorePorts, server: TargetServer, run: Run): Promise<CompletedRestore> {
+  const { plan, backup, globals } = run.prepared;
+  const warnings = [...plan.warnings];
+  for (const name of plan.leftovers) {
+    ports.log.info(`Removing ${name}, which a killed restore left`);
+    await server.dropDatabase(name);
+  }
+  if (globals && globals.statements.length > 0) {
+    await server.executeTogether(globals.statements);
+    ports.log.info(`✅ Roles created: ${globals.created.join(', ')}`);
+  }
+  ports.log.info(`Restoring ${plan.backup.label} into ${JSON.stringify(plan.target)}...`);
+  let half: string | undefined;
+  try {
+    ports.interrupted.throwIfAborted();
+    half = plan.restoringInto;
+    await createDatabase(server, plan);
+    const loadMs = await load(ports, server, run);
+    const found = await server.countRows({
+      database: plan.restoringInto,
+      tables: backup.tables ?? [],
+      interrupted: ports.interrupted,
+    });
+    const checked = compareRows(backup, found, plan.target);
+    ports.log.info(`✅ Rows verified: ${count(checked.tables)} tables, ${count(checked.rows)} rows`);
+    await server.executeTogether(plan.statements.properties);
+    ports.interrupted.throwIfAborted();
+    await server.swap(plan.statements.swap, plan.action === 'create' ? [] : [plan.target]);
+    half = undefined;
+    const keptAs = await settleOld(ports, server, plan, warnings);
+    await recordRates(ports, run, loadMs);
+    return report(ports, run, { checked, keptAs, warnings });
+  } catch (error) {
+    if (half !== undefined) await removeHalfMade(ports, server, half);
+    throw error;
+  }
+}
+
+async function createDatabase(server: TargetServer, { statements }: RestorePlan): Promise<void> {
+  try {
+    await server.execute([statements.create]);
+  } catch (error) {
+    const message = (error as Error).message;
+    if (!/locale|collation|encoding/i.test(message)) throw error;
+    throw new LifeboatError('RESTORE_FAILED', message, {
+      hint: 'The server’s host lacks the backup’s locale: install it (sudo dpkg-reconfigure locales, or locale-gen), restart PostgreSQL, then run the restore again.',
+      cause: error,
+    });
+  }
+  await server.execute([statements.mark]);
+}
+
+/** @returns milliseconds */
+async function load(
+  ports: RestorePorts,
+  server: TargetServer,
+  { prepared, checked, found }: Run,
+): Promise<number> {
+  const { plan, tools } = prepared;
+  const { interrupted } = ports;
+  const started = ports.clock.monotonic();
+  const onProgress = (bytes: number): void => ports.progress.update(bytes);
+  const request = { database: plan.restoringInto, tools, interrupted, onProgress };
+  const layout = found.manifest?.dump;
+  try {
+    if (plan.backup.format === 'plain') {
+      ports.progress.start('Restoring', plan.backup.rawSize);
+      await server.loadPlain({ ...request, content: checked.dump.content(layout) });
+    } else {
+      ports.progress.start('Unpacking', plan.backup.rawSize);
+      const path = await checked.dump.unpack({ layout, target: plan.target, interrupted, onProgress });
+      ports.progress.start('Restoring', 0);
+      await server.loadCustom({ ...request, path, jobs: plan.jobs });
+    }
+  } finally {
+    ports.progress.stop();
+  }
+  return ports.clock.monotonic() - started;
+}
+
+/** An empty database that was in the way is dropped, unless somebody has put something into it meanwhile. */
+async function settleOld(
+  ports: RestorePorts,
+  server: TargetServer,
+  plan: RestorePlan,
+  warnings: string[],
+): Promise<string | undefined> {
+  const { keptAs, target } = plan;
+  if (keptAs === undefined) return undefined;
+  if (plan.action === 'fill') {
+    try {
+      if ((await server.contentsOf(keptAs)) === undefined) {
+        await server.execute(plan.statements.dropEmpty);
+        return undefined;
+      }
+    } catch (error) {
+      // The restore itself is done and in place; what is left is an empty database under a telling name.
+      warnings.push(
+        `The empty database that was in the way could not be removed: ${(error as Error).message}`,
+      );
+    }
+  }
+  ports.log.info(
+    `The old ${JSON.stringify(target)} is kept as ${JSON.stringify(keptAs)}; drop it when it is not needed any more`,
+  );
+  return keptAs;
+}
+
+/** The error that led here is the one to report; what could not be removed is found by the next restore. */
+async function removeHalfMade(ports: RestorePorts, server: TargetServer, name: string): Promise<void> {
+  try {
+    await server.dropDatabase(name);
+  } catch (error) {
+    ports.log.warn(
+      `The half-made database ${name} could not be removed: ${(error as Error).message}\nThe next restore into the same target removes it, or: dropdb ${JSON.stringify(name)}`,
+    );
+  }
+}
+
+async function recordRates(ports: RestorePorts, { prepared, checked }: Run, loadMs: number): Promise<void> {
+  const { format, rawSize } = prepared.plan.backup;
+  const measured = [{ rate: format, bytes: rawSize, milliseconds: loadMs } as const];
+  const downloaded = checked.downloaded ? [{ rate: 'download', ...checked.downloaded } as const] : [];
+  await ports.rates.record(updateRates(await ports.rates.read(), [...measured, ...downloaded]));
+}
+
+function report(
+  ports: RestorePorts,
+  { prepared, checked, started }: Run,
+  outcome: Pick<CompletedRestore, 'checked' | 'keptAs' | 'warnings'>,
+): CompletedRestore {
+  const durationMs = ports.clock.monotonic() - started;
+  ports.log.info('✅ Restore completed successfully');
+  ports.log.info(`Recovery time (RTO): ${formatDuration(durationMs)}`);
+  return {
+    database: prepared.plan.target,
+    source: checked.source,
+    durationMs,
+    downloadMs: checked.downloaded?.milliseconds ?? 0,
+    ...outcome,
+  };
+}
+
+function count(number: number): string {
+  return number.toLocaleString('en-US');
+}

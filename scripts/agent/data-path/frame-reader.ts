@@ -1,0 +1,105 @@
+import type { FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { gunzip, zstdDecompress } from 'node:zlib';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { Compression } from '../../../lib/domain/backup/keys.ts';
+import { onDisk, readFully } from '../host/durable-file.ts';
+
+/**
+ * Reads a file of independent frames by its index: several are decompressed at once in libuv's thread pool, and handed
+ * out in order. One call per frame, because Node 24 decodes only the first of concatenated zstd frames (nodejs/node
+ * #64741); every length is compared, because a decoder may stop early without an error.
+ */
+export interface FrameLayout {
+  readonly compression: Compression;
+  readonly rawSize: number;
+  readonly rawFrameSize: number;
+  readonly frameSizes: readonly number[];
+}
+
+/** One for each of two cores, one that is being consumed, one being read. */
+const IN_FLIGHT = 4;
+/** Room beyond a frame's length, so that zlib sees the frame's end without asking for a second output buffer. */
+const SPARE = 1024;
+
+const decompressors = { gzip: promisify(gunzip), zstd: promisify(zstdDecompress) } as const;
+
+/**
+ * @param where named in errors
+ * @throws LifeboatError CORRUPT when a frame does not decompress to the length that the index gives
+ */
+export async function* readFrames(
+  file: FileHandle,
+  layout: FrameLayout,
+  where: string,
+): AsyncGenerator<Buffer> {
+  const pending: Promise<Buffer>[] = [];
+  let offset = 0;
+  let next = 0;
+  const startNext = (): void => {
+    const size = layout.frameSizes[next];
+    if (size === undefined) return;
+    const frame = readFrame(file, layout, { index: next, offset, size, where });
+    // Awaited in its turn; until then a failure must not count as unhandled.
+    frame.catch(() => undefined);
+    pending.push(frame);
+    offset += size;
+    next += 1;
+  };
+  requireWholeIndex(layout, where);
+  for (let count = 0; count < IN_FLIGHT; count += 1) startNext();
+  try {
+    for (let frame = pending.shift(); frame; frame = pending.shift()) {
+      const raw = await frame;
+      startNext();
+      yield raw;
+    }
+  } finally {
+    // The file is closed after us: nothing may still be reading it.
+    await Promise.allSettled(pending);
+  }
+}
+
+interface FramePlace {
+  readonly index: number;
+  readonly offset: number;
+  readonly size: number;
+  readonly where: string;
+}
+
+async function readFrame(file: FileHandle, layout: FrameLayout, place: FramePlace): Promise<Buffer> {
+  const { index, offset, size, where } = place;
+  const compressed = Buffer.allocUnsafe(size);
+  const read = await onDisk(`Cannot read ${where}`, () => readFully(file, compressed, offset));
+  if (read < size) throw corrupt(`${where} ends within frame ${index + 1} of ${layout.frameSizes.length}`);
+  const expected = rawLengthOf(layout, index);
+  let raw: Buffer;
+  try {
+    raw = await decompressors[layout.compression](compressed, {
+      chunkSize: Math.max(64, expected + SPARE),
+      maxOutputLength: expected + SPARE,
+    });
+  } catch (cause) {
+    const message = `Frame ${index + 1} of ${where} (bytes ${offset} to ${offset + size}) does not decompress: ${(cause as Error).message}`;
+    throw new LifeboatError('CORRUPT', message, { cause });
+  }
+  if (raw.length !== expected) {
+    throw corrupt(`Frame ${index + 1} of ${where} holds ${raw.length} bytes instead of ${expected}`);
+  }
+  return raw;
+}
+
+function rawLengthOf({ rawSize, rawFrameSize, frameSizes }: FrameLayout, index: number): number {
+  return index < frameSizes.length - 1 ? rawFrameSize : rawSize - index * rawFrameSize;
+}
+
+function requireWholeIndex({ rawSize, rawFrameSize, frameSizes }: FrameLayout, where: string): void {
+  const expected = Math.max(1, Math.ceil(rawSize / rawFrameSize));
+  if (frameSizes.length !== expected) {
+    throw corrupt(`The manifest of ${where} lists ${frameSizes.length} frames; its sizes make ${expected}`);
+  }
+}
+
+function corrupt(message: string): LifeboatError {
+  return new LifeboatError('CORRUPT', message);
+}

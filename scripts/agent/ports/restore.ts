@@ -1,0 +1,167 @@
+import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
+import type { CountedTable, DumpFile, StoredFile } from '../../../lib/domain/backup/manifest.ts';
+import type { DumpInspection } from '../../../lib/domain/restore/inspection.ts';
+import type {
+  RestoreNeeds,
+  RestoreTools,
+  ServerFacts,
+  TargetFacts,
+} from '../../../lib/domain/restore/preflight-facts.ts';
+import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
+import type { MeasuredRates } from '../../../lib/domain/restore/estimate.ts';
+import type { Clock, Host, Log, Progress } from './host.ts';
+import type { ObjectStore } from './store.ts';
+
+/** Everything that `restore` touches. */
+export interface RestorePorts {
+  /** The series whose `latest` is meant. */
+  readonly app: string;
+  /** BACKUP_DIR first, then the bucket where one is configured: a copy that lies here needs no download. */
+  readonly stores: readonly ObjectStore[];
+  /** A whole bucket, for `s3://` URLs that lead elsewhere than the configured prefix; keys are complete. */
+  openBucket(bucket: string): Promise<ObjectStore>;
+  readonly files: DumpFiles;
+  connectServer(target: string): Promise<TargetServer>;
+  readonly rates: RateBook;
+  readonly host: Host;
+  /** Parallel jobs of pg_restore when the request names none. */
+  readonly jobs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly progress: Progress;
+  /** Its reason is the LifeboatError (INTERRUPTED, TERMINATED) to throw. */
+  readonly interrupted: AbortSignal;
+}
+
+/** Dumps as files of this host, and the scratch files that a restore needs. */
+export interface DumpFiles {
+  /** BACKUP_DIR: where scratch files lie. */
+  readonly folder: string;
+  /**
+   * The file at `path` (relative to the working directory; a bare name also to BACKUP_DIR); `undefined` when there is none.
+   * @throws LifeboatError CORRUPT for what is no regular file
+   */
+  find(path: string): Promise<FoundFile | undefined>;
+  /** A small file. @throws LifeboatError DISK_FAILED, CORRUPT when it is larger than a manifest may be */
+  readSmall(path: string): Promise<Buffer>;
+  open(path: string): Promise<OpenDump>;
+  /** A roles file's text. @throws LifeboatError CORRUPT when it is not the file that the manifest recorded */
+  unzipGlobals(file: Buffer, expected: StoredFile, where: string): Promise<string>;
+  /**
+   * Copies an object into a scratch file by parallel ranged reads, hashing as it goes.
+   * @throws LifeboatError CORRUPT when its size is not `size`; what the store throws
+   */
+  download(request: DownloadRequest): Promise<OpenDump & { readonly digest: Digest }>;
+  /** Removes what this run, or an earlier one of the same target that was killed, left behind. */
+  removeScratch(target: string): Promise<void>;
+}
+
+export interface FoundFile {
+  /** Absolute. */
+  readonly path: string;
+  readonly size: number;
+}
+
+export interface DownloadRequest {
+  readonly store: ObjectStore;
+  readonly key: string;
+  readonly size: number;
+  /** Names the scratch file. */
+  readonly target: string;
+  readonly interrupted: AbortSignal;
+  readonly onProgress: (bytes: number) => void;
+}
+
+export interface Digest {
+  readonly sha256: string;
+  /** base64, as manifests and S3 write it. */
+  readonly crc32: string;
+}
+
+/** A dump's file held open: what was checked is what is read, even if the name is given to another file meanwhile. */
+export interface OpenDump {
+  readonly path: string;
+  readonly size: number;
+  hash(interrupted: AbortSignal): Promise<Digest>;
+  /**
+   * Reads all of it and learns what can be known without a manifest.
+   * @throws LifeboatError CORRUPT for a file that is damaged, incomplete, or no dump
+   */
+  inspect(interrupted: AbortSignal, onProgress: (bytes: number) => void): Promise<DumpInspection>;
+  /**
+   * The dump itself, decompressed, in order. With `layout` frames are decompressed in parallel and each length is checked.
+   * @throws LifeboatError CORRUPT
+   */
+  content(layout: DumpFile | undefined): AsyncIterable<Buffer>;
+  /**
+   * Decompresses a custom-format dump into a scratch file in which pg_restore can seek; removed by `removeScratch`.
+   * @returns its path
+   */
+  unpack(request: UnpackRequest): Promise<string>;
+  close(): Promise<void>;
+}
+
+export interface UnpackRequest {
+  readonly layout: DumpFile | undefined;
+  readonly target: string;
+  readonly interrupted: AbortSignal;
+  readonly onProgress: (rawBytes: number) => void;
+}
+
+/**
+ * The server that holds the target, seen from a maintenance database, never from the target itself.
+ * @throws LifeboatError DB_CONNECT, DB_QUERY from every method
+ */
+export interface TargetServer {
+  facts(needs: RestoreNeeds): Promise<ServerFacts>;
+  /** `undefined` when the database does not exist. */
+  describeTarget(): Promise<TargetFacts | undefined>;
+  /** @throws LifeboatError CLIENT_MISSING */
+  tools(format: DumpFormat): Promise<RestoreTools>;
+  /**
+   * Holds the target for this restore against restores from any host, until `close`.
+   * @throws LifeboatError BUSY
+   */
+  claim(): Promise<void>;
+  /** Databases that killed restores of this target left; the ones in use by someone are not among them. */
+  leftovers(): Promise<string[]>;
+  /** Each statement on its own (CREATE DATABASE cannot be in a transaction). */
+  execute(statements: readonly string[]): Promise<void>;
+  /** All or none. */
+  executeTogether(statements: readonly string[]): Promise<void>;
+  /** Ends its sessions first. Idempotent. */
+  dropDatabase(name: string): Promise<void>;
+  /** Runs a plain dump through psql. @throws LifeboatError RESTORE_FAILED with psql's first error */
+  loadPlain(request: LoadRequest & { readonly content: AsyncIterable<Buffer> }): Promise<void>;
+  /** Runs pg_restore on an archive file. @throws LifeboatError RESTORE_FAILED with pg_restore's first error */
+  loadCustom(request: LoadRequest & { readonly path: string; readonly jobs: number }): Promise<void>;
+  /** Exact, as `SELECT count(*)` says. */
+  countRows(request: CountRequest): Promise<FoundRows>;
+  /** Whether the database holds anything of a user's; text such as `3 tables, 1 function`. */
+  contentsOf(database: string): Promise<string | undefined>;
+  /**
+   * All statements in one transaction, while every session of the databases in `vacated` is ended again and again, so
+   * that clients which reconnect at once cannot keep a rename waiting. They meet the new database.
+   */
+  swap(statements: readonly string[], vacated: readonly string[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface LoadRequest {
+  readonly database: string;
+  readonly tools: RestoreTools;
+  readonly interrupted: AbortSignal;
+  readonly onProgress: (rawBytes: number) => void;
+}
+
+export interface CountRequest {
+  readonly database: string;
+  readonly tables: readonly CountedTable[];
+  readonly interrupted: AbortSignal;
+}
+
+/** How fast earlier restores on this host were; missing or unreadable is no error, the plan then uses set rates. */
+export interface RateBook {
+  read(): Promise<MeasuredRates | undefined>;
+  record(rates: MeasuredRates): Promise<void>;
+}

@@ -1,0 +1,119 @@
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { ClientTool } from '../../../lib/domain/restore/preflight-facts.ts';
+import { describeVerdict, startTool, type ToolProcess, type ToolVerdict } from './tool-process.ts';
+
+/** psql and pg_restore at work: fed, watched, ended at the first error or interruption. */
+
+/**
+ * For the restoring sessions alone. A crash loses the unfinished database anyway, so its commits need not wait for the
+ * disk: the rename's commit, which does wait, flushes all of them with it. The time limits and the read-only default
+ * that a role may have are meant for applications.
+ */
+export function sessionOptions(maintenanceMemoryMb: number): string {
+  const settings = {
+    synchronous_commit: 'off',
+    maintenance_work_mem: `${maintenanceMemoryMb}MB`,
+    statement_timeout: '0',
+    lock_timeout: '0',
+    idle_in_transaction_session_timeout: '0',
+    default_transaction_read_only: 'off',
+  };
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value}`)
+    .join(' ');
+}
+
+export interface ProgramRun {
+  readonly tool: ClientTool;
+  readonly args: readonly string[];
+  /** Where to connect, and PGOPTIONS. */
+  readonly environment: Record<string, string>;
+  readonly interrupted: AbortSignal;
+}
+
+export interface PsqlRun extends ProgramRun {
+  readonly content: AsyncIterable<Buffer>;
+  readonly onProgress: (bytes: number) => void;
+}
+
+const PSQL = ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '--no-password', '-o', '/dev/null', '-f', '-'];
+
+/**
+ * Feeds `content` to psql. Its input is closed only after the last byte: psql takes a closed input for the dump's end,
+ * and would commit what came before.
+ *
+ * @throws LifeboatError RESTORE_FAILED with the first error, its line and statement; what `content` throws
+ */
+export async function runPsql(run: PsqlRun): Promise<void> {
+  const { tool, args, environment, content, interrupted, onProgress } = run;
+  const process = startTool(tool, [...PSQL, ...args], environment);
+  process.output.resume();
+  const stop = (): void => void process.kill();
+  interrupted.addEventListener('abort', stop);
+  try {
+    interrupted.throwIfAborted();
+    await feed(process, content, onProgress);
+    process.input.end();
+  } catch (error) {
+    await process.kill();
+    throw error;
+  } finally {
+    interrupted.removeEventListener('abort', stop);
+  }
+  await requireSuccess('psql', process, interrupted);
+}
+
+/** One chunk is being written while the next is decompressed. Stops early when psql does: its verdict tells why. */
+async function feed(
+  process: ToolProcess,
+  content: AsyncIterable<Buffer>,
+  onProgress: (bytes: number) => void,
+): Promise<void> {
+  let written = 0;
+  let writing = Promise.resolve(true);
+  for await (const chunk of content) {
+    if (!(await writing)) return;
+    onProgress(written);
+    writing = new Promise((resolve) => {
+      process.input.write(chunk, (error) => resolve(!error));
+    });
+    written += chunk.length;
+  }
+  if (await writing) onProgress(written);
+}
+
+/** @throws LifeboatError RESTORE_FAILED with the first error */
+export async function runPgRestore({ tool, args, environment, interrupted }: ProgramRun): Promise<void> {
+  interrupted.throwIfAborted();
+  const process = startTool(tool, ['--exit-on-error', '--no-password', ...args], environment);
+  process.output.resume();
+  process.input.end();
+  await requireSuccess('pg_restore', process, interrupted);
+}
+
+async function requireSuccess(name: string, process: ToolProcess, interrupted: AbortSignal): Promise<void> {
+  const stop = (): void => void process.kill();
+  interrupted.addEventListener('abort', stop);
+  if (interrupted.aborted) stop();
+  const verdict = await process.ended;
+  interrupted.removeEventListener('abort', stop);
+  interrupted.throwIfAborted();
+  if (verdict.status !== 0) {
+    throw new LifeboatError(
+      'RESTORE_FAILED',
+      describeVerdict(name, { ...verdict, stderr: firstError(verdict) }),
+    );
+  }
+}
+
+/** Notices that came before the error say nothing about it. */
+function firstError({ stderr }: ToolVerdict): string {
+  const lines = stderr.split('\n');
+  const first = lines.findIndex((line) => /\b(?:ERROR|FATAL|PANIC|error|fatal):/.test(line));
+  return first < 0 ? stderr : lines.slice(first).join('\n');
+}
+
+/** A connection string: pg_restore takes a bare name with "=" or "://" in it for one. */
+export function databaseArgument(database: string): string {
+  return `--dbname=dbname='${database.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}

@@ -1,0 +1,202 @@
+import { totalmem } from 'node:os';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { isRestoringMark, isRestoringName } from '../../../lib/domain/restore/database-names.ts';
+import { majorOf } from '../../../lib/domain/restore/backup-facts.ts';
+import type {
+  RestoreNeeds,
+  RestoreTools,
+  ServerFacts,
+  TargetFacts,
+} from '../../../lib/domain/restore/preflight-facts.ts';
+import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
+import { quoteIdentifier } from '../../../lib/domain/restore/sql.ts';
+import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
+import type { Environment } from '../environment.ts';
+import type { CountRequest, LoadRequest, TargetServer } from '../ports/restore.ts';
+import type { DatabaseSettings } from '../settings.ts';
+import { connect, type Connection } from './connection.ts';
+import { countRestoredRows } from './restore-counts.ts';
+import { databaseArgument, runPgRestore, runPsql, sessionOptions } from './restore-load.ts';
+import { inTransaction, swapDatabases } from './swap.ts';
+import { readContents } from './target-contents.ts';
+import { readServerFacts, readTargetState } from './target-facts.ts';
+import { findTool, toolEnvironment } from './tools.ts';
+
+/** Databases that every cluster has; one of them is not the target. */
+const MAINTENANCE = ['postgres', 'template1'] as const;
+
+/** @throws LifeboatError DB_CONNECT */
+export async function connectTargetServer(
+  settings: DatabaseSettings,
+  environment: Environment,
+  target: string,
+): Promise<TargetServer> {
+  let failure: unknown;
+  for (const maintenance of MAINTENANCE.filter((name) => name !== target)) {
+    const open = (): Promise<Connection> => connect(settings, environment, maintenance);
+    try {
+      return new PostgresTarget({ settings, environment, target, open }, await open());
+    } catch (error) {
+      // Only a missing maintenance database, or one that we may not enter, makes another worth a try.
+      failure ??= error;
+      const code = ((error as LifeboatError).cause as { code?: string } | undefined)?.code;
+      if (code !== '3D000' && code !== '42501') throw error;
+    }
+  }
+  throw failure;
+}
+
+interface Reach {
+  readonly settings: DatabaseSettings;
+  readonly environment: Environment;
+  readonly target: string;
+  open(): Promise<Connection>;
+}
+
+class PostgresTarget implements TargetServer {
+  readonly #reach: Reach;
+  #session: Connection;
+  #claimed = false;
+
+  constructor(reach: Reach, session: Connection) {
+    this.#reach = reach;
+    this.#session = session;
+  }
+
+  async facts(needs: RestoreNeeds): Promise<ServerFacts> {
+    return await readServerFacts(this.#session, needs);
+  }
+
+  async describeTarget(): Promise<TargetFacts | undefined> {
+    const { target } = this.#reach;
+    const state = await readTargetState(this.#session, target);
+    if (!state) return undefined;
+    const { takesConnections, ...facts } = state;
+    const contents = takesConnections
+      ? await this.contentsOf(target)
+      : 'it takes no connections, so nobody can look';
+    return { ...facts, contents };
+  }
+
+  async contentsOf(database: string): Promise<string | undefined> {
+    const connection = await this.#open(database);
+    try {
+      return await readContents(connection);
+    } finally {
+      await connection.close();
+    }
+  }
+
+  async tools(format: DumpFormat): Promise<RestoreTools> {
+    const { settings, environment } = this.#reach;
+    const [row] = await this.#session.rows<{ version: number }>(
+      "SELECT current_setting('server_version_num')::int AS version",
+    );
+    const major = majorOf(row?.version ?? 0);
+    const psql = await findTool('psql', settings, environment, major);
+    const pgRestore =
+      format === 'custom' ? await findTool('pg_restore', settings, environment, major) : undefined;
+    return { psql, pgRestore };
+  }
+
+  async claim(): Promise<void> {
+    const [row] = await this.#session.rows<{ held: boolean }>(
+      "SELECT pg_try_advisory_lock(hashtext('lifeboat restore'), hashtext($1)) AS held",
+      [this.#reach.target],
+    );
+    if (!row?.held) {
+      throw new LifeboatError(
+        'BUSY',
+        `Another restore into ${JSON.stringify(this.#reach.target)} is going on, from another host perhaps`,
+      );
+    }
+    this.#claimed = true;
+  }
+
+  async leftovers(): Promise<string[]> {
+    const rows = await this.#session.rows<{ name: string; comment: string | null; sessions: number }>(
+      `SELECT datname::text AS name, shobj_description(oid, 'pg_database') AS comment,
+              (SELECT count(*)::int FROM pg_stat_activity WHERE datid = d.oid) AS sessions
+         FROM pg_database d ORDER BY datname`,
+    );
+    const { target } = this.#reach;
+    return rows
+      .filter(({ name, comment, sessions }) => {
+        return sessions === 0 && isRestoringName(name, target) && isRestoringMark(comment, target);
+      })
+      .map(({ name }) => name);
+  }
+
+  async execute(statements: readonly string[]): Promise<void> {
+    const session = await this.#living();
+    for (const statement of statements) await session.rows(statement);
+  }
+
+  async executeTogether(statements: readonly string[]): Promise<void> {
+    await inTransaction(await this.#living(), statements);
+  }
+
+  async dropDatabase(name: string): Promise<void> {
+    await this.execute([`DROP DATABASE IF EXISTS ${quoteIdentifier(name)} WITH (FORCE)`]);
+  }
+
+  async loadPlain(request: LoadRequest & { content: AsyncIterable<Buffer> }): Promise<void> {
+    const { tools, database, content, interrupted, onProgress } = request;
+    const environment = this.#loadEnvironment(database, 1);
+    await runPsql({ tool: tools.psql, args: [], environment, content, interrupted, onProgress });
+  }
+
+  async loadCustom(request: LoadRequest & { path: string; jobs: number }): Promise<void> {
+    const { tools, database, path, jobs, interrupted } = request;
+    if (!tools.pgRestore) throw new LifeboatError('BUG', 'pg_restore was not looked for');
+    const environment = this.#loadEnvironment(database, jobs);
+    const args = [`--jobs=${jobs}`, databaseArgument(database), path];
+    await runPgRestore({ tool: tools.pgRestore, args, environment, interrupted });
+  }
+
+  #loadEnvironment(database: string, jobs: number): Record<string, string> {
+    const { settings, environment } = this.#reach;
+    return {
+      ...toolEnvironment(settings, environment, database),
+      PGOPTIONS: sessionOptions(maintenanceMemory(jobs)),
+    };
+  }
+
+  async countRows(request: CountRequest): Promise<FoundRows> {
+    return await countRestoredRows(() => this.#open(request.database), request);
+  }
+
+  async swap(statements: readonly string[], vacated: readonly string[]): Promise<void> {
+    await this.#living();
+    await swapDatabases(() => this.#reach.open(), { statements, vacated, target: this.#reach.target });
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  async #open(database: string): Promise<Connection> {
+    const { settings, environment } = this.#reach;
+    return await connect(settings, environment, database);
+  }
+
+  /** A restore takes hours; a firewall or a restart of the server may have ended the idle session meanwhile. */
+  async #living(): Promise<Connection> {
+    const lost = await this.#session.rows('SELECT 1').then(
+      () => false,
+      () => true,
+    );
+    if (lost) {
+      await this.#session.close();
+      this.#session = await this.#reach.open();
+      if (this.#claimed) await this.claim();
+    }
+    return this.#session;
+  }
+}
+
+/** Megabytes for each session that builds indexes: a sixteenth of this host's memory in all, within reason. */
+function maintenanceMemory(jobs: number): number {
+  const share = totalmem() / 16 / 1024 / 1024 / jobs;
+  return Math.max(64, Math.min(1024, Math.floor(share)));
+}

@@ -1,0 +1,42 @@
+import type { Connection } from './connection.ts';
+
+/** Everything made after initdb has an oid from here on (FirstNormalObjectId in src/include/access/transam.h). */
+const FIRST_USER_OID = 16_384;
+
+/** Catalogs whose rows a user makes, and what such a row is called; tables first, they matter most. */
+const CATALOGS = [
+  { catalog: 'pg_class', noun: 'table', where: "relkind IN ('r', 'p', 'f')" },
+  { catalog: 'pg_class', noun: 'view', where: "relkind IN ('v', 'm')" },
+  { catalog: 'pg_class', noun: 'sequence', where: "relkind = 'S'" },
+  { catalog: 'pg_largeobject_metadata', noun: 'large object', where: 'true' },
+  { catalog: 'pg_proc', noun: 'function', where: 'true' },
+  // A table and a type of one's own each bring types along; only those that stand for themselves are named.
+  {
+    catalog: 'pg_type',
+    noun: 'type',
+    where: "typtype IN ('e', 'd', 'r') OR (typtype = 'b' AND typelem = 0)",
+  },
+  { catalog: 'pg_namespace', noun: 'schema', where: "nspname !~ '^pg_(toast_)?temp_'" },
+  { catalog: 'pg_extension', noun: 'extension', where: 'true' },
+  { catalog: 'pg_foreign_server', noun: 'foreign server', where: 'true' },
+  { catalog: 'pg_event_trigger', noun: 'event trigger', where: 'true' },
+  { catalog: 'pg_publication', noun: 'publication', where: 'true' },
+  { catalog: 'pg_operator', noun: 'operator', where: 'true' },
+  { catalog: 'pg_cast', noun: 'cast', where: 'true' },
+  { catalog: 'pg_ts_config', noun: 'text search configuration', where: 'true' },
+  { catalog: 'pg_collation', noun: 'collation', where: 'true' },
+] as const;
+
+/** What a user keeps in the connection's database, such as `3 tables, 1 function`; `undefined` when nothing. */
+export async function readContents(connection: Connection): Promise<string | undefined> {
+  const counts = CATALOGS.map(
+    ({ catalog, noun, where }) =>
+      `SELECT '${noun}' AS noun, count(*)::int AS number FROM ${catalog}
+        WHERE oid >= ${FIRST_USER_OID} AND (${where})${catalog === 'pg_class' ? " AND relpersistence <> 't'" : ''}`,
+  );
+  const rows = await connection.rows<{ noun: string; number: number }>(counts.join(' UNION ALL '));
+  const held = rows.filter(({ number }) => number > 0);
+  return held.length === 0
+    ? undefined
+    : held.map(({ noun, number }) => `${number} ${number === 1 ? noun : `${noun}s`}`).join(', ');
+}

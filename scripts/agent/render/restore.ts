@@ -1,0 +1,73 @@
+import { formatBytes, formatDuration } from '../../../lib/domain/quantities.ts';
+import { planSteps, type RestorePlan } from '../../../lib/domain/restore/plan.ts';
+import type { ToldRestore } from '../commands/restore-and-tell.ts';
+import type { RestoreRequest } from '../commands/restore.ts';
+import { renderErrorAsJson } from './error.ts';
+
+export function renderRestorePlan(plan: RestorePlan): string[] {
+  const { backup, estimate, disk } = plan;
+  const total = estimate.downloadMs + estimate.restoreMs;
+  const parts = [
+    ...(plan.fetchBytes > 0 ? [`download ${formatDuration(estimate.downloadMs)}`] : []),
+    `restore ${formatDuration(estimate.restoreMs)}`,
+  ];
+  const basis = estimate.measured
+    ? 'measured on this host'
+    : 'by usual rates, nothing was measured on this host yet';
+  return [
+    `Restore ${backup.label}${describeSource(plan)} into ${JSON.stringify(plan.target)}, ${ACTION[plan.action]}`,
+    ...plan.copies.map(
+      ({ url, size }, index) => `  ${index === 0 ? 'from ' : 'or   '} ${url} (${formatBytes(size)})`,
+    ),
+    ...planSteps(plan).map((step, index) => `  ${String(index + 1).padStart(2)}.  ${step}`),
+    ...(plan.action === 'replace'
+      ? [`  keeps the database that is there now as ${JSON.stringify(plan.keptAs)}`]
+      : []),
+    `  takes about ${formatDuration(total)} (${parts.join(', ')}; ${basis})`,
+    `  needs ${formatBytes(disk.needed)} in ${disk.folder} (${formatBytes(disk.free)} free), and the database’s size on the server’s own disk`,
+    ...plan.warnings.map((warning) => `  ⚠️  ${warning}`),
+    'Nothing was changed (--dry-run).',
+  ];
+}
+
+const ACTION = {
+  create: 'which does not exist yet',
+  fill: 'which exists and is empty',
+  replace: 'which holds data',
+} as const;
+
+function describeSource({ backup }: RestorePlan): string {
+  const rows =
+    backup.rows === undefined
+      ? ''
+      : `, ${backup.rows.toLocaleString('en-US')} rows in ${backup.tables ?? 0} tables`;
+  return backup.database === undefined ? rows : ` (${JSON.stringify(backup.database)}${rows})`;
+}
+
+export function restoreAsJson(
+  request: RestoreRequest,
+  { result, failure, deliveries }: ToldRestore,
+): unknown {
+  const common = {
+    operation: 'restore',
+    database: request.database,
+    source: request.source,
+    runId: request.runId,
+  };
+  if (!result)
+    return { ...common, ...(failure ? (renderErrorAsJson(failure) as object) : {}), messages: deliveries };
+  const { plan, completed } = result;
+  return {
+    ...common,
+    succeeded: true,
+    id: plan.backup.label,
+    from: completed?.source,
+    tables: completed?.checked.tables,
+    rows: completed?.checked.rows,
+    keptAs: completed?.keptAs ?? null,
+    durationMs: Math.round(completed?.durationMs ?? 0),
+    downloadMs: Math.round(completed?.downloadMs ?? 0),
+    warnings: completed?.warnings ?? [],
+    messages: deliveries,
+  };
+}

@@ -1,0 +1,44 @@
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { openDumpFiles } from './data-path/archive-files.ts';
+import { openRateBook } from './data-path/restore-rates.ts';
+import type { Clock, Host, Log, Progress } from './ports/host.ts';
+import type { RestorePorts } from './ports/restore.ts';
+import type { ObjectStore } from './ports/store.ts';
+import { connectTargetServer } from './postgres/restore-server.ts';
+import { openS3Store } from './s3/s3-store.ts';
+import type { Settings } from './settings.ts';
+
+/** What a restore needs of the command's context. */
+export interface RestoreGround {
+  readonly settings: Settings;
+  readonly stores: readonly (ObjectStore | undefined)[];
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly progress: Progress;
+  readonly interrupted: AbortSignal;
+}
+
+/** Connects nothing yet. */
+export function openRestorePorts(ground: RestoreGround): RestorePorts {
+  const { settings } = ground;
+  const { environment } = settings;
+  return {
+    ...ground,
+    app: settings.app,
+    stores: ground.stores.filter((store) => store !== undefined),
+    // A bucket of another series, region or account; AWS’ own variables say how it is reached.
+    openBucket: (bucket): Promise<ObjectStore> =>
+      Promise.resolve(
+        openS3Store(
+          { bucket, prefix: '', stateBucket: bucket, kmsKeyId: settings.s3?.kmsKeyId },
+          { environment },
+        ),
+      ),
+    files: openDumpFiles(settings.backupDir),
+    connectServer: (target) => connectTargetServer(settings.database, environment, target),
+    rates: openRateBook(join(settings.backupDir, 'restore-rates.json')),
+    jobs: settings.restoreJobs ?? availableParallelism(),
+  };
+}
