@@ -23,6 +23,5 @@ is_current() {
 
 if [ -x "$built/bin/lifeboat" ] && is_current; then exec "$built/bin/lifeboat" "$@"; fi
 if [ -x "$node" ]; then exec "$node" "$top/scripts/agent/main.ts" "$@"; fi
-if command -v lifeboat >/dev/null; then exec lifeboat "$@"; fi
-echo "No agent here: run npm install (or npm run build) in $top, or install lifeboat." >&2
+echo "No agent here: run npm install (or npm run build) in $top." >&2
 exit 2

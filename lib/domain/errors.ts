@@ -110,6 +110,10 @@ const REGISTRY = {
   BUSY: { exit: 'busy', hint: 'Wait until the other run has finished, then run the command again.' },
   ATTENTION: { exit: 'attention', hint: 'Run: lifeboat backup' },
   UNDELIVERED: { exit: 'attention', hint: 'Check the channel’s settings, then run: lifeboat notify --test' },
+  INSTALL_FAILED: {
+    exit: 'refused',
+    hint: 'See what the system said above. lifeboat install --print shows what is to be written where.',
+  },
   INTERRUPTED: {
     exit: 'interrupted',
     hint: 'Nothing half-made was left behind; run the command again when ready.',
