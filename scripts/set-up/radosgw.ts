@@ -28,8 +28,11 @@ const START_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 10_000;
 const STORAGE_CLASSES = ['STANDARD_IA'];
 
-/** Of util-linux: the kernel ends the daemon when we die, however we die. */
-const DYING_WITH_US = { program: 'setpriv', args: ['--pdeathsig', 'TERM'] } as const;
+/**
+ * Of util-linux: the kernel ends the daemon when we die, however we die. Not by TERM: a gateway that has just lost its OSD
+ * never gets to its end.
+ */
+const DYING_WITH_US = { program: 'setpriv', args: ['--pdeathsig', 'KILL'] } as const;
 
 const run = promisify(execFile);
 

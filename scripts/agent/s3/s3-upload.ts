@@ -1,6 +1,6 @@
-import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { crc32 } from 'node:zlib';
+import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { StoredObject, Upload, WriteOptions } from '../ports/store.ts';
 import { Multipart } from './multipart.ts';
 import { PartBuffers } from './part-buffers.ts';
@@ -86,6 +86,8 @@ export class S3Upload implements Upload {
     this.#filling = undefined;
     this.#filled = 0;
     const multipart = (this.#multipart ??= await Multipart.create(this.#api, this.#key, this.#options));
+    // Given up while S3 was making it: abort() could not know of it yet.
+    if (this.#failure !== undefined) await multipart.abort();
     this.#throwFailure();
     const number = ++this.#parts;
     // Settles always; a failed part is thrown by whatever call comes next.

@@ -295,6 +295,16 @@ describe('The S3 store on a bad day', () => {
     });
   });
 
+  it('leaves no unfinished upload when it is given up while S3 is making one', async () => {
+    faults().add({ action: 'CreateMultipartUpload', effect: { kind: 'delay', milliseconds: 100 } });
+    const started = await store.startUpload(KEY);
+    const writing = started.write(LARGE);
+    await started.abort();
+    await expect(writing).rejects.toMatchObject({ code: 'S3_FAILED' });
+    expect(asked('AbortMultipartUpload').map(({ status }) => status)).toEqual([204]);
+    expect(await unfinished()).toBe(0);
+  });
+
   it('lists page by page', async () => {
     const keys = Array.from(
       { length: 1_050 },
