@@ -31,7 +31,10 @@ export async function readCatalog(
   runs: readonly RunRecord[] = [],
 ): Promise<Catalog> {
   const perStore = await Promise.all(
-    stores.map(async (store) => ({ store, copies: await readStore(app, store, failedVerifications(runs, store.kind)) })),
+    stores.map(async (store) => ({
+      store,
+      copies: await readStore(app, store, failedVerifications(runs, store.kind)),
+    })),
   );
   return {
     backups: mergeCopies(perStore.flatMap(({ copies }) => copies)),
@@ -39,7 +42,11 @@ export async function readCatalog(
   };
 }
 
-async function readStore(app: string, store: ObjectStore, failed: FailedVerifications): Promise<BackupCopy[]> {
+async function readStore(
+  app: string,
+  store: ObjectStore,
+  failed: FailedVerifications,
+): Promise<BackupCopy[]> {
   const files: ListedFile[] = [];
   for await (const file of store.list(seriesPrefix(app))) files.push(file);
   const keys = files.flatMap(({ key }) => {
@@ -49,7 +56,10 @@ async function readStore(app: string, store: ObjectStore, failed: FailedVerifica
   return catalogStore(app, { store: store.kind, files, manifests: await readManifests(store, keys) }, failed);
 }
 
-async function readManifests(store: ObjectStore, keys: readonly string[]): Promise<Map<string, Manifest | Error>> {
+async function readManifests(
+  store: ObjectStore,
+  keys: readonly string[],
+): Promise<Map<string, Manifest | Error>> {
   const manifests = new Map<string, Manifest | Error>();
   const waiting = [...keys];
   const work = async (): Promise<void> => {

@@ -26,7 +26,8 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
   try {
     await buildProgram(answer).parseAsync([...argv]);
   } catch (thrown) {
-    status = thrown instanceof CommanderError ? usageStatus(thrown) : printError(asLifeboatError(thrown), json);
+    status =
+      thrown instanceof CommanderError ? usageStatus(thrown) : printError(asLifeboatError(thrown), json);
   }
   // Kept-alive connections would hold the process for seconds after its work is done.
   process.exit(status);
@@ -59,7 +60,14 @@ function addBackup(program: Command, answer: Wrap): void {
     .option('--adopt-series', 'go on with a series that so far belonged to another database or cluster')
     .option(...DRY_RUN)
     .option(...JSON_OPTION)
-    .addHelpText('after', examples('lifeboat backup', 'BACKUP_COMPRESSION=zstd lifeboat backup --json', 'lifeboat backup --dry-run'))
+    .addHelpText(
+      'after',
+      examples(
+        'lifeboat backup',
+        'BACKUP_COMPRESSION=zstd lifeboat backup --json',
+        'lifeboat backup --dry-run',
+      ),
+    )
     .action((options: Options) =>
       answer(async (given) => (await import('./cli/backup.ts')).runBackup(given))(options, []),
     );
@@ -71,7 +79,10 @@ function addRestore(program: Command, answer: Wrap): void {
     .argument('<source>', 'latest, a backup’s id, a file, or an s3:// URL')
     .description('Restore a backup into DB_NAME, beside what is there; nothing is ever destroyed')
     .option('--to-database <name>', 'the target, instead of DB_NAME')
-    .option('--replace', 'take the place of a database that holds data; the old one is kept under another name')
+    .option(
+      '--replace',
+      'take the place of a database that holds data; the old one is kept under another name',
+    )
     .option('--globals', 'first create the roles that are missing')
     .option('--table <names>', 'only these tables, as in: users,"Order Items",billing.invoices')
     .option('--jobs <n>', 'parallel jobs of a custom-format restore')
@@ -88,7 +99,9 @@ function addRestore(program: Command, answer: Wrap): void {
       ),
     )
     .action((source: string, options: Options) =>
-      answer(async (given, args) => (await import('./cli/restore.ts')).runRestore(given, args[0]!))(options, [source]),
+      answer(async (given, args) => (await import('./cli/restore.ts')).runRestore(given, args[0]!))(options, [
+        source,
+      ]),
     );
 }
 
@@ -105,20 +118,34 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
     .description('Read a backup again, every byte of every copy, and compare it with its manifest')
     .option('--all', 'every backup of the series')
     .option(...JSON_OPTION)
-    .addHelpText('after', examples('lifeboat verify', 'lifeboat verify hostmaster_db_20260115_020000', 'lifeboat verify --all'))
+    .addHelpText(
+      'after',
+      examples('lifeboat verify', 'lifeboat verify hostmaster_db_20260115_020000', 'lifeboat verify --all'),
+    )
     .action((id: string | undefined, options: Options) =>
-      answer(async (given, args) => (await import('./cli/verify.ts')).runVerify(given, args[0]))(options, id ? [id] : []),
+      answer(async (given, args) => (await import('./cli/verify.ts')).runVerify(given, args[0]))(
+        options,
+        id ? [id] : [],
+      ),
     );
   program
     .command('status')
     .description('Age of the last good backup, sizes, cost and restore time; fails when it is too old')
     .option(...JSON_OPTION)
-    .addHelpText('after', `${examples('lifeboat status', 'lifeboat status --json')}\n\nExit status: 0 good, 9 the last good backup is too old or the last run failed.`)
-    .action((options: Options) => answer(async () => (await import('./cli/status.ts')).runStatus())(options, []));
+    .addHelpText(
+      'after',
+      `${examples('lifeboat status', 'lifeboat status --json')}\n\nExit status: 0 good, 9 the last good backup is too old or the last run failed.`,
+    )
+    .action((options: Options) =>
+      answer(async () => (await import('./cli/status.ts')).runStatus())(options, []),
+    );
   program
     .command('retention')
     .description('Show what may go and why; local files go, in S3 nothing does without --apply')
-    .option('--apply', 'in S3 too: tag what may go, for the bucket’s lifecycle to remove (needs an operator’s rights)')
+    .option(
+      '--apply',
+      'in S3 too: tag what may go, for the bucket’s lifecycle to remove (needs an operator’s rights)',
+    )
     .option('--delete', 'with --apply: delete instead of tagging, for a bucket without such a lifecycle')
     .option(...DRY_RUN)
     .option(...JSON_OPTION)
@@ -135,7 +162,9 @@ function addHostCommands(program: Command, answer: Wrap): void {
     .addOption(new Option('--test', 'send it').makeOptionMandatory())
     .option(...JSON_OPTION)
     .addHelpText('after', examples('lifeboat notify --test'))
-    .action((options: Options) => answer(async () => (await import('./cli/notify.ts')).runNotify())(options, []));
+    .action((options: Options) =>
+      answer(async () => (await import('./cli/notify.ts')).runNotify())(options, []),
+    );
 }
 
 function examples(...lines: string[]): string {

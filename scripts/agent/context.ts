@@ -39,7 +39,9 @@ export function openContext({ json }: { json: boolean }): Context {
     ...openTerminal(json ? process.stderr : process.stdout, systemClock),
     stores: settings.s3 ? [local, openS3Store(settings.s3, { environment })] : [local],
     journal: openJournal(join(settings.backupDir, `.${settings.app}.runs.jsonl`)),
-    channels: settings.runId ? [] : openChannels(settings.notify, { clock: systemClock, hostName, environment }),
+    channels: settings.runId
+      ? []
+      : openChannels(settings.notify, { clock: systemClock, hostName, environment }),
     host,
     clock: systemClock,
     interrupted: watchForInterruption(),

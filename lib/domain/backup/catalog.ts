@@ -47,7 +47,11 @@ export interface StoreContents {
 export type FailedVerifications = ReadonlyMap<string, string>;
 
 /** All copies of the series `app` in one store, newest first. Files of other series are none of its business. */
-export function catalogStore(app: string, contents: StoreContents, failed: FailedVerifications = new Map()): BackupCopy[] {
+export function catalogStore(
+  app: string,
+  contents: StoreContents,
+  failed: FailedVerifications = new Map(),
+): BackupCopy[] {
   const groups = new Map<string, { file: ListedFile; parsed: BackupFile }[]>();
   for (const file of contents.files) {
     const parsed = parseBackupFile(file.key);

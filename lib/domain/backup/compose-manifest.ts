@@ -1,6 +1,12 @@
 import { formatBackupId, type BackupId } from './backup-id.ts';
 import type { Compression, DumpFormat } from './keys.ts';
-import { MANIFEST_SCHEMA_VERSION, type CountedTable, type DumpFile, type Manifest, type StoredFile } from './manifest.ts';
+import {
+  MANIFEST_SCHEMA_VERSION,
+  type CountedTable,
+  type DumpFile,
+  type Manifest,
+  type StoredFile,
+} from './manifest.ts';
 import { PSQL_FOR_RESTRICT } from './preflight.ts';
 
 /** What a run learnt, each part from where it knows best. */
@@ -63,7 +69,11 @@ function classifyTables({ tables, partitions, extensionTables }: ManifestParts):
   const extensionKeys = new Set(extensionTables.map(keyOf));
   return tables.map(({ schema, name, rows }) => {
     const key = keyOf({ schema, name });
-    const kind = extensionKeys.has(key) ? 'extension-configuration' : partitionKeys.has(key) ? 'partition' : 'table';
+    const kind = extensionKeys.has(key)
+      ? 'extension-configuration'
+      : partitionKeys.has(key)
+        ? 'partition'
+        : 'table';
     return { schema, name, kind, rows };
   });
 }

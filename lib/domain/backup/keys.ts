@@ -48,10 +48,10 @@ export type BackupFile = { readonly id: BackupId; readonly partial: boolean } & 
 export function parseBackupFile(name: string): BackupFile | undefined {
   const partial = name.endsWith(PARTIAL_SUFFIX);
   const whole = partial ? name.slice(0, -PARTIAL_SUFFIX.length) : name;
-  const dot = whole.search(/\.(?:sql|dump|globals|manifest)\./);
-  const id = dot < 0 ? undefined : parseBackupId(whole.slice(0, dot));
-  if (!id) return undefined;
-  const suffix = whole.slice(dot);
+  // The last stem in the name: an app may itself be called `app.sql.gz` or `x_db_20260101_000000`.
+  const [, stem, suffix] = /^(.*_db_\d{8}_\d{6})(\..+)$/.exec(whole) ?? [];
+  const id = stem === undefined ? undefined : parseBackupId(stem);
+  if (!id || suffix === undefined) return undefined;
   if (suffix === MANIFEST_SUFFIX) return { id, partial, role: 'manifest' };
   if (suffix === GLOBALS_SUFFIX) return { id, partial, role: 'globals' };
   const encoding = parseDumpSuffix(suffix);

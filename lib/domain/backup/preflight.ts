@@ -42,7 +42,9 @@ export function checkClient(
   return new LifeboatError(
     'CLIENT_TOO_OLD',
     `${client.path} is version ${client.version}, older than the server’s ${server.version}: it would refuse to dump it`,
-    { hint: `Install it: sudo apt-get install postgresql-client-${major(server.versionNumber)}, or set PG_BIN_DIR to its folder.` },
+    {
+      hint: `Install it: sudo apt-get install postgresql-client-${major(server.versionNumber)}, or set PG_BIN_DIR to its folder.`,
+    },
   );
 }
 
@@ -75,7 +77,9 @@ export function checkRights(user: string, unreadable: readonly string[]): Lifebo
   return new LifeboatError(
     'DB_RIGHTS',
     `Role ${JSON.stringify(user)} may not read all of the database: ${unreadable.join(', ')}`,
-    { hint: `As a superuser: GRANT pg_read_all_data TO "${user.replaceAll('"', '""')}"; and for row security: ALTER ROLE … BYPASSRLS;` },
+    {
+      hint: `As a superuser: GRANT pg_read_all_data TO "${user.replaceAll('"', '""')}"; and for row security: ALTER ROLE … BYPASSRLS;`,
+    },
   );
 }
 

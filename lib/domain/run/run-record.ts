@@ -38,7 +38,8 @@ export function failedVerifications(runs: readonly RunRecord[], store: 'local' |
 export function lastVerified(runs: readonly RunRecord[], store: 'local' | 's3'): Map<string, Date> {
   const verified = new Map<string, Date>();
   for (const run of runs) {
-    if (run.operation === 'verify' && run.store === store && run.succeeded && run.id) verified.set(run.id, new Date(run.at));
+    if (run.operation === 'verify' && run.store === store && run.succeeded && run.id)
+      verified.set(run.id, new Date(run.at));
   }
   return verified;
 }

@@ -1,5 +1,6 @@
 import type { Answer } from '../command-line.ts';
-import { planBackup, type BackupRequest } from '../commands/backup.ts';
+import { planBackup } from '../commands/backup.ts';
+import type { BackupRequest } from '../commands/backup-request.ts';
 import { backupAndTell } from '../commands/backup-and-tell.ts';
 import { openContext, type Context } from '../context.ts';
 import { digestReader } from '../data-path/digest.ts';

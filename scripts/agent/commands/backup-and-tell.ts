@@ -6,7 +6,8 @@ import type { BackupOutcome, LastGoodBackup } from '../../../lib/domain/run/outc
 import { readCatalog } from '../catalog.ts';
 import type { BackupPorts } from '../ports/backup.ts';
 import { deliver, type Delivery } from '../ports/notify.ts';
-import { backup, type BackupRequest, type CompletedBackup } from './backup.ts';
+import { backup, type CompletedBackup } from './backup.ts';
+import type { BackupRequest } from './backup-request.ts';
 
 export interface ToldBackup {
   readonly completed: CompletedBackup | undefined;
@@ -47,12 +48,18 @@ async function writeJournal(
     runId: request.runId,
     succeeded: run.failure === undefined,
     durationMs: Math.round(run.durationMs),
-    ...(run.completed && dump ? { id: run.completed.manifest.id, bytes: dump.size, rawBytes: dump.rawSize } : {}),
+    ...(run.completed && dump
+      ? { id: run.completed.manifest.id, bytes: dump.size, rawBytes: dump.rawSize }
+      : {}),
     ...(run.failure ? { code: run.failure.code, message: run.failure.message } : {}),
   });
 }
 
-function describeSuccess(ports: BackupPorts, request: BackupRequest, completed: CompletedBackup): BackupOutcome {
+function describeSuccess(
+  ports: BackupPorts,
+  request: BackupRequest,
+  completed: CompletedBackup,
+): BackupOutcome {
   const { manifest, locations, warnings, durationMs } = completed;
   return {
     succeeded: true,
@@ -90,7 +97,10 @@ async function describeFailure(
 }
 
 /** From the local folder alone: S3 may be what failed, and the message must not wait for it. */
-async function findLastGood(ports: BackupPorts, app: string): Promise<LastGoodBackup | 'unknown' | undefined> {
+async function findLastGood(
+  ports: BackupPorts,
+  app: string,
+): Promise<LastGoodBackup | 'unknown' | undefined> {
   try {
     const catalog = await readCatalog(app, [ports.stores[0]], await ports.journal.records());
     const last = latestBackup(catalog.backups)?.manifest;

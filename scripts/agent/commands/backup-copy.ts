@@ -62,7 +62,10 @@ export class CopyInProgress {
     if (this.#committed) return;
     await this.#upload?.abort();
     if (this.store.kind !== 'local') return;
-    const keys = [...(this.stored ? files.map(({ key }) => key) : []), ...(this.#globalsKey ? [this.#globalsKey] : [])];
+    const keys = [
+      ...(this.stored ? files.map(({ key }) => key) : []),
+      ...(this.#globalsKey ? [this.#globalsKey] : []),
+    ];
     // Best effort: the error that led here is the one to report, and the next run removes what is left.
     for (const key of new Set(keys)) await this.store.remove(key).catch(() => undefined);
   }

@@ -12,7 +12,7 @@ import { asLifeboatError, combineProblems, LifeboatError } from '../../../lib/do
 import { readCatalog, type Catalog } from '../catalog.ts';
 import type { BackupPorts, DumpTools, SourceFacts } from '../ports/backup.ts';
 import type { ObjectStore } from '../ports/store.ts';
-import type { BackupRequest } from './backup.ts';
+import type { BackupRequest } from './backup-request.ts';
 
 /** What the preflight found; the run uses it without asking again. */
 export interface BackupPreflight {
@@ -80,7 +80,10 @@ interface Findings {
   readonly folder: string;
 }
 
-function judge(request: BackupRequest, { facts, tools, catalog, freeBytes, estimate, folder }: Findings): LifeboatError[] {
+function judge(
+  request: BackupRequest,
+  { facts, tools, catalog, freeBytes, estimate, folder }: Findings,
+): LifeboatError[] {
   const found: (LifeboatError | undefined)[] = [];
   if (facts && tools) found.push(checkClient(tools.pgDump, facts), checkClient(tools.pgDumpall, facts));
   if (facts) found.push(checkRights(request.user, facts.unreadable), checkStandby(facts, request));
@@ -88,13 +91,17 @@ function judge(request: BackupRequest, { facts, tools, catalog, freeBytes, estim
     const source = { database: request.database, systemIdentifier: facts.systemIdentifier };
     found.push(checkSeries(request.app, source, catalog.backups));
   }
-  if (freeBytes !== undefined && estimate) found.push(checkDiskSpace(folder, freeBytes, estimate.estimatedSize));
+  if (freeBytes !== undefined && estimate)
+    found.push(checkDiskSpace(folder, freeBytes, estimate.estimatedSize));
   return found.filter((problem) => problem !== undefined);
 }
 
 function checkStandby(facts: SourceFacts, { allowStandby }: BackupRequest): LifeboatError | undefined {
   if (!facts.standby || allowStandby) return undefined;
-  return new LifeboatError('STANDBY_REFUSED', 'The server is a standby: a dump there can be cancelled by replay, and lags behind');
+  return new LifeboatError(
+    'STANDBY_REFUSED',
+    'The server is a standby: a dump there can be cancelled by replay, and lags behind',
+  );
 }
 
 function estimateSizes(
@@ -119,7 +126,9 @@ function collectWarnings(facts: SourceFacts, backups: readonly Backup[], now: Da
     );
   }
   if (!facts.mayReadPasswords) {
-    warnings.push('Roles were dumped without their passwords: this role may not read them (needs superuser rights)');
+    warnings.push(
+      'Roles were dumped without their passwords: this role may not read them (needs superuser rights)',
+    );
   }
   if (facts.standby) warnings.push('Dumped from a standby');
   return warnings;

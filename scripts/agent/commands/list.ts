@@ -59,14 +59,17 @@ export async function list(ports: ListPorts, request: ListRequest): Promise<List
   }
   const backups = [...ids.values()].map((found) => ({
     ...describe(found),
-    copies: found.flatMap(({ copies }) => copies).map((copy) => ({
-      store: copy.store,
-      url: urlOf(ports, copy.store, copy.dump?.key ?? copy.files[0]!.key),
-      state: copy.state,
-      detail: copy.detail,
-      verifiedAt: lastVerified(runs, copy.store).get(copy.id) ?? madeAt(copy.state, copy.manifest?.finishedAt),
-      expiresAt: expiry.get(`${copy.store} ${copy.id}`),
-    })),
+    copies: found
+      .flatMap(({ copies }) => copies)
+      .map((copy) => ({
+        store: copy.store,
+        url: urlOf(ports, copy.store, copy.dump?.key ?? copy.files[0]!.key),
+        state: copy.state,
+        detail: copy.detail,
+        verifiedAt:
+          lastVerified(runs, copy.store).get(copy.id) ?? madeAt(copy.state, copy.manifest?.finishedAt),
+        expiresAt: expiry.get(`${copy.store} ${copy.id}`),
+      })),
   }));
   return {
     backups: backups.toSorted((one, other) => other.time.getTime() - one.time.getTime()),
@@ -80,7 +83,11 @@ interface ReadStore {
   readonly failure: LifeboatError | undefined;
 }
 
-async function readOne(app: string, store: ObjectStore, runs: Parameters<typeof readCatalog>[2]): Promise<ReadStore> {
+async function readOne(
+  app: string,
+  store: ObjectStore,
+  runs: Parameters<typeof readCatalog>[2],
+): Promise<ReadStore> {
   try {
     return { store, catalog: await readCatalog(app, [store], runs), failure: undefined };
   } catch (error) {
@@ -99,7 +106,10 @@ function expiryOf(
   // Judged as of the day it would go: today's newest backup has no date, the others have one.
   return copies.flatMap((copy): [string, Date][] => {
     const at = expiresAt(copy, days);
-    const then = decideRetention(copies, { days, now: new Date(Math.max(at.getTime(), clock.now().getTime())) });
+    const then = decideRetention(copies, {
+      days,
+      now: new Date(Math.max(at.getTime(), clock.now().getTime())),
+    });
     const goes = then.find((decision) => decision.copy === copy)?.expire;
     return goes ? [[`${store.kind} ${copy.id}`, at]] : [];
   });

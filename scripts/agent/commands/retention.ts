@@ -43,7 +43,11 @@ export async function retention(ports: RetentionPorts, request: RetentionRequest
 }
 
 /** The end of every backup: only its own folder, only after the new backup stands. @returns the ids that went */
-export async function removeExpiredLocally(ports: RetentionPorts, app: string, days: number): Promise<string[]> {
+export async function removeExpiredLocally(
+  ports: RetentionPorts,
+  app: string,
+  days: number,
+): Promise<string[]> {
   const [local] = ports.stores;
   const decisions = await decide(ports, app, local, days);
   await removeCopies(local, decisions);
@@ -52,7 +56,12 @@ export async function removeExpiredLocally(ports: RetentionPorts, app: string, d
   return gone;
 }
 
-async function decide(ports: RetentionPorts, app: string, store: ObjectStore, days: number): Promise<RetentionDecision[]> {
+async function decide(
+  ports: RetentionPorts,
+  app: string,
+  store: ObjectStore,
+  days: number,
+): Promise<RetentionDecision[]> {
   const catalog = await readCatalog(app, [store], await ports.journal.records());
   const copies = catalog.copiesIn(store);
   const policy = { days, now: ports.clock.now() };

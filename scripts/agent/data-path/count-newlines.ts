@@ -11,7 +11,8 @@ export function countNewlines(bytes: Buffer, from: number, to: number): number {
     start += 1;
   }
   const wordCount = (to - start) >> 2;
-  count += countInWords(new Int32Array(bytes.buffer, bytes.byteOffset + start, wordCount));
+  // A short range may end before it is aligned; not even an empty view may begin there.
+  if (wordCount > 0) count += countInWords(new Int32Array(bytes.buffer, bytes.byteOffset + start, wordCount));
   for (let rest = start + wordCount * 4; rest < to; rest += 1) if (bytes[rest] === NEWLINE) count += 1;
   return count;
 }

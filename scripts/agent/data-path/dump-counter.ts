@@ -42,7 +42,11 @@ class PlainDumpCounter implements DumpCounter {
     },
     copyStart: (statement) => {
       const table = parseCopyTable(statement);
-      if (!table) throw new LifeboatError('CORRUPT', `The dump holds a COPY that cannot be read: ${statement.slice(0, 200)}`);
+      if (!table)
+        throw new LifeboatError(
+          'CORRUPT',
+          `The dump holds a COPY that cannot be read: ${statement.slice(0, 200)}`,
+        );
       this.table = `${table.schema}.${table.name}`;
       this.#rows.start(table.schema, table.name);
     },
@@ -54,7 +58,11 @@ class PlainDumpCounter implements DumpCounter {
   }
 
   end(): DumpCounts {
-    return { tables: this.#rows.all, complete: this.#sawTrailer && this.#lexer.atRest, restricted: this.#restricted };
+    return {
+      tables: this.#rows.all,
+      complete: this.#sawTrailer && this.#lexer.atRest,
+      restricted: this.#restricted,
+    };
   }
 }
 

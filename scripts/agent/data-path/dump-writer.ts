@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { crc32, gzip } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
-import type { CollectedDump, DumpProcess, DumpWriter, DumpWriterOptions, WrittenDump } from '../ports/backup.ts';
+import type {
+  CollectedDump,
+  DumpProcess,
+  DumpWriter,
+  DumpWriterOptions,
+  WrittenDump,
+} from '../ports/backup.ts';
 import type { Upload } from '../ports/store.ts';
 import { createDumpCounter } from './dump-counter.ts';
 import { DEFAULT_LEVEL, FrameWriter, RAW_FRAME_SIZE } from './frame-writer.ts';

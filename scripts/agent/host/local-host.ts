@@ -15,22 +15,29 @@ export function openLocalHost(folder: string): Host {
       return lockFile(join(folder, `.${lockName(name)}.lock`), holder);
     },
     freeBytes,
-    newRunId: () => `${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}-${randomBytes(4).toString('hex')}`,
+    newRunId: () =>
+      `${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}-${randomBytes(4).toString('hex')}`,
   };
 }
 
 async function makeFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw new LifeboatError('DISK_FAILED', `Cannot create BACKUP_DIR ${folder}: ${(cause as Error).message}`, {
-      cause,
-      hint: 'Create it for this user (sudo install -d -m 700 -o "$USER" <folder>), or set BACKUP_DIR to a folder of theirs.',
-    });
+    throw new LifeboatError(
+      'DISK_FAILED',
+      `Cannot create BACKUP_DIR ${folder}: ${(cause as Error).message}`,
+      {
+        cause,
+        hint: 'Create it for this user (sudo install -d -m 700 -o "$USER" <folder>), or set BACKUP_DIR to a folder of theirs.',
+      },
+    );
   });
 }
 
 /** A database's name may hold anything, a file's may not; two names never share a lock file. */
 function lockName(name: string): string {
-  return name.replace(/[^A-Za-z0-9._-]/g, (character) => `%${character.codePointAt(0)!.toString(16)}`).slice(0, 200);
+  return name
+    .replace(/[^A-Za-z0-9._-]/g, (character) => `%${character.codePointAt(0)!.toString(16)}`)
+    .slice(0, 200);
 }
 
 async function freeBytes(path: string): Promise<number> {
@@ -40,7 +47,12 @@ async function freeBytes(path: string): Promise<number> {
       return bavail * bsize;
     } catch (cause) {
       const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT' && folder !== dirname(folder);
-      if (!missing) throw new LifeboatError('DISK_FAILED', `Cannot read the free space of ${folder}: ${(cause as Error).message}`, { cause });
+      if (!missing)
+        throw new LifeboatError(
+          'DISK_FAILED',
+          `Cannot read the free space of ${folder}: ${(cause as Error).message}`,
+          { cause },
+        );
     }
   }
 }

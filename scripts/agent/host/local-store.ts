@@ -85,9 +85,9 @@ class LocalStore implements ObjectStore {
     await this.#syncFolder();
   }
 
-  async removeUnfinished(prefix: string): Promise<void> {
+  async removeUnfinished(prefix: string, belongs: (key: string) => boolean = () => true): Promise<void> {
     for await (const { key } of this.list(prefix)) {
-      if (key.endsWith(PARTIAL_SUFFIX)) await this.#removeFile(this.#pathOf(key));
+      if (key.endsWith(PARTIAL_SUFFIX) && belongs(key)) await this.#removeFile(this.#pathOf(key));
     }
   }
 

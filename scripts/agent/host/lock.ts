@@ -13,7 +13,9 @@ import type { HeldLock } from '../ports/host.ts';
  */
 export async function lockFile(path: string, holder: string): Promise<HeldLock> {
   const file = await open(path, 'a+', 0o600).catch((cause: unknown) => {
-    throw new LifeboatError('DISK_FAILED', `Cannot open the lock file ${path}: ${(cause as Error).message}`, { cause });
+    throw new LifeboatError('DISK_FAILED', `Cannot open the lock file ${path}: ${(cause as Error).message}`, {
+      cause,
+    });
   });
   try {
     if (!(await takeLock(file))) {
@@ -30,7 +32,9 @@ export async function lockFile(path: string, holder: string): Promise<HeldLock> 
 }
 
 async function takeLock(file: FileHandle): Promise<boolean> {
-  const child = spawn('flock', ['--nonblock', '--exclusive', '3'], { stdio: ['ignore', 'ignore', 'ignore', file.fd] });
+  const child = spawn('flock', ['--nonblock', '--exclusive', '3'], {
+    stdio: ['ignore', 'ignore', 'ignore', file.fd],
+  });
   const status = await new Promise<number | null>((resolve, reject) => {
     child.once('error', (cause) => {
       reject(

@@ -23,7 +23,12 @@ export function openTerminal(output: Output, clock: Clock): Terminal {
   const line = (text: string): void => {
     if (bar) output.write(CLEAR_LINE);
     const stamp = `[${formatTime(clock.now())}] `;
-    output.write(`${text.split('\n').map((each) => stamp + each).join('\n')}\n`);
+    output.write(
+      `${text
+        .split('\n')
+        .map((each) => stamp + each)
+        .join('\n')}\n`,
+    );
     if (bar) output.write(bar.draw(output.columns ?? 80));
   };
   return {
@@ -82,7 +87,10 @@ class Bar {
       left === undefined ? '' : `${formatDuration(Math.max(0, left) * 1000)} left`,
       this.#detail,
     ];
-    return parts.filter(Boolean).join('  ').slice(0, columns - 1);
+    return parts
+      .filter(Boolean)
+      .join('  ')
+      .slice(0, columns - 1);
   }
 }
 

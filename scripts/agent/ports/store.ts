@@ -24,8 +24,11 @@ export interface ObjectStore {
   startUpload(key: string, options?: WriteOptions): Promise<Upload>;
   /** Idempotent. Only `retention` and clean-up of our own unfinished files call it. */
   remove(key: string): Promise<void>;
-  /** Removes what a killed run left of its unfinished uploads of keys that start with `prefix`. */
-  removeUnfinished(prefix: string): Promise<void>;
+  /**
+   * Removes what a killed run left of its unfinished uploads of keys that start with `prefix`.
+   * @param belongs narrows it down where a prefix says too little: `app_db_` also begins the keys of the series `app_db`
+   */
+  removeUnfinished(prefix: string, belongs?: (key: string) => boolean): Promise<void>;
   /** S3 only (a local folder has no tags): replaces the object's tag set. */
   setTags(key: string, tags: Readonly<Record<string, string>>): Promise<void>;
   tags(key: string): Promise<Record<string, string>>;

@@ -88,7 +88,10 @@ const UNREADABLE = `
                             ELSE NOT has_table_privilege(c.oid, 'SELECT') OR row_security_active(c.oid) END)
    ORDER BY 1 LIMIT 20`;
 
-async function openSnapshot(connection: Connection, toolEnv: Record<string, string>): Promise<SourceSnapshot> {
+async function openSnapshot(
+  connection: Connection,
+  toolEnv: Record<string, string>,
+): Promise<SourceSnapshot> {
   try {
     await connection.rows('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     const [exported] = await connection.rows<{ id: string }>('SELECT pg_export_snapshot() AS id');
@@ -115,7 +118,12 @@ async function openSnapshot(connection: Connection, toolEnv: Record<string, stri
   }
 }
 
-function startDump(name: string, tool: Tool, args: readonly string[], environment: Record<string, string>): DumpProcess {
+function startDump(
+  name: string,
+  tool: Tool,
+  args: readonly string[],
+  environment: Record<string, string>,
+): DumpProcess {
   const child = startTool(tool, args, environment);
   child.input.end();
   return {

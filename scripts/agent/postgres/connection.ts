@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import pg from 'pg';
+import { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import type { Environment } from '../environment.ts';
@@ -21,7 +21,7 @@ export async function connect(
   environment: Environment,
   database: string,
 ): Promise<Connection> {
-  const client = new pg.Client({
+  const client = new Client({
     host: settings.host,
     port: settings.port,
     user: settings.user,
@@ -44,11 +44,14 @@ export async function connect(
     await client.end().catch(() => undefined);
     throw connectError(cause, settings, database);
   }
-  return { rows: (sql, values) => queryRows(client, sql, values), close: () => client.end().catch(() => undefined) };
+  return {
+    rows: (sql, values) => queryRows(client, sql, values),
+    close: () => client.end().catch(() => undefined),
+  };
 }
 
 async function queryRows<Row extends Record<string, unknown>>(
-  client: pg.Client,
+  client: Client,
   sql: string,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
@@ -57,9 +60,13 @@ async function queryRows<Row extends Record<string, unknown>>(
   } catch (cause) {
     const message = (cause as Error).message;
     const detail = (cause as { detail?: string }).detail;
-    throw new LifeboatError('DB_QUERY', `PostgreSQL refused a statement: ${message}${detail ? ` (${detail})` : ''}`, {
-      cause,
-    });
+    throw new LifeboatError(
+      'DB_QUERY',
+      `PostgreSQL refused a statement: ${message}${detail ? ` (${detail})` : ''}`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -69,7 +76,9 @@ function tlsOptions(environment: Environment): false | Record<string, unknown> {
   if (mode === 'verify-ca' || mode === 'verify-full') {
     const rootCertificate = environment['PGSSLROOTCERT'];
     return {
-      ...(rootCertificate && rootCertificate !== 'system' ? { ca: readFileSync(rootCertificate, 'utf8') } : {}),
+      ...(rootCertificate && rootCertificate !== 'system'
+        ? { ca: readFileSync(rootCertificate, 'utf8') }
+        : {}),
       ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
     };
   }

@@ -113,7 +113,11 @@ async function describeDatabase(connection: Connection): Promise<DatabaseDescrip
   };
 }
 
-const PROVIDERS: Readonly<Record<string, DatabaseDescription['localeProvider']>> = { c: 'libc', i: 'icu', b: 'builtin' };
+const PROVIDERS: Readonly<Record<string, DatabaseDescription['localeProvider']>> = {
+  c: 'libc',
+  i: 'icu',
+  b: 'builtin',
+};
 
 async function describeOmissions(connection: Connection): Promise<string[]> {
   const foreign = await connection.rows<{ name: string }>(
@@ -121,5 +125,7 @@ async function describeOmissions(connection: Connection): Promise<string[]> {
       WHERE c.relkind = 'f' ORDER BY 1`,
   );
   if (foreign.length === 0) return [];
-  return [`Rows of foreign tables stay on their servers and are not in the dump: ${foreign.map(({ name }) => name).join(', ')}`];
+  return [
+    `Rows of foreign tables stay on their servers and are not in the dump: ${foreign.map(({ name }) => name).join(', ')}`,
+  ];
 }

@@ -3,9 +3,12 @@ import type { Connection } from './connection.ts';
 /** Everything made after initdb has an oid from here on (FirstNormalObjectId in src/include/access/transam.h). */
 const FIRST_USER_OID = 16_384;
 
-/** Catalogs whose rows a user makes, and what such a row is called; tables first, they matter most. */
+/**
+ * Catalogs whose rows a user makes, and what such a row is called; tables first, they matter most. An extension's own
+ * objects are not counted, the extension is.
+ */
 const CATALOGS = [
-  { catalog: 'pg_class', noun: 'table', where: "relkind IN ('r', 'p', 'f')" },
+  { catalog: 'pg_class', noun: 'table', where: "relkind IN ('r', 'p', 'f') AND relpersistence <> 't'" },
   { catalog: 'pg_class', noun: 'view', where: "relkind IN ('v', 'm')" },
   { catalog: 'pg_class', noun: 'sequence', where: "relkind = 'S'" },
   { catalog: 'pg_largeobject_metadata', noun: 'large object', where: 'true' },
@@ -31,8 +34,10 @@ const CATALOGS = [
 export async function readContents(connection: Connection): Promise<string | undefined> {
   const counts = CATALOGS.map(
     ({ catalog, noun, where }) =>
-      `SELECT '${noun}' AS noun, count(*)::int AS number FROM ${catalog}
-        WHERE oid >= ${FIRST_USER_OID} AND (${where})${catalog === 'pg_class' ? " AND relpersistence <> 't'" : ''}`,
+      `SELECT '${noun}' AS noun, count(*)::int AS number FROM ${catalog} c
+        WHERE oid >= ${FIRST_USER_OID} AND (${where})
+          AND NOT EXISTS (SELECT FROM pg_depend
+                           WHERE classid = '${catalog}'::regclass AND objid = c.oid AND deptype = 'e')`,
   );
   const rows = await connection.rows<{ noun: string; number: number }>(counts.join(' UNION ALL '));
   const held = rows.filter(({ number }) => number > 0);

@@ -22,7 +22,11 @@ export interface ToolVerdict {
 const STDERR_KEPT = 16 * 1024;
 const KILL_AFTER_MS = 5_000;
 
-export function startTool(tool: Tool, args: readonly string[], environment: Record<string, string>): ToolProcess {
+export function startTool(
+  tool: Tool,
+  args: readonly string[],
+  environment: Record<string, string>,
+): ToolProcess {
   const child = spawn(tool.path, args, { env: environment, stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' });
   const stderr = keepTail(child.stderr);
   const ended = new Promise<ToolVerdict>((resolve) => {
@@ -36,7 +40,11 @@ export function startTool(tool: Tool, args: readonly string[], environment: Reco
 
 /** `pg_dump ended with status 1: …` for messages. */
 export function describeVerdict(name: string, { status, signal, stderr }: ToolVerdict): string {
-  const how = signal ? `was ended by ${signal}` : status === null ? 'could not be started' : `ended with status ${status}`;
+  const how = signal
+    ? `was ended by ${signal}`
+    : status === null
+      ? 'could not be started'
+      : `ended with status ${status}`;
   const said = stderr.trim();
   return `${name} ${how}${said ? `: ${said}` : ' and said nothing'}`;
 }

@@ -42,7 +42,7 @@ export async function findTool(
     if (await isExecutable(path)) return { path, ...(await readVersion(path)) };
   }
   throw new LifeboatError('CLIENT_MISSING', `${name}: command not found in ${folders.join(', ') || 'PATH'}`, {
-    hint: `Install the PostgreSQL client: sudo apt-get install postgresql-client-${serverMajor || "<major>"}, or set PG_BIN_DIR to its folder.`,
+    hint: `Install the PostgreSQL client: sudo apt-get install postgresql-client-${serverMajor || '<major>'}, or set PG_BIN_DIR to its folder.`,
   });
 }
 
@@ -78,8 +78,9 @@ export function toolEnvironment(
  */
 function isOverruled(name: string): boolean {
   return (
-    /^(?:PGSERVICE|PGSERVICEFILE|PGHOSTADDR|PGOPTIONS|PGCLIENTENCODING|PGDATESTYLE|PGTZ|PGGEQO|PSQLRC|LANG|LANGUAGE)$/.test(name) ||
-    /^(?:DB_PASSWORD|SLACK_|SMTP_|AWS_|LC_)/.test(name)
+    /^(?:PGSERVICE|PGSERVICEFILE|PGHOSTADDR|PGOPTIONS|PGCLIENTENCODING|PGDATESTYLE|PGTZ|PGGEQO|PSQLRC|LANG|LANGUAGE)$/.test(
+      name,
+    ) || /^(?:DB_PASSWORD|SLACK_|SMTP_|AWS_|LC_)/.test(name)
   );
 }
 
@@ -92,10 +93,16 @@ async function isExecutable(path: string): Promise<boolean> {
 
 async function readVersion(path: string): Promise<{ version: string; versionNumber: number }> {
   const { stdout } = await run(path, ['--version'], { timeout: 10_000 }).catch((cause: unknown) => {
-    throw new LifeboatError('CLIENT_MISSING', `${path} --version failed: ${(cause as Error).message}`, { cause });
+    throw new LifeboatError('CLIENT_MISSING', `${path} --version failed: ${(cause as Error).message}`, {
+      cause,
+    });
   });
   const match = /\(PostgreSQL\) (\d+)(?:\.(\d+))?\S*/.exec(stdout);
-  if (!match) throw new LifeboatError('CLIENT_MISSING', `${path} --version said: ${JSON.stringify(stdout.slice(0, 200))}`);
+  if (!match)
+    throw new LifeboatError(
+      'CLIENT_MISSING',
+      `${path} --version said: ${JSON.stringify(stdout.slice(0, 200))}`,
+    );
   return {
     version: match[0].replace('(PostgreSQL) ', ''),
     versionNumber: Number(match[1]) * 10_000 + Number(match[2] ?? 0),

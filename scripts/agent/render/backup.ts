@@ -1,6 +1,7 @@
 import { totalRows } from '../../../lib/domain/backup/compose-manifest.ts';
 import { formatBytes } from '../../../lib/domain/quantities.ts';
-import type { BackupPlan, BackupRequest } from '../commands/backup.ts';
+import type { BackupPlan } from '../commands/backup.ts';
+import type { BackupRequest } from '../commands/backup-request.ts';
 import type { ToldBackup } from '../commands/backup-and-tell.ts';
 import { renderErrorAsJson } from './error.ts';
 
@@ -15,7 +16,10 @@ export function renderPlan(plan: BackupPlan): string[] {
   ];
 }
 
-export function backupAsJson(request: BackupRequest, { completed, failure, deliveries }: ToldBackup): unknown {
+export function backupAsJson(
+  request: BackupRequest,
+  { completed, failure, deliveries }: ToldBackup,
+): unknown {
   const common = { operation: 'backup', app: request.app, database: request.database, runId: request.runId };
   if (!completed) return { ...common, ...(renderErrorAsJson(failure!) as object), messages: deliveries };
   const { manifest, locations, durationMs, expired, warnings } = completed;

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { ENV } from '../../../lib/domain/names.ts';
+import { credentialsFrom } from '../aws-credentials.ts';
 import { exportAwsVariables, type Environment } from '../environment.ts';
 import { findRegion } from './region.ts';
 import { PASSING_ANSWERS } from './s3-error.ts';
@@ -63,15 +64,6 @@ function configFrom(environment: Environment): S3ClientConfig {
 
 function endpointOf(environment: Environment): string | undefined {
   return environment['AWS_ENDPOINT_URL_S3'] || environment['AWS_ENDPOINT_URL'] || undefined;
-}
-
-/** Keys given as variables; as in the SDK, a profile named as a variable goes before them. */
-function credentialsFrom(environment: Environment): S3ClientConfig['credentials'] {
-  const accessKeyId = environment['AWS_ACCESS_KEY_ID'];
-  const secretAccessKey = environment['AWS_SECRET_ACCESS_KEY'];
-  if (!accessKeyId || !secretAccessKey || environment['AWS_PROFILE']) return undefined;
-  const sessionToken = environment['AWS_SESSION_TOKEN'];
-  return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) };
 }
 
 /** A server known by address or by a bare host name has no `<bucket>.<host>` names in any DNS. */

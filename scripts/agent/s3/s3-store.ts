@@ -77,8 +77,8 @@ class S3Store implements ObjectStore {
     await api.call('s3:DeleteObject', key, (client) => client.send(command));
   }
 
-  async removeUnfinished(prefix: string): Promise<void> {
-    await removeUnfinishedUploads(await this.#api(), prefix);
+  async removeUnfinished(prefix: string, belongs: (key: string) => boolean = () => true): Promise<void> {
+    await removeUnfinishedUploads(await this.#api(), prefix, belongs);
   }
 
   async setTags(key: string, tags: Readonly<Record<string, string>>): Promise<void> {

@@ -16,14 +16,19 @@ export async function probeWrite(api: S3Api): Promise<void> {
 }
 
 /** Gives up the multipart uploads that a killed run left. @param prefix of keys, relative to the store's own */
-export async function removeUnfinishedUploads(api: S3Api, prefix: string): Promise<void> {
+export async function removeUnfinishedUploads(
+  api: S3Api,
+  prefix: string,
+  belongs: (key: string) => boolean,
+): Promise<void> {
   // Without the rights to list or abort them the bucket's lifecycle (AbortIncompleteMultipartUpload) has to: parts
   // without an object only cost storage, no later run meets them.
-  await ignoreDenied(abortAll(api, prefix));
+  await ignoreDenied(abortAll(api, prefix, belongs));
 }
 
-async function abortAll(api: S3Api, prefix: string): Promise<void> {
+async function abortAll(api: S3Api, prefix: string, belongs: (key: string) => boolean): Promise<void> {
   for await (const { key, uploadId } of listUploads(api, prefix)) {
+    if (!belongs(api.relativeKey(key))) continue;
     await abortMultipartUpload(api, api.relativeKey(key), uploadId).catch((error: unknown) => {
       // Completed or given up by another since it was listed.
       if (!(error instanceof LifeboatError) || error.code !== 'BACKUP_NOT_FOUND') throw error;

@@ -56,11 +56,15 @@ export function readArchiveHead(bytes: Buffer): ArchiveHead | undefined {
 }
 
 function readHead(reader: ArchiveBytes): ArchiveHead {
-  if (!reader.take(MAGIC.length).equals(MAGIC)) throw new LifeboatError('CORRUPT', 'The dump does not begin with PGDMP: it is no custom-format archive');
+  if (!reader.take(MAGIC.length).equals(MAGIC))
+    throw new LifeboatError('CORRUPT', 'The dump does not begin with PGDMP: it is no custom-format archive');
   const [major, minor, revision] = [reader.byte(), reader.byte(), reader.byte()];
   const format = version(major, minor);
   if (format < OLDEST || format > NEWEST) {
-    throw new LifeboatError('CORRUPT', `The archive has format version ${major}.${minor}; this Lifeboat reads 1.12 to 1.16`);
+    throw new LifeboatError(
+      'CORRUPT',
+      `The archive has format version ${major}.${minor}; this Lifeboat reads 1.12 to 1.16`,
+    );
   }
   reader.integerSize = reader.byte();
   const offsetSize = reader.byte();
@@ -102,12 +106,24 @@ function readEntry(reader: ArchiveBytes, format: number, offsetSize: number): Ar
   const dependencies = readDependencies(reader);
   const offsetPosition = reader.position;
   reader.take(1 + offsetSize);
-  return { dumpId, hasData, tag, description, definition, copyStatement, schema, owner, dependencies, offsetPosition };
+  return {
+    dumpId,
+    hasData,
+    tag,
+    description,
+    definition,
+    copyStatement,
+    schema,
+    owner,
+    dependencies,
+    offsetPosition,
+  };
 }
 
 function readDependencies(reader: ArchiveBytes): number[] {
   const ids: number[] = [];
-  for (let text = reader.nullableText(); text !== undefined; text = reader.nullableText()) ids.push(Number(text));
+  for (let text = reader.nullableText(); text !== undefined; text = reader.nullableText())
+    ids.push(Number(text));
   return ids;
 }
 

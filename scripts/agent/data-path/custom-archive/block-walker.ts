@@ -70,7 +70,8 @@ export class BlockWalker {
     if (this.#headBytes.length < this.#nextTry) return;
     const head = readArchiveHead(this.#headBytes);
     if (!head) {
-      if (this.#headBytes.length > HEAD_LIMIT) throw new LifeboatError('CORRUPT', 'The archive’s table of contents has no end');
+      if (this.#headBytes.length > HEAD_LIMIT)
+        throw new LifeboatError('CORRUPT', 'The archive’s table of contents has no end');
       this.#nextTry = this.#headBytes.length * 2;
       return;
     }
@@ -87,7 +88,8 @@ export class BlockWalker {
   #walk(chunk: Buffer): void {
     let position = 0;
     while (position < chunk.length) {
-      if (this.#state === 'chunk data' || this.#state === 'chunk length') position = this.#chunks(chunk, position);
+      if (this.#state === 'chunk data' || this.#state === 'chunk length')
+        position = this.#chunks(chunk, position);
       else position = this.#blockHead(chunk, position);
     }
     this.#offset += chunk.length;
@@ -98,7 +100,10 @@ export class BlockWalker {
       this.#blockType = chunk[position]!;
       this.#blockOffset = this.#offset + position;
       if (this.#blockType !== TABLE_DATA && this.#blockType !== LARGE_OBJECTS) {
-        throw new LifeboatError('CORRUPT', `Unknown block type ${this.#blockType} at byte ${this.#blockOffset} of the archive`);
+        throw new LifeboatError(
+          'CORRUPT',
+          `Unknown block type ${this.#blockType} at byte ${this.#blockOffset} of the archive`,
+        );
       }
       this.#state = 'block id';
       return position + 1;
@@ -113,7 +118,11 @@ export class BlockWalker {
 
   #startBlock(dumpId: number): void {
     this.#entry = this.#entries.get(dumpId);
-    if (!this.#entry) throw new LifeboatError('CORRUPT', `A data block of unknown entry ${dumpId} at byte ${this.#blockOffset} of the archive`);
+    if (!this.#entry)
+      throw new LifeboatError(
+        'CORRUPT',
+        `A data block of unknown entry ${dumpId} at byte ${this.#blockOffset} of the archive`,
+      );
     this.#listener.blockStart?.(this.#entry, this.#blockOffset);
     this.#newlines = 0;
     this.#tail = 0;
@@ -153,7 +162,9 @@ export class BlockWalker {
     const stop = Math.min(chunk.length, at + this.#chunkLeft);
     this.#chunkLeft -= stop - at;
     if (stop - at >= COPY_END_LENGTH) this.#tail = chunk.readUIntBE(stop - COPY_END_LENGTH, COPY_END_LENGTH);
-    else for (let index = at; index < stop; index += 1) this.#tail = (this.#tail * 256 + chunk[index]!) % 2 ** 40;
+    else
+      for (let index = at; index < stop; index += 1)
+        this.#tail = (this.#tail * 256 + chunk[index]!) % 2 ** 40;
     if (this.#chunkLeft === 0) this.#state = 'chunk length';
     return stop;
   }
@@ -173,7 +184,8 @@ export class BlockWalker {
     this.#number.push(byte);
     if (this.#number.length <= this.#head!.integerSize) return undefined;
     let value = 0;
-    for (let index = this.#number.length - 1; index > 0; index -= 1) value = value * 256 + this.#number[index]!;
+    for (let index = this.#number.length - 1; index > 0; index -= 1)
+      value = value * 256 + this.#number[index]!;
     const negative = this.#number[0] !== 0;
     this.#number = [];
     return negative ? -value : value;

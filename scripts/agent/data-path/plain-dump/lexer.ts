@@ -1,5 +1,23 @@
 import { countNewlines } from '../count-newlines.ts';
+import { CopyStatementText } from './copy-statement-text.ts';
 import { SequenceFinder } from '../sequence-finder.ts';
+import {
+  NEWLINE,
+  DOUBLE_QUOTE,
+  DOLLAR,
+  SINGLE_QUOTE,
+  STAR,
+  DASH,
+  SLASH,
+  SEMICOLON,
+  BACKSLASH,
+  UPPER_E,
+  LOWER_E,
+  DIGIT_0,
+  DIGIT_9,
+  isNameByte,
+  isSpace,
+} from './characters.ts';
 
 /**
  * Reads a plain SQL dump as psql does, just closely enough to know what is a statement, a comment, a psql command and
@@ -17,22 +35,8 @@ export interface DumpListener {
   copyEnd?(rows: number): void;
 }
 
-const NEWLINE = 10;
-const DOUBLE_QUOTE = 34;
-const DOLLAR = 36;
-const SINGLE_QUOTE = 39;
-const STAR = 42;
-const DASH = 45;
-const SLASH = 47;
-const SEMICOLON = 59;
-const BACKSLASH = 92;
-
 const COPY_TERMINATOR = Buffer.from('\n\\.\n');
-const COPY_START = 'COPY ';
-const COPY_STATEMENT = /^COPY .* FROM stdin$/s;
 const COMMENT_KEPT = 1024;
-/** A COPY statement lists at most 1,600 columns of 63 quoted bytes. */
-const STATEMENT_KEPT = 1 << 20;
 
 /** What the bytes at hand belong to. */
 type State =
@@ -57,8 +61,7 @@ export class PlainDumpLexer {
   /** The last two bytes of the statement, which decide what the next one starts. */
   #previous = 0;
   #beforePrevious = 0;
-  #statement: Buffer[] = [];
-  #statementLength = 0;
+  #statement = new CopyStatementText();
   /** Text of a comment, psql command or dollar tag in the making, and where it began. */
   #text = '';
   #textOffset = 0;
@@ -79,7 +82,9 @@ export class PlainDumpLexer {
 
   /** True when the dump may end here: outside of every statement, string and COPY. */
   get atRest(): boolean {
-    return this.#state === 'between statements' || this.#state === 'comment' || this.#state === 'meta command';
+    return (
+      this.#state === 'between statements' || this.#state === 'comment' || this.#state === 'meta command'
+    );
   }
 
   #step(chunk: Buffer, position: number): number {
@@ -118,8 +123,7 @@ export class PlainDumpLexer {
       return position + 1;
     }
     this.#state = 'statement';
-    this.#statement = [];
-    this.#statementLength = 0;
+    this.#statement = new CopyStatementText();
     this.#previous = 0;
     this.#beforePrevious = 0;
     return position;
@@ -130,7 +134,7 @@ export class PlainDumpLexer {
       const byte = chunk[at]!;
       const before = this.#previous;
       if (byte === SEMICOLON) {
-        this.#keep(chunk, position, at);
+        this.#statement.keep(chunk, position, at);
         this.#endStatement();
         return at + 1;
       }
@@ -138,19 +142,19 @@ export class PlainDumpLexer {
       this.#beforePrevious = before;
       this.#previous = byte;
       if (next) {
-        this.#keep(chunk, position, at + 1);
+        this.#statement.keep(chunk, position, at + 1);
         this.#open(next, at);
         return at + 1;
       }
     }
-    this.#keep(chunk, position, chunk.length);
+    this.#statement.keep(chunk, position, chunk.length);
     return chunk.length;
   }
 
   /** The state that `byte` opens after `before`; `undefined` when it is just one more byte of the statement. */
   #opens(byte: number, before: number): State | undefined {
     if (byte === SINGLE_QUOTE) {
-      const escapes = (before === 69 || before === 101) && !isNameByte(this.#beforePrevious);
+      const escapes = (before === UPPER_E || before === LOWER_E) && !isNameByte(this.#beforePrevious);
       return escapes ? 'escape string' : 'string';
     }
     if (byte === DOUBLE_QUOTE) return 'quoted name';
@@ -176,30 +180,17 @@ export class PlainDumpLexer {
 
   #endStatement(): void {
     this.#state = 'between statements';
-    if (!this.#startsWithCopy()) return;
-    const text = Buffer.concat(this.#statement).toString('utf8');
-    if (!COPY_STATEMENT.test(text)) return;
+    const text = this.#statement.copyStatement;
+    if (text === undefined) return;
     this.#listener.copyStart?.(text);
     this.#state = 'copy line end';
-  }
-
-  #startsWithCopy(): boolean {
-    return Buffer.concat(this.#statement, Math.min(this.#statementLength, COPY_START.length)).toString('latin1') === COPY_START;
-  }
-
-  /** Only what may still be a COPY statement is kept: a large object's statement is not. */
-  #keep(chunk: Buffer, from: number, to: number): void {
-    if (to <= from || this.#statementLength > STATEMENT_KEPT) return;
-    if (this.#statementLength >= COPY_START.length && !this.#startsWithCopy()) return;
-    this.#statement.push(Buffer.from(chunk.subarray(from, to)));
-    this.#statementLength += to - from;
   }
 
   /** Doubled quotes need no look-ahead: the string ends and the next one begins at once. */
   #quoted(chunk: Buffer, position: number, quote: number): number {
     const found = chunk.indexOf(quote, position);
     const end = found < 0 ? chunk.length : found + 1;
-    this.#keep(chunk, position, end);
+    this.#statement.keep(chunk, position, end);
     if (found >= 0) this.#state = 'statement';
     return end;
   }
@@ -215,12 +206,12 @@ export class PlainDumpLexer {
       else if (byte === SINGLE_QUOTE) {
         // As if the string had been opened by E once more, should another quote follow at once.
         this.#state = 'statement';
-        this.#previous = 69;
+        this.#previous = UPPER_E;
         this.#beforePrevious = 0;
         break;
       }
     }
-    this.#keep(chunk, position, at);
+    this.#statement.keep(chunk, position, at);
     return at;
   }
 
@@ -231,7 +222,7 @@ export class PlainDumpLexer {
       this.#state = 'dollar body';
       return position + 1;
     }
-    const digitFirst = this.#text === '' && byte >= 48 && byte <= 57;
+    const digitFirst = this.#text === '' && byte >= DIGIT_0 && byte <= DIGIT_9;
     if (!isNameByte(byte) || digitFirst) {
       // A parameter such as $1, not a quote; the byte is read again as part of the statement.
       this.#state = 'statement';
@@ -259,13 +250,9 @@ export class PlainDumpLexer {
     if (this.#state === 'comment') this.#listener.comment?.(this.#text, this.#textOffset);
     else this.#listener.metaCommand?.(this.#text, this.#textOffset);
     // A comment may stand inside a statement; one that stands alone left nothing but its two dashes behind.
-    const alone = this.#state === 'meta command' || this.#onlyComment();
+    const alone = this.#state === 'meta command' || this.#statement.isOnlyComment;
     this.#state = alone ? 'between statements' : 'statement';
     return newline + 1;
-  }
-
-  #onlyComment(): boolean {
-    return this.#statementLength <= 2 && Buffer.concat(this.#statement).toString('latin1') === '--';
   }
 
   #blockComment(chunk: Buffer, position: number): number {
@@ -299,15 +286,4 @@ export class PlainDumpLexer {
     }
     return stop;
   }
-}
-
-function isSpace(byte: number): boolean {
-  return byte === 32 || (byte >= 9 && byte <= 13);
-}
-
-/** Letters, digits, underscore, and every byte of a multi-byte character. */
-function isNameByte(byte: number): boolean {
-  return (
-    (byte >= 97 && byte <= 122) || (byte >= 65 && byte <= 90) || (byte >= 48 && byte <= 57) || byte === 95 || byte >= 128
-  );
 }

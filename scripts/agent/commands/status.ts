@@ -1,0 +1,128 @@
+import { latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
+import { estimateRestore, monthlyS3Cost, type RestoreEstimate } from '../../../lib/domain/backup/costs.ts';
+import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
+import { formatDuration } from '../../../lib/domain/quantities.ts';
+import type { RunRecord } from '../../../lib/domain/run/run-record.ts';
+import { readCatalog } from '../catalog.ts';
+import type { Clock, Host } from '../ports/host.ts';
+import type { Journal } from '../ports/journal.ts';
+import type { ObjectStore } from '../ports/store.ts';
+
+export interface StatusPorts {
+  readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
+  readonly journal: Journal;
+  readonly host: Host;
+  readonly clock: Clock;
+}
+
+export interface StatusRequest {
+  readonly app: string;
+  readonly maxAgeMs: number;
+}
+
+export interface StatusResult {
+  readonly app: string;
+  readonly lastGood:
+    { readonly id: string; readonly ageMs: number; readonly stores: readonly string[] } | undefined;
+  readonly maxAgeMs: number;
+  /** Dump sizes, oldest first. */
+  readonly trend: readonly { readonly id: string; readonly time: Date; readonly bytes: number }[];
+  readonly lastFailure: RunRecord | undefined;
+  readonly stored: readonly { readonly store: string; readonly backups: number; readonly bytes: number }[];
+  readonly freeBytes: number;
+  readonly monthlyCost: number | undefined;
+  readonly restore: RestoreEstimate | undefined;
+  /** ATTENTION: the reason why a monitoring check should page; a store that cannot be read comes first. */
+  readonly failure: LifeboatError | undefined;
+}
+
+const TREND_LENGTH = 30;
+
+/** `lifeboat status`: what an on-call engineer asks first, and a verdict for a monitoring check. */
+export async function status(ports: StatusPorts, request: StatusRequest): Promise<StatusResult> {
+  const [local] = ports.stores;
+  const runs = await ports.journal.records();
+  const { backups, failure } = await readWhatCanBe(ports, request.app, runs);
+  const latest = latestBackup(backups);
+  const now = ports.clock.now().getTime();
+  const lastGood = latest && {
+    id: latest.id,
+    ageMs: now - new Date(latest.manifest!.finishedAt).getTime(),
+    stores: latest.copies.filter(({ state }) => state === 'complete').map(({ store }) => store),
+  };
+  const stored = ports.stores.flatMap((store) => (store ? [sumUp(store.kind, backups)] : []));
+  const lastFailure = findLastFailure(runs);
+  return {
+    app: request.app,
+    lastGood,
+    maxAgeMs: request.maxAgeMs,
+    trend: trendOf(backups),
+    lastFailure,
+    stored,
+    freeBytes: await ports.host.freeBytes(local.urlOf('')),
+    monthlyCost: stored.filter(({ store }) => store === 's3').map(({ bytes }) => monthlyS3Cost(bytes))[0],
+    restore: latest?.manifest && estimateRestore(latest.manifest.dump, measuredRestores(runs)),
+    failure: failure ?? judge(request, lastGood?.ageMs, runs),
+  };
+}
+
+async function readWhatCanBe(
+  ports: StatusPorts,
+  app: string,
+  runs: readonly RunRecord[],
+): Promise<{ backups: readonly Backup[]; failure: LifeboatError | undefined }> {
+  const [local] = ports.stores;
+  try {
+    const all = ports.stores.filter((store) => store !== undefined);
+    return { backups: (await readCatalog(app, all, runs)).backups, failure: undefined };
+  } catch (error) {
+    // S3 is away: the local half is still worth telling, and the failure is the verdict.
+    return { backups: (await readCatalog(app, [local], runs)).backups, failure: asLifeboatError(error) };
+  }
+}
+
+function trendOf(backups: readonly Backup[]): StatusResult['trend'] {
+  const sized = backups.flatMap(({ id, time, manifest }) =>
+    manifest ? [{ id, time, bytes: manifest.dump.size }] : [],
+  );
+  return sized.slice(0, TREND_LENGTH).toReversed();
+}
+
+function sumUp(kind: 'local' | 's3', backups: readonly Backup[]): StatusResult['stored'][number] {
+  const copies = backups.flatMap((backup) => backup.copies).filter(({ store }) => store === kind);
+  const bytes = copies.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0);
+  return { store: kind, backups: copies.filter(({ state }) => state === 'complete').length, bytes };
+}
+
+function findLastFailure(runs: readonly RunRecord[]): RunRecord | undefined {
+  return runs.findLast(({ succeeded }) => !succeeded);
+}
+
+function measuredRestores(runs: readonly RunRecord[]): { durationMs: number; rawBytes: number }[] {
+  return runs.flatMap(({ operation, succeeded, durationMs, rawBytes }) =>
+    operation === 'restore' && succeeded && rawBytes ? [{ durationMs, rawBytes }] : [],
+  );
+}
+
+function judge(
+  request: StatusRequest,
+  ageMs: number | undefined,
+  runs: readonly RunRecord[],
+): LifeboatError | undefined {
+  const limit = formatDuration(request.maxAgeMs);
+  if (ageMs === undefined) return new LifeboatError('ATTENTION', `There is no good backup of ${request.app}`);
+  if (ageMs > request.maxAgeMs) {
+    return new LifeboatError(
+      'ATTENTION',
+      `The last good backup is ${formatDuration(ageMs)} old; at most ${limit} is allowed`,
+    );
+  }
+  const last = runs.findLast(({ operation }) => operation === 'backup');
+  if (last && !last.succeeded) {
+    return new LifeboatError(
+      'ATTENTION',
+      `The last backup run failed at ${last.at}: ${last.message ?? last.code ?? ''}`,
+    );
+  }
+  return undefined;
+}

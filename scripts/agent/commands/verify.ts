@@ -1,0 +1,174 @@
+import { parseBackupId, requireBackupId } from '../../../lib/domain/backup/backup-id.ts';
+import { latestBackup, type Backup, type BackupCopy } from '../../../lib/domain/backup/catalog.ts';
+import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
+import { readCatalog } from '../catalog.ts';
+import type { DigestReader } from '../ports/backup.ts';
+import type { Clock, Host, Log, Progress } from '../ports/host.ts';
+import type { Journal } from '../ports/journal.ts';
+import type { DumpFiles } from '../ports/restore.ts';
+import type { ObjectStore } from '../ports/store.ts';
+
+export interface VerifyPorts {
+  readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
+  readonly digests: DigestReader;
+  readonly files: DumpFiles;
+  readonly journal: Journal;
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly progress: Progress;
+  readonly interrupted: AbortSignal;
+}
+
+export interface VerifyRequest {
+  readonly app: string;
+  /** A backup's id; the newest one when neither this nor `all` is given. */
+  readonly id: string | undefined;
+  readonly all: boolean;
+  readonly runId: string;
+}
+
+export interface VerifiedCopy {
+  readonly id: string;
+  readonly store: 'local' | 's3';
+  readonly url: string;
+  readonly bytes: number;
+  /** `proven`: every byte is as the manifest says. `readable`: no manifest, but it decompresses to a whole dump. */
+  readonly verdict: 'proven' | 'readable' | 'failed';
+  readonly failure: LifeboatError | undefined;
+}
+
+export interface VerifyResult {
+  readonly copies: readonly VerifiedCopy[];
+  readonly durationMs: number;
+  /** CORRUPT when a copy is damaged, or why one could not be read. */
+  readonly failure: LifeboatError | undefined;
+}
+
+/** `lifeboat verify`: reads every byte of every copy again. @throws LifeboatError BACKUP_NOT_FOUND, USAGE */
+export async function verify(ports: VerifyPorts, request: VerifyRequest): Promise<VerifyResult> {
+  const started = ports.clock.monotonic();
+  const stores = ports.stores.filter((store) => store !== undefined);
+  const catalog = await readCatalog(request.app, stores);
+  const copies: VerifiedCopy[] = [];
+  for (const backup of choose(catalog.backups, request)) {
+    for (const copy of backup.copies) {
+      const store = stores.find(({ kind }) => kind === copy.store)!;
+      if (copy.state !== 'unfinished') copies.push(await verifyCopy(ports, request, store, copy));
+    }
+  }
+  return { copies, durationMs: ports.clock.monotonic() - started, failure: summarize(copies) };
+}
+
+function choose(backups: readonly Backup[], { id, all, app }: VerifyRequest): readonly Backup[] {
+  if (all) return backups;
+  if (id === undefined) {
+    const latest = latestBackup(backups) ?? backups.find(({ copies }) => copies.some(({ dump }) => dump));
+    if (latest) return [latest];
+    throw new LifeboatError('BACKUP_NOT_FOUND', `There is no backup of ${app} to verify`, {
+      hint: 'Run: lifeboat backup',
+    });
+  }
+  if (parseBackupId(id) === undefined) requireBackupId(id);
+  const found = backups.filter((backup) => backup.id === id);
+  if (found.length > 0) return found;
+  throw new LifeboatError('BACKUP_NOT_FOUND', `There is no backup ${id} of ${app}`);
+}
+
+async function verifyCopy(
+  ports: VerifyPorts,
+  request: VerifyRequest,
+  store: ObjectStore,
+  copy: BackupCopy,
+): Promise<VerifiedCopy> {
+  const started = ports.clock.monotonic();
+  const url = store.urlOf(copy.dump?.key ?? copy.id);
+  const bytes = copy.files.reduce((sum, { size }) => sum + size, 0);
+  let failure: LifeboatError | undefined;
+  try {
+    if (copy.manifest) await compareWithManifest(ports, store, copy);
+    else await readWithoutManifest(ports, store, copy);
+    ports.log.info(`✅ ${url}`);
+  } catch (error) {
+    ports.interrupted.throwIfAborted();
+    failure = asLifeboatError(error);
+    ports.log.warn(`${url}: ${failure.message}`);
+  } finally {
+    ports.progress.stop();
+  }
+  const verdict = failure ? 'failed' : copy.manifest ? 'proven' : 'readable';
+  await ports.journal.append({
+    at: ports.clock.now().toISOString(),
+    operation: 'verify',
+    runId: request.runId,
+    succeeded: failure === undefined,
+    durationMs: Math.round(ports.clock.monotonic() - started),
+    id: copy.id,
+    store: store.kind,
+    bytes,
+    ...(failure ? { code: failure.code, message: failure.message } : {}),
+  });
+  return { id: copy.id, store: store.kind, url, bytes, verdict, failure };
+}
+
+async function compareWithManifest(
+  ports: VerifyPorts,
+  store: ObjectStore,
+  { manifest, files }: BackupCopy,
+): Promise<void> {
+  for (const named of [manifest!.dump, manifest!.globals]) {
+    const url = store.urlOf(named.key);
+    const listed = files.find(({ key }) => key === named.key);
+    if (!listed)
+      throw new LifeboatError('BACKUP_NOT_FOUND', `${url} is missing`, {
+        hint: 'Use another copy: lifeboat list',
+      });
+    if (listed.size !== named.size) {
+      throw new LifeboatError('CORRUPT', `${url} has ${listed.size} bytes, its manifest says ${named.size}`);
+    }
+    ports.progress.start(`Reading ${named.key}`, named.size);
+    const { sha256 } = await ports.digests.digest(store, named.key, {
+      size: named.size,
+      interrupted: ports.interrupted,
+      onProgress: (bytes) => ports.progress.update(bytes),
+    });
+    if (sha256 !== named.sha256) {
+      throw new LifeboatError('CORRUPT', `${url} has SHA-256 ${sha256}, its manifest says ${named.sha256}`);
+    }
+  }
+}
+
+/** What `gzip -t` would tell, and that the dump's own end mark is there. */
+async function readWithoutManifest(ports: VerifyPorts, store: ObjectStore, copy: BackupCopy): Promise<void> {
+  const { interrupted } = ports;
+  if (copy.state === 'unreadable' || !copy.dump)
+    throw new LifeboatError('CORRUPT', copy.detail ?? `${copy.id} has no dump`);
+  const target = `verify-${copy.id}`;
+  const onProgress = (bytes: number): void => ports.progress.update(bytes);
+  ports.progress.start(`Reading ${copy.dump.key}`, copy.dump.size);
+  try {
+    const dump =
+      store.kind === 'local'
+        ? await ports.files.open(store.urlOf(copy.dump.key))
+        : await ports.files.download({ store, ...copy.dump, target, interrupted, onProgress });
+    await dump.inspect(interrupted, onProgress);
+    await dump.close();
+  } finally {
+    await ports.files.removeScratch(target);
+  }
+}
+
+function summarize(copies: readonly VerifiedCopy[]): LifeboatError | undefined {
+  const failed = copies.filter(({ verdict }) => verdict === 'failed');
+  if (failed.length === 0) return undefined;
+  const worst = failed.find(({ failure }) => failure!.code === 'CORRUPT') ?? failed[0]!;
+  const urls = failed.map(({ url }) => url).join(', ');
+  return new LifeboatError(
+    worst.failure!.code,
+    `${failed.length} of ${copies.length} copies failed verification: ${urls}`,
+    {
+      hint: worst.failure!.hint,
+      cause: worst.failure,
+    },
+  );
+}
