@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startLocalS3 } from './s3/server.ts';
+import { startLocalS3, type LocalS3Options } from './s3/server.ts';
 
 const USAGE = `Starts an S3 on loopback, for trying Lifeboat without an AWS account.
 
@@ -12,7 +12,8 @@ const USAGE = `Starts an S3 on loopback, for trying Lifeboat without an AWS acco
   --bucket NAME     makes the bucket if it is not there; may be repeated
   --versioned       makes buckets with versioning
   --lock-days DAYS  makes buckets with object lock and a governance retention of so many days
-  --random-etags    spares the MD5 of every body`;
+  --random-etags    spares the MD5 of every body
+  --tls-key FILE --tls-cert FILE   speak https`;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -24,6 +25,8 @@ async function main(): Promise<void> {
       versioned: { type: 'boolean', default: false },
       'lock-days': { type: 'string' },
       'random-etags': { type: 'boolean', default: false },
+      'tls-key': { type: 'string' },
+      'tls-cert': { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -39,6 +42,7 @@ async function main(): Promise<void> {
     port: Number(values.port),
     region: values.region,
     etags: values['random-etags'] ? 'random' : 'md5',
+    ...tlsOf(values['tls-key'], values['tls-cert']),
   });
   const lockDays = values['lock-days'];
   for (const name of values.bucket)
@@ -53,6 +57,11 @@ export AWS_ACCESS_KEY_ID=${server.credentials.accessKeyId}
 export AWS_SECRET_ACCESS_KEY=${server.credentials.secretAccessKey}`);
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void server.close().then(() => process.exit(0)));
+}
+
+function tlsOf(key: string | undefined, cert: string | undefined): Pick<LocalS3Options, 'tls'> {
+  if (key === undefined || cert === undefined) return {};
+  return { tls: { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') } };
 }
 
 await main();

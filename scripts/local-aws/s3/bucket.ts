@@ -5,7 +5,7 @@ import { KeyIndex } from './key-index.ts';
 import { readJson, writeJson } from './state-files.ts';
 import { UploadIndex } from './upload-index.ts';
 
-export type Versioning = 'Enabled' | 'Suspended';
+type Versioning = 'Enabled' | 'Suspended';
 
 /** Sub-resources that are kept and given back as they came. */
 export type StoredDocument = 'lifecycle' | 'policy' | 'publicAccessBlock' | 'encryption' | 'tagging';

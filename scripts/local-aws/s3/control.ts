@@ -28,7 +28,10 @@ export async function answerControlRequest(
   response: ServerResponse,
   controlled: Controlled,
 ): Promise<void> {
-  const { status, body } = await control(message, controlled);
+  const { status, body } = await control(message, controlled).catch((error: unknown): ControlAnswer => ({
+    status: 500,
+    body: { error: String(error) },
+  }));
   response.writeHead(status, { 'Content-Type': 'application/json' });
   response.end(body === undefined ? '' : JSON.stringify(body));
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 
 const bytes = z.number().int().nonnegative();
@@ -31,7 +32,7 @@ const effectSchema = z.discriminatedUnion('kind', [
 
 export type FaultEffect = z.infer<typeof effectSchema>;
 
-export const faultRuleSchema = z.strictObject({
+const faultRuleSchema = z.strictObject({
   /** S3's names: `PutObject`, `UploadPart`, … All when left out. */
   action: z.union([z.string(), z.array(z.string()).readonly()]).optional(),
   bucket: z.string().optional(),
@@ -132,6 +133,18 @@ function matches({ rule, keyPattern }: Armed, target: FaultTarget): boolean {
 function patternOf(glob: string): RegExp {
   const literal = glob.split('*').map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
   return new RegExp(`^${literal.join('.*')}$`, 's');
+}
+
+/** The connection of one request, with the faults that it meets. */
+export interface Line {
+  readonly effects: readonly FaultEffect[];
+  /** Aborted when the client, or the server, has closed the connection. */
+  readonly gone: AbortSignal;
+}
+
+/** As long as `size` bytes take on a line that slow. @throws AbortError when the line closes meanwhile */
+export async function crawl(size: number, bytesPerSecond: number, { gone }: Line): Promise<void> {
+  await sleep((size / bytesPerSecond) * 1000, undefined, { signal: gone });
 }
 
 /** The first effect of one kind among those that a request met. */

@@ -26,7 +26,7 @@ export function findVersion({ bucket, key, request }: ObjectCall): ObjectVersion
   });
 }
 
-export const noSuchKey = (key: string, headers: Record<string, string> = {}): Error =>
+const noSuchKey = (key: string, headers: Record<string, string> = {}): Error =>
   s3Error('NoSuchKey', 'The specified key does not exist.', { fields: { Key: key }, headers });
 
 function definedHeaders(headers: Readonly<Record<string, string | undefined>>): Record<string, string> {

@@ -150,6 +150,6 @@ export function nextMarkerXml<T extends ListedWithId>(
 export const commonPrefixesXml = (prefixes: readonly string[], encode: (key: string) => string): string =>
   prefixes.map((prefix) => node('CommonPrefixes', leaf('Prefix', encode(prefix)))).join('');
 
-export const OWNER_ID = '0'.repeat(64);
+const OWNER_ID = '0'.repeat(64);
 export const ownerXml = (name: 'Owner' | 'Initiator' = 'Owner'): string =>
   node(name, leaf('ID', OWNER_ID), leaf('DisplayName', 'local'));

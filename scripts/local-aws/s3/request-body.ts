@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   checkedValue,
   createDigest,
@@ -9,7 +8,7 @@ import {
   type Digest,
 } from './checksums.ts';
 import { decodeChunks, incompleteBody } from './chunked-body.ts';
-import { effectOf, type FaultEffect } from './faults.ts';
+import { crawl, effectOf, type Line } from './faults.ts';
 import { invalidArgument, s3Error } from './s3-error.ts';
 import { checksumHeader } from './checksums.ts';
 import type { Verified } from './signature.ts';
@@ -33,7 +32,7 @@ export interface ReceiveOptions {
 }
 
 export interface BodyOptions {
-  readonly effects: readonly FaultEffect[];
+  readonly line: Line;
   /** Called before the first byte is read: answers `Expect: 100-continue`. */
   readonly onStart: () => void;
   /** CompleteMultipartUpload: the checksum header is of the object that the parts make, not of the request's body. */
@@ -49,7 +48,7 @@ const STREAMING = /^STREAMING-(AWS4-HMAC-SHA256-PAYLOAD(?:-TRAILER)?|UNSIGNED-PA
 export class RequestBody {
   readonly #message: IncomingMessage;
   readonly #verified: Verified;
-  readonly #effects: readonly FaultEffect[];
+  readonly #line: Line;
   readonly #onStart: () => void;
   /** What the client says about this body's checksum. */
   readonly declared: DeclaredChecksum | undefined;
@@ -58,7 +57,7 @@ export class RequestBody {
   constructor(message: IncomingMessage, verified: Verified, options: BodyOptions) {
     this.#message = message;
     this.#verified = verified;
-    this.#effects = options.effects;
+    this.#line = options.line;
     this.#onStart = options.onStart;
     this.declared = options.checksumIsOfObject ? undefined : declaredChecksum(message.headers);
   }
@@ -153,7 +152,7 @@ export class RequestBody {
 
   #payload(onTrailers: (trailers: ReadonlyMap<string, string>) => void): AsyncIterable<Buffer> {
     const { payloadHash, chunkSigner } = this.#verified;
-    const onPayload = flipper(effectOf(this.#effects, 'flip-request')?.offset);
+    const onPayload = flipper(effectOf(this.#line.effects, 'flip-request')?.offset);
     const wire = this.#wire();
     if (STREAMING.test(payloadHash))
       return decodeChunks(wire, {
@@ -173,13 +172,15 @@ export class RequestBody {
 
   /** The bytes as they arrive, with the faults of the line. */
   async *#wire(): AsyncGenerator<Buffer> {
-    const cut = effectOf(this.#effects, 'cut-request');
-    const bandwidth = effectOf(this.#effects, 'bandwidth');
+    const cut = effectOf(this.#line.effects, 'cut-request');
+    const bandwidth = effectOf(this.#line.effects, 'bandwidth');
     let received = 0;
-    for await (const chunk of this.#message as AsyncIterable<Buffer>) {
+    // Destroying the request at the first wrong byte would take the connection with it, and the answer.
+    const chunks = this.#message.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+    for await (const chunk of chunks) {
       received += chunk.length;
       if (cut !== undefined && received >= cut.afterBytes) throw new ConnectionCut('cut while receiving');
-      if (bandwidth !== undefined) await sleep((chunk.length / bandwidth.bytesPerSecond) * 1000);
+      if (bandwidth !== undefined) await crawl(chunk.length, bandwidth.bytesPerSecond, this.#line);
       yield chunk;
     }
     if (cut !== undefined) throw new ConnectionCut('cut after receiving');

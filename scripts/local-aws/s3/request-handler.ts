@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
 import type { Call } from './call.ts';
 import { answerControlRequest, isControlRequest } from './control.ts';
-import { effectOf, type FaultEffect, type Faults } from './faults.ts';
+import { effectOf, type Faults, type Line } from './faults.ts';
 import { ConnectionCut, RequestBody } from './request-body.ts';
 import { findRoute, type Route } from './routes/table.ts';
 import { S3Error, s3Error } from './s3-error.ts';
@@ -53,16 +53,25 @@ export class RequestHandler {
 
   /** Never rejects: whatever goes wrong is an answer, or a closed connection. */
   async handle(message: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
-    if (isControlRequest(message)) return answerControlRequest(message, response, this);
+    if (isControlRequest(message)) return await answerControlRequest(message, response, this);
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
     const requestId = randomId(8).toUpperCase();
     response.setHeader('x-amz-request-id', requestId);
     response.setHeader('x-amz-id-2', Buffer.from(requestId).toString('base64'));
     response.setHeader('Server', 'LocalS3');
-    const exchange: Exchange = { message, response, requestId, effects: [], record: undefined };
+    const exchange: Exchange = {
+      message,
+      response,
+      requestId,
+      awaitsContinue: expectsContinue,
+      line: { effects: [], gone: gone.signal },
+      record: undefined,
+    };
     try {
-      const answer = await this.#answer(exchange, expectsContinue);
+      const answer = await this.#answer(exchange);
       if (exchange.record !== undefined) exchange.record.status = answer.status;
-      await sendAnswer(response, answer, exchange.effects);
+      await sendAnswer(response, answer, exchange.line);
     } catch (error) {
       await this.#fail(exchange, error);
     }
@@ -70,20 +79,21 @@ export class RequestHandler {
     message.resume();
   }
 
-  async #answer(exchange: Exchange, expectsContinue: boolean): Promise<Answer> {
+  async #answer(exchange: Exchange): Promise<Answer> {
     const { message, response, requestId } = exchange;
     const request = parseRequest(message, requestId);
     const record = this.#record(request);
     exchange.record = record;
     const route = findRoute(request);
     record.action = route.action;
-    exchange.effects = this.faults.take(record);
+    exchange.line = { ...exchange.line, effects: this.faults.take(record) };
     await this.#meetFaults(exchange);
     const verified = this.#options.verifier.verify(request);
     const body = new RequestBody(message, verified, {
-      effects: exchange.effects,
+      line: exchange.line,
       onStart: () => {
-        if (expectsContinue) response.writeContinue();
+        if (exchange.awaitsContinue) response.writeContinue();
+        exchange.awaitsContinue = false;
       },
       checksumIsOfObject: route.action === 'CompleteMultipartUpload',
     });
@@ -108,9 +118,9 @@ export class RequestHandler {
   }
 
   /** The faults that come before any work. */
-  async #meetFaults({ message, effects }: Exchange): Promise<void> {
+  async #meetFaults({ message, line: { effects, gone } }: Exchange): Promise<void> {
     const delay = effectOf(effects, 'delay');
-    if (delay !== undefined) await sleep(delay.milliseconds);
+    if (delay !== undefined) await sleep(delay.milliseconds, undefined, { signal: gone });
     const hasBody =
       Number(message.headers['content-length'] ?? 0) > 0 ||
       message.headers['transfer-encoding'] !== undefined;
@@ -129,18 +139,18 @@ export class RequestHandler {
   }
 
   async #fail(exchange: Exchange, error: unknown): Promise<void> {
-    const { message, response, record, effects } = exchange;
-    const isCut =
-      error instanceof ConnectionCut || response.headersSent || (message.destroyed && !message.complete);
+    const { response, record, line } = exchange;
+    const isCut = error instanceof ConnectionCut || response.headersSent || line.gone.aborted;
     const answer = isCut ? undefined : errorAnswer(asS3Error(error), exchange);
     if (record !== undefined) record.status = answer?.status ?? 0;
     if (answer === undefined) {
       response.socket?.destroy();
       return;
     }
+    // The client may or may not send the body that it was never told to: no other request can follow on this line.
+    if (exchange.awaitsContinue) response.setHeader('Connection', 'close');
     try {
-      const survivable: readonly FaultEffect[] = effects.filter(({ kind }) => kind !== 'flip-response');
-      await sendAnswer(response, answer, survivable);
+      await sendAnswer(response, answer, line);
     } catch {
       // The line was cut, by a fault or by the client: there is nobody left to tell.
       if (record !== undefined) record.status = 0;
@@ -155,7 +165,9 @@ interface Exchange {
   readonly message: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
-  effects: readonly FaultEffect[];
+  /** The client sent `Expect: 100-continue` and has not been told to go on. */
+  awaitsContinue: boolean;
+  line: Line;
   record: MutableRecord | undefined;
 }
 

@@ -1,8 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer, Content } from './answer.ts';
-import { effectOf, type FaultEffect } from './faults.ts';
+import { crawl, effectOf, type Line } from './faults.ts';
 import { ConnectionCut, flipper } from './request-body.ts';
 
 const READ_SIZE = 1024 * 1024;
@@ -10,12 +9,8 @@ const READ_SIZE = 1024 * 1024;
 const SLOW_READ_SIZE = 16 * 1024;
 
 /** Sends an answer, with the faults of the line. @throws ConnectionCut when a fault cuts it. */
-export async function sendAnswer(
-  response: ServerResponse,
-  answer: Answer,
-  effects: readonly FaultEffect[],
-): Promise<void> {
-  if (effectOf(effects, 'lose-answer') !== undefined) throw new ConnectionCut('answer lost');
+export async function sendAnswer(response: ServerResponse, answer: Answer, line: Line): Promise<void> {
+  if (effectOf(line.effects, 'lose-answer') !== undefined) throw new ConnectionCut('answer lost');
   const body = answer.xml === undefined ? undefined : Buffer.from(answer.xml, 'utf8');
   response.statusCode = answer.status;
   for (const [name, value] of Object.entries(answer.headers ?? {}))
@@ -23,10 +18,10 @@ export async function sendAnswer(
   if (body !== undefined && !response.hasHeader('Content-Type'))
     response.setHeader('Content-Type', 'application/xml');
   setLength(response, answer.content?.length ?? body?.length);
-  const line = new OutgoingLine(response, effects);
-  if (body !== undefined) await line.send(body);
-  if (answer.content !== undefined) await sendContent(line, answer.content);
-  await line.end();
+  const sender = new Sender(response, line);
+  if (body !== undefined) await sender.send(body);
+  if (answer.content !== undefined) await sendContent(sender, answer.content);
+  await sender.end();
 }
 
 /** An answer to HEAD says how long the object is, though it sends none of it; 204 and 304 never have a body. */
@@ -36,8 +31,8 @@ function setLength(response: ServerResponse, length: number | undefined): void {
   response.setHeader('Content-Length', length ?? 0);
 }
 
-async function sendContent(line: OutgoingLine, content: Content): Promise<void> {
-  const buffers = new AlternatingBuffers(Math.min(line.pieceSize, Math.max(content.length, 1)));
+async function sendContent(sender: Sender, content: Content): Promise<void> {
+  const buffers = new AlternatingBuffers(Math.min(sender.pieceSize, Math.max(content.length, 1)));
   let skip = content.start;
   let rest = content.length;
   for (const segment of content.segments) {
@@ -46,7 +41,7 @@ async function sendContent(line: OutgoingLine, content: Content): Promise<void> 
     if (length > 0) {
       const file = await content.data.open(segment.file);
       try {
-        await sendFile(line, buffers, file, { start: skip, length });
+        await sendFile(sender, buffers, file, { start: skip, length });
       } finally {
         await buffers.settled();
         await file.close();
@@ -58,7 +53,7 @@ async function sendContent(line: OutgoingLine, content: Content): Promise<void> 
 }
 
 async function sendFile(
-  line: OutgoingLine,
+  sender: Sender,
   buffers: AlternatingBuffers,
   file: FileHandle,
   range: { start: number; length: number },
@@ -69,7 +64,7 @@ async function sendFile(
     const { bytesRead } = await file.read(buffer, 0, wanted, range.start + done);
     if (bytesRead === 0) throw new Error('a data file is shorter than its record says');
     done += bytesRead;
-    buffers.inUse(line.send(buffer.subarray(0, bytesRead)));
+    buffers.inUse(sender.send(buffer.subarray(0, bytesRead)));
   }
 }
 
@@ -101,16 +96,19 @@ class AlternatingBuffers {
 }
 
 /** The body of one answer on its way out. */
-class OutgoingLine {
+class Sender {
   readonly #response: ServerResponse;
+  readonly #line: Line;
   readonly #bytesPerSecond: number | undefined;
   readonly #cutAfter: number | undefined;
   readonly #flip: (piece: Buffer) => void;
   #sent = 0;
   #tail: Promise<void> = Promise.resolve();
 
-  constructor(response: ServerResponse, effects: readonly FaultEffect[]) {
+  constructor(response: ServerResponse, line: Line) {
+    const { effects } = line;
     this.#response = response;
+    this.#line = line;
     this.#bytesPerSecond = effectOf(effects, 'bandwidth')?.bytesPerSecond;
     this.#cutAfter = effectOf(effects, 'cut-response')?.afterBytes;
     this.#flip = flipper(effectOf(effects, 'flip-response')?.offset);
@@ -130,7 +128,7 @@ class OutgoingLine {
     this.#flip(piece);
     const before = this.#sent;
     this.#sent += piece.length;
-    if (this.#bytesPerSecond !== undefined) await sleep((piece.length / this.#bytesPerSecond) * 1000);
+    if (this.#bytesPerSecond !== undefined) await crawl(piece.length, this.#bytesPerSecond, this.#line);
     if (this.#cutAfter !== undefined && this.#sent >= this.#cutAfter) {
       await this.#write(piece.subarray(0, this.#cutAfter - before));
       throw new ConnectionCut('cut while sending');

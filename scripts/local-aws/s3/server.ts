@@ -1,14 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { DefaultRetention } from './bucket.ts';
 import { Faults } from './faults.ts';
 import { RequestHandler, type RecordedRequest } from './request-handler.ts';
 import { SignatureVerifier, type Credentials } from './signature.ts';
 import { Store } from './store.ts';
-
-export type { Credentials } from './signature.ts';
-export type { FaultEffect, FaultRule, FaultState, Faults } from './faults.ts';
-export type { RecordedRequest } from './request-handler.ts';
 
 export interface LocalS3Options {
   /** Where everything is kept; a server started again on the same folder has what the one before had. */
@@ -19,11 +16,13 @@ export interface LocalS3Options {
   readonly credentials?: readonly Credentials[];
   /** `random` saves the MD5 of every body (1.3 CPU seconds per GiB); S3 does not promise that ETags are MD5 sums either. */
   readonly etags?: 'md5' | 'random';
+  /** PEM; then the endpoint is https. */
+  readonly tls?: { readonly key: string; readonly cert: string };
   /** The server's clock, milliseconds since the epoch: signatures, retention, dates. */
   readonly now?: () => number;
 }
 
-export interface NewBucket {
+interface NewBucket {
   readonly versioned?: boolean;
   /** Turns object lock (and so versioning) on, with this default retention. */
   readonly objectLockDays?: number;
@@ -47,7 +46,7 @@ export interface LocalS3 {
   close(): Promise<void>;
 }
 
-export const DEFAULT_CREDENTIALS: Credentials = {
+const DEFAULT_CREDENTIALS: Credentials = {
   accessKeyId: 'LOCALAWSACCESSKEY000',
   secretAccessKey: 'local-aws-secret-key',
 };
@@ -72,10 +71,11 @@ export async function startLocalS3(options: LocalS3Options): Promise<LocalS3> {
     verifier: new SignatureVerifier(region, credentials, now),
     md5Etags: options.etags !== 'random',
   });
-  const server = createHttpServer(handler);
+  const inFlight = new Set<Promise<void>>();
+  const server = createHttpServer(handler, inFlight, options.tls);
   const port = await listen(server, options.port ?? 0);
   return {
-    endpoint: `http://${LOOPBACK}:${port}`,
+    endpoint: `${options.tls === undefined ? 'http' : 'https'}://${LOOPBACK}:${port}`,
     region,
     credentials: firstCredentials,
     faults: handler.faults,
@@ -84,16 +84,24 @@ export async function startLocalS3(options: LocalS3Options): Promise<LocalS3> {
     ensureBucket: async (name, bucket = {}) => {
       if (store.find(name) === undefined) createBucket(store, name, bucket);
     },
-    close: () => close(server),
+    close: () => close(server, inFlight),
   };
 }
 
-function createHttpServer(handler: RequestHandler): Server {
+function createHttpServer(
+  handler: RequestHandler,
+  inFlight: Set<Promise<void>>,
+  tls: LocalS3Options['tls'],
+): Server {
   const onRequest =
     (expectsContinue: boolean) =>
-    (message: IncomingMessage, response: ServerResponse): void =>
-      void handler.handle(message, response, expectsContinue);
-  const server = createServer({ keepAlive: true }, onRequest(false));
+    (message: IncomingMessage, response: ServerResponse): void => {
+      const handled = handler.handle(message, response, expectsContinue);
+      inFlight.add(handled);
+      void handled.finally(() => inFlight.delete(handled));
+    };
+  const server: Server =
+    tls === undefined ? createServer(onRequest(false)) : createTlsServer(tls, onRequest(false));
   server.on('checkContinue', onRequest(true));
   server.keepAliveTimeout = KEEP_ALIVE_MILLISECONDS;
   // A slow body of 5 GB is not an attack.
@@ -111,11 +119,12 @@ function listen(server: Server, port: number): Promise<number> {
   });
 }
 
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
+/** Once it resolves, nothing is written to the folder any more. */
+async function close(server: Server, inFlight: ReadonlySet<Promise<void>>): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  await closed;
+  await Promise.all(inFlight);
 }
 
 function createBucket(store: Store, name: string, options: NewBucket): void {

@@ -56,7 +56,7 @@ function requestedPart(request: S3Request, version: ObjectVersion): Part | undef
 }
 
 /** The bytes of a Range header; `undefined` for one that S3 ignores. @throws S3Error InvalidRange */
-export function parseRange(range: string, size: number): Part | undefined {
+function parseRange(range: string, size: number): Part | undefined {
   const match = /^bytes=(\d*)-(\d*)$/.exec(range.trim());
   if (match === null) return undefined;
   const [, first = '', last = ''] = match;

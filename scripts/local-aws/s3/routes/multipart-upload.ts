@@ -14,7 +14,7 @@ import { receiveFile } from './put-object.ts';
 
 const MAX_PARTS = 10_000;
 
-export const noSuchUpload = (uploadId: string): Error =>
+const noSuchUpload = (uploadId: string): Error =>
   s3Error(
     'NoSuchUpload',
     'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.',
