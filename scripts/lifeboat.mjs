@@ -38,8 +38,8 @@ function handOver() {
   });
 }
 
-/** Ctrl-C on a terminal reaches the child by itself; a second one would mean "at once". */
+/** A terminal sends these to the child as well; a second one would mean "at once". */
 function passOn(child, signal) {
-  if (signal === 'SIGINT' && process.stdin.isTTY) return;
+  if (process.stdin.isTTY && ['SIGINT', 'SIGHUP', 'SIGQUIT'].includes(signal)) return;
   child.kill(signal);
 }

@@ -27,11 +27,10 @@ export async function buildAgent({ architecture, out, entry }) {
   const unfinished = `${folder}.${process.pid}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
   try {
-    const { version } = readProject();
-    await bundleAgent({ entry, folder: join(unfinished, 'bundle'), version });
+    await bundleAgent({ entry, folder: join(unfinished, 'bundle') });
     const note = installRuntime(architecture, join(unfinished, 'runtime'));
     installLaunchers(join(unfinished, 'bin'));
-    writeFileSync(join(unfinished, 'VERSION'), `${version}\n`);
+    writeFileSync(join(unfinished, 'VERSION'), `${readProject().version}\n`);
     replaceFolder(unfinished, folder);
     return { folder, notes: [note] };
   } finally {

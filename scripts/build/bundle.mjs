@@ -7,9 +7,9 @@ const REQUIRE_BANNER =
 
 /**
  * Bundles the agent into `folder`/main.mjs and the chunks that its commands load on demand.
- * @param {{ entry: string, folder: string, version: string }} options
+ * @param {{ entry: string, folder: string }} options
  */
-export async function bundleAgent({ entry, folder, version }) {
+export async function bundleAgent({ entry, folder }) {
   await build({
     absWorkingDir: ROOT,
     entryPoints: { main: entry },
@@ -29,7 +29,6 @@ export async function bundleAgent({ entry, folder, version }) {
     banner: { js: REQUIRE_BANNER },
     // pg loads it only where someone installed it; the agent's host has nothing installed.
     external: ['pg-native'],
-    define: { LIFEBOAT_BUNDLED_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
   });
 }

@@ -44,7 +44,10 @@ function fetchRuntime(name, version) {
   }
 }
 
-/** What npm install would have checked: the lock file's digest. */
+/**
+ * What npm install would have checked: the lock file's digest.
+ * @public for its test, which runs it by path
+ */
 export function checkIntegrity(archive, name, version) {
   const locked = readLockFile().packages[`node_modules/${name}`];
   if (locked?.version !== version)

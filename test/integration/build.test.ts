@@ -21,6 +21,9 @@ const ROOT = resolve(__dirname, '..', '..');
 const VERSION = (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version;
 const THIS_AGENT = `linux-${process.arch}`;
 
+/** A build strips and copies 120 MB, and may have to fetch the other architecture's runtime. */
+const SLOW = 180_000;
+
 /** Stands in for the agent where the tests look at how it is started, not at what it does. */
 const STAND_IN = `
 const [verb, ...rest] = process.argv.slice(2);
@@ -83,7 +86,7 @@ describe('npm run build', () => {
   beforeAll(async () => {
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
     await build('--entry', writeEntry('stand-in.ts', STAND_IN), '--out', join(folder, 'out'), '--tar');
-  });
+  }, SLOW);
   afterAll(() => rmSync(folder, { recursive: true }));
 
   it('makes an agent that starts with an empty environment and no PATH', async () => {
@@ -140,11 +143,13 @@ describe('npm run build', () => {
     }
   });
 
-  it('leaves every library usable inside the bundle', async () => {
-    const names = ['@aws-sdk/client-s3', '@aws-sdk/client-sns', 'nodemailer', 'pg', 'commander', 'zod'];
-    const entry = writeEntry(
-      'libraries.ts',
-      `const { S3Client } = await import('@aws-sdk/client-s3');
+  it(
+    'leaves every library usable inside the bundle',
+    async () => {
+      const names = ['@aws-sdk/client-s3', '@aws-sdk/client-sns', 'nodemailer', 'pg', 'commander', 'zod'];
+      const entry = writeEntry(
+        'libraries.ts',
+        `const { S3Client } = await import('@aws-sdk/client-s3');
        const { SNSClient, PublishCommand } = await import('@aws-sdk/client-sns');
        const { createTransport } = await import('nodemailer');
        const pg = await import('pg');
@@ -153,34 +158,44 @@ describe('npm run build', () => {
        new S3Client({ region: 'us-east-1' }); new SNSClient({ region: 'us-east-1' }); new PublishCommand({ Message: 'm' });
        createTransport({ jsonTransport: true }); new pg.default.Client({ host: '/nowhere' }); new Command(); z.string().parse('s');
        console.log('all ${names.length} work');`,
-    );
-    await build('--entry', entry, '--out', join(folder, 'libraries'));
-    const built = join(folder, 'libraries', THIS_AGENT, 'bin', 'lifeboat');
-    expect(await run(built, [], { env: {} })).toMatchObject({ status: 0, stdout: 'all 6 work\n' });
-  });
+      );
+      await build('--entry', entry, '--out', join(folder, 'libraries'));
+      const built = join(folder, 'libraries', THIS_AGENT, 'bin', 'lifeboat');
+      expect(await run(built, [], { env: {} })).toMatchObject({ status: 0, stdout: 'all 6 work\n' });
+    },
+    SLOW,
+  );
 
-  it('replaces an agent that was built before, and leaves nothing else', async () => {
-    const out = join(folder, 'again');
-    for (const word of ['first', 'second']) {
-      await build('--entry', writeEntry(`${word}.ts`, `console.log('${word}');`), '--out', out);
-    }
-    expect((await run(join(out, THIS_AGENT, 'bin', 'lifeboat'), [])).stdout).toBe('second\n');
-    expect((await run('ls', ['-A', out])).stdout).toBe(`${THIS_AGENT}\n`);
-  });
+  it(
+    'replaces an agent that was built before, and leaves nothing else',
+    async () => {
+      const out = join(folder, 'again');
+      for (const word of ['first', 'second']) {
+        await build('--entry', writeEntry(`${word}.ts`, `console.log('${word}');`), '--out', out);
+      }
+      expect((await run(join(out, THIS_AGENT, 'bin', 'lifeboat'), [])).stdout).toBe('second\n');
+      expect((await run('ls', ['-A', out])).stdout).toBe(`${THIS_AGENT}\n`);
+    },
+    SLOW,
+  );
 
-  it('keeps the agent that was there when a build fails', async () => {
-    const out = join(folder, 'broken');
-    await build('--entry', writeEntry('good.ts', `console.log('good');`), '--out', out);
-    const bad = writeEntry('bad.ts', 'this is no TypeScript');
-    await expect(build('--entry', bad, '--out', out)).rejects.toThrow();
-    expect((await run(join(out, THIS_AGENT, 'bin', 'lifeboat'), [])).stdout).toBe('good\n');
-  });
+  it(
+    'keeps the agent that was there when a build fails',
+    async () => {
+      const out = join(folder, 'broken');
+      await build('--entry', writeEntry('good.ts', `console.log('good');`), '--out', out);
+      const bad = writeEntry('bad.ts', 'this is no TypeScript');
+      await expect(build('--entry', bad, '--out', out)).rejects.toThrow();
+      expect((await run(join(out, THIS_AGENT, 'bin', 'lifeboat'), [])).stdout).toBe('good\n');
+    },
+    SLOW,
+  );
 });
 
 describe('the agent as it is shipped', () => {
   const out = mkdtempSync(join(tmpdir(), 'lifeboat-agents-'));
 
-  beforeAll(() => build('--all', '--out', out), 120_000);
+  beforeAll(() => build('--all', '--out', out), SLOW);
   afterAll(() => rmSync(out, { recursive: true }));
 
   it('tells its version, which is the project’s', async () => {

@@ -29,12 +29,12 @@ export interface Plan {
   readonly warnings: readonly string[];
 }
 
-export interface PlannedFile {
+interface PlannedFile {
   readonly path: string;
   readonly text: string;
 }
 
-export interface PlannedSettings extends PlannedFile {
+interface PlannedSettings extends PlannedFile {
   /** Without secrets. */
   readonly shownText: string;
   /** What an earlier installation wrote, or somebody since, and which stays. */

@@ -1,6 +1,7 @@
 import type { SNSClientConfig } from '@aws-sdk/client-sns';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { Environment } from '../environment.ts';
+import { credentialsFrom } from '../aws-credentials.ts';
+import { exportAwsVariables, type Environment } from '../environment.ts';
 import type { Channel } from '../ports/notify.ts';
 
 export interface SnsOptions {
@@ -18,6 +19,7 @@ export function openSns({ topicArn, environment }: SnsOptions): Channel {
   return {
     name: 'sns',
     async send(message) {
+      exportAwsVariables(environment);
       const { SNSClient, PublishCommand } = await import('@aws-sdk/client-sns');
       const client = new SNSClient(clientConfig(topicArn, environment));
       try {
@@ -40,7 +42,7 @@ export function openSns({ topicArn, environment }: SnsOptions): Channel {
 function clientConfig(topicArn: string, environment: Environment): SNSClientConfig {
   const endpoint = environment['AWS_ENDPOINT_URL_SNS'] ?? environment['AWS_ENDPOINT_URL'];
   const profile = environment['AWS_PROFILE'];
-  const credentials = staticCredentials(environment);
+  const credentials = credentialsFrom(environment);
   return {
     // A topic lives in one region; the host's own may be another.
     region: topicArn.split(':')[3] ?? 'us-east-1',
@@ -50,15 +52,6 @@ function clientConfig(topicArn: string, environment: Environment): SNSClientConf
     ...(profile && { profile }),
     ...(credentials && { credentials }),
   };
-}
-
-/** Keys from `.env` are not in the process' environment, where the SDK itself would look. */
-function staticCredentials(environment: Environment): SNSClientConfig['credentials'] {
-  const accessKeyId = environment['AWS_ACCESS_KEY_ID'];
-  const secretAccessKey = environment['AWS_SECRET_ACCESS_KEY'];
-  if (!accessKeyId || !secretAccessKey) return undefined;
-  const sessionToken = environment['AWS_SESSION_TOKEN'];
-  return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) };
 }
 
 /**
