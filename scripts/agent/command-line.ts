@@ -165,6 +165,29 @@ function addHostCommands(program: Command, answer: Wrap): void {
     .action((options: Options) =>
       answer(async () => (await import('./cli/notify.ts')).runNotify())(options, []),
     );
+  program
+    .command('install')
+    .description('Have systemd or cron run the backup every night at 02:00 UTC')
+    .option('--systemd', 'a service and a timer (as root)')
+    .option('--cron', 'a crontab entry')
+    .option('--print', 'show what would be written, write nothing')
+    .option('--uninstall', 'remove what an installation made; settings and backups stay')
+    .option('--user <name>', 'who runs the backup; postgres where there is such a user')
+    .option('--force', 'replace settings and units of the same name that differ')
+    .option('--purge', 'with --uninstall: remove the settings as well')
+    .addOption(new Option('--root <folder>', 'install below this folder').hideHelp())
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      examples(
+        'sudo lifeboat install --systemd',
+        'lifeboat install --cron --print',
+        'sudo lifeboat install --systemd --uninstall',
+      ),
+    )
+    .action((options: Options) =>
+      answer(async (given) => (await import('./cli/install.ts')).runInstall(given))(options, []),
+    );
 }
 
 function examples(...lines: string[]): string {
