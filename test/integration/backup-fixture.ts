@@ -1,0 +1,231 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import type { Manifest } from '../../lib/domain/backup/manifest.ts';
+import { startLocalS3, type LocalS3 } from '../../scripts/local-aws/s3/server.ts';
+import { startPostgres, type PostgresOptions, type PostgresServer } from '../postgres-server.ts';
+import {
+  runAgent,
+  startAgent,
+  type AgentEnd,
+  type AgentOptions,
+  type RunningAgent,
+} from './agent-process.ts';
+
+/** A PostgreSQL and an S3 for one test file. */
+export interface Ground {
+  readonly folder: string;
+  readonly postgres: PostgresServer;
+  readonly s3: LocalS3;
+  readonly client: S3Client;
+}
+
+/** Started before the file's first test, removed after its last; each test plays on a stage of its own. */
+export function useGround(options: PostgresOptions = {}): () => Ground {
+  let ground: Ground | undefined;
+  beforeAll(async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-test-'));
+    const s3Folder = path.join(folder, 's3');
+    mkdirSync(s3Folder);
+    const [postgres, s3] = await Promise.all([
+      startPostgres({ ...options, settings: { fsync: 'off', ...options.settings } }),
+      startLocalS3({ folder: s3Folder }),
+    ]);
+    const { endpoint, region } = s3;
+    const { accessKeyId, secretAccessKey } = s3.credentials;
+    const credentials = { accessKeyId, secretAccessKey };
+    const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+    ground = { folder, postgres, s3, client };
+  });
+  afterEach(() => ground?.s3.faults.clear());
+  afterAll(async () => {
+    ground?.client.destroy();
+    await ground?.s3.close();
+    await ground?.postgres.remove();
+    if (ground) await rm(ground.folder, { recursive: true, force: true });
+  });
+  return () => {
+    if (!ground) throw new Error('useGround: it stands only between beforeAll and afterAll');
+    return ground;
+  };
+}
+
+export type RecordedRequest = LocalS3['requests'][number];
+
+export interface ListedCopy {
+  readonly store: 'local' | 's3';
+  readonly url: string;
+  readonly state: string;
+  readonly detail?: string;
+  readonly verified: boolean;
+  readonly verifiedAt: string | null;
+  readonly expiresAt: string | null;
+}
+
+export interface Listed {
+  readonly id: string;
+  readonly time: string;
+  readonly bytes: number | null;
+  readonly format: string | null;
+  readonly compression: string | null;
+  readonly copies: readonly ListedCopy[];
+}
+
+export interface FailureJson {
+  readonly succeeded: false;
+  readonly error: {
+    readonly code: string;
+    readonly exitStatus: number;
+    readonly message: string;
+    readonly hint: string;
+    readonly problems?: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
+  };
+}
+
+export interface BackupJson {
+  readonly succeeded: true;
+  readonly id: string;
+  readonly file: string;
+  readonly bytes: number;
+  readonly rawBytes: number;
+  readonly sha256: string;
+  readonly locations: readonly string[];
+  readonly tables: number;
+  readonly rows: number;
+  readonly expired: readonly string[];
+  readonly warnings: readonly string[];
+  readonly messages: readonly {
+    readonly name: string;
+    readonly delivered: boolean;
+    readonly error?: string;
+  }[];
+  readonly runId: string;
+}
+
+type Overrides = Readonly<Record<string, string | undefined>>;
+
+let stages = 0;
+
+/** A database's settings with a folder and a bucket of their own. */
+export class Stage {
+  readonly ground: Ground;
+  readonly dir: string;
+  readonly bucket: string;
+  readonly prefix = 'database';
+  readonly #env: Overrides;
+
+  private constructor(ground: Ground, env: Overrides) {
+    stages += 1;
+    this.ground = ground;
+    this.dir = path.join(ground.folder, `backups-${stages}`);
+    this.bucket = `bucket-${process.pid}-${stages}`;
+    this.#env = env;
+  }
+
+  static async set(ground: Ground, env: Overrides): Promise<Stage> {
+    const stage = new Stage(ground, env);
+    await ground.s3.createBucket(stage.bucket);
+    return stage;
+  }
+
+  env(overrides: Overrides = {}): Overrides {
+    const { postgres, s3 } = this.ground;
+    return {
+      ...postgres.env,
+      BACKUP_DIR: this.dir,
+      S3_BUCKET: this.bucket,
+      S3_PREFIX: this.prefix,
+      AWS_ENDPOINT_URL_S3: s3.endpoint,
+      AWS_REGION: s3.region,
+      AWS_ACCESS_KEY_ID: s3.credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3.credentials.secretAccessKey,
+      ...this.#env,
+      ...overrides,
+    };
+  }
+
+  run(args: readonly string[], env: Overrides = {}, rest: Partial<AgentOptions> = {}): Promise<AgentEnd> {
+    return runAgent(args, { env: this.env(env), ...rest });
+  }
+
+  start(args: readonly string[], env: Overrides = {}): RunningAgent {
+    return startAgent(args, { env: this.env(env) });
+  }
+
+  async list(env: Overrides = {}): Promise<readonly Listed[]> {
+    const end = await this.run(['list', '--json'], env);
+    if (end.status !== 0) throw new Error(`list failed:\n${end.printed}`);
+    return (end.json() as { backups: Listed[] }).backups;
+  }
+
+  /** Names in BACKUP_DIR without the lock and the journal, which mean nothing by themselves. */
+  files(): string[] {
+    if (!existsSync(this.dir)) return [];
+    return readdirSync(this.dir)
+      .filter((name) => !/^\..*\.(?:lock|runs\.jsonl)$/.test(name))
+      .toSorted();
+  }
+
+  read(name: string): Buffer {
+    return readFileSync(path.join(this.dir, name));
+  }
+
+  manifest(id: string): Manifest {
+    return JSON.parse(this.read(`${id}.manifest.json`).toString('utf8')) as Manifest;
+  }
+
+  /** Whether the lock of the series could be had. */
+  lockIsFree(app = 'hostmaster'): boolean {
+    const lock = path.join(this.dir, `.${app}.lock`);
+    return spawnSync('flock', ['--nonblock', lock, 'true']).status === 0;
+  }
+
+  /** Keys below the prefix. */
+  async keys(): Promise<string[]> {
+    const page = await this.ground.client.send(new ListObjectsV2Command({ Bucket: this.bucket }));
+    return (page.Contents ?? []).map(({ Key }) => Key!.slice(this.prefix.length + 1)).toSorted();
+  }
+
+  async uploads(): Promise<string[]> {
+    const page = await this.ground.client.send(new ListMultipartUploadsCommand({ Bucket: this.bucket }));
+    return (page.Uploads ?? []).map(({ Key }) => Key!);
+  }
+
+  async object(key: string): Promise<Buffer> {
+    const Key = `${this.prefix}/${key}`;
+    const { Body } = await this.ground.client.send(new GetObjectCommand({ Bucket: this.bucket, Key }));
+    return Buffer.from(await Body!.transformToByteArray());
+  }
+
+  async put(key: string, body: Buffer | string): Promise<void> {
+    const Key = `${this.prefix}/${key}`;
+    await this.ground.client.send(new PutObjectCommand({ Bucket: this.bucket, Key, Body: body }));
+  }
+
+  async tags(key: string): Promise<Record<string, string>> {
+    const Key = `${this.prefix}/${key}`;
+    const { TagSet } = await this.ground.client.send(
+      new GetObjectTaggingCommand({ Bucket: this.bucket, Key }),
+    );
+    return Object.fromEntries((TagSet ?? []).map((tag) => [tag.Key!, tag.Value!]));
+  }
+
+  /** What S3 was asked about this bucket, oldest first. */
+  requests(): readonly RecordedRequest[] {
+    return this.ground.s3.requests.filter(({ bucket }) => bucket === this.bucket);
+  }
+}
+
+export function gunzip(bytes: Buffer): string {
+  return execFileSync('gzip', ['-dc'], { input: bytes, maxBuffer: 1 << 30 }).toString('utf8');
+}
