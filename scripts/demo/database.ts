@@ -20,7 +20,7 @@ ALTER DATABASE ${PRODUCTION} SET search_path = public, billing;
 ALTER ROLE hostmaster_app IN DATABASE ${PRODUCTION} SET work_mem = '16MB';
 `;
 
-/** `scale` 1 is about 300 MB on disk. Returns the size on disk in bytes. */
+/** `scale` 1 is about 320 MB on disk. Returns the size on disk in bytes. */
 export async function loadProduction(server: PostgresServer, scale: number): Promise<number> {
   await server.psql('postgres', AROUND_THE_DATABASE);
   const script = await readFile(path.join(import.meta.dirname, 'hostmaster.sql'), 'utf8');

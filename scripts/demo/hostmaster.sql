@@ -1,5 +1,5 @@
 -- The demo's database: what a hosting company of some years' standing has, with the names and the corners that such a
--- database collects. psql reads it with the variable `scale` (1 = about 300 MB on disk); random() is seeded, so every
+-- database collects. psql reads it with the variable `scale` (1 = about 320 MB on disk); random() is seeded, so every
 -- run has the same rows.
 \set ON_ERROR_STOP on
 SET synchronous_commit = off;
