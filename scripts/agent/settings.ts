@@ -65,7 +65,10 @@ const schema = z.object({
   [ENV.backupDir]: z.string().regex(/^\//, 'must be an absolute path').optional(),
   [ENV.dbHost]: z.string().optional(),
   [ENV.dbPort]: z.coerce.number().int().min(1).max(65535).optional(),
-  [ENV.dbName]: z.string().max(63, 'PostgreSQL names have at most 63 bytes').optional(),
+  [ENV.dbName]: z
+    .string()
+    .refine((name) => Buffer.byteLength(name) <= 63, 'PostgreSQL names have at most 63 bytes')
+    .optional(),
   [ENV.dbUser]: OPTIONAL,
   [ENV.dbPassword]: OPTIONAL,
   [ENV.pgBinDir]: OPTIONAL,
