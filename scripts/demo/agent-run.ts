@@ -22,12 +22,31 @@ export interface AgentOptions {
   readonly onLine: (line: string) => void;
 }
 
-/** Runs the real agent as a child process, as a shell would. An abort asks it to end, and waits until it has. */
-export async function runAgent(args: readonly string[], options: AgentOptions): Promise<AgentRun> {
+let running: Promise<unknown> = Promise.resolve();
+
+/** Resolves once no agent runs any more, whatever became of it. */
+export async function untilAgentEnded(): Promise<void> {
+  await running.catch(() => undefined);
+}
+
+/** Runs the real agent as a child process, as a shell would. An abort passes its signal on, which ends the agent. */
+export function runAgent(args: readonly string[], options: AgentOptions): Promise<AgentRun> {
+  const run = followAgent(args, options);
+  running = run;
+  return run;
+}
+
+async function followAgent(args: readonly string[], options: AgentOptions): Promise<AgentRun> {
   const { env, cwd, signal, onLine } = options;
   const begun = performance.now();
-  const child = spawn(process.execPath, [AGENT, ...args], { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
-  const end = (): void => void child.kill('SIGTERM');
+  const child = spawn(process.execPath, [AGENT, ...args], {
+    env,
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A group of its own: Ctrl-C would reach it from the terminal and then once more through us.
+    detached: true,
+  });
+  const end = (): void => void child.kill(signal.reason as NodeJS.Signals);
   signal.addEventListener('abort', end);
   const peak = watchMemory(child);
   const lines: string[] = [];

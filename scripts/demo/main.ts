@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { LifeboatError } from '../../lib/domain/errors.ts';
+import { untilAgentEnded } from './agent-run.ts';
 import { playNarrative } from './narrative.ts';
 import { printCommand, printLine, printStep, printVerdict } from './screen.ts';
 import { setStage, type Stage } from './stage.ts';
@@ -65,7 +66,10 @@ async function play(stage: Stage, options: Options, signal: AbortSignal): Promis
   try {
     return await orInterrupted(playNarrative(stage, options.scale, signal), signal);
   } catch (error) {
-    if (signal.aborted) return false;
+    if (signal.aborted) {
+      await untilAgentEnded();
+      return false;
+    }
     if (!(error instanceof LifeboatError)) throw error;
     printVerdict(false, error.message);
     return false;
