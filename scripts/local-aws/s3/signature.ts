@@ -6,7 +6,7 @@ import { readAuthorization, type Authorization } from './authorization.ts';
 export interface Credentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  readonly sessionToken?: string | undefined;
+  readonly sessionToken?: string;
 }
 
 /** What the signed chunks of a body are verified with: each signature covers the one before it. */
