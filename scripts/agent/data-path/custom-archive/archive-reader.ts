@@ -1,4 +1,5 @@
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
+import { decodeUtf8, parseEncodingStatement, type DecodeText } from '../text-encoding.ts';
 
 /**
  * The head of a pg_dump custom-format archive: header and table of contents, versions 1.12 (PostgreSQL 9.x) to 1.16
@@ -46,9 +47,11 @@ const NEWEST = version(1, 16);
  * @throws LifeboatError CORRUPT when it is no custom-format archive, or of an unknown version
  */
 export function readArchiveHead(bytes: Buffer): ArchiveHead | undefined {
-  const reader = new ArchiveBytes(bytes);
   try {
-    return readHead(reader);
+    const head = readHead(new ArchiveBytes(bytes, decodeUtf8));
+    const encoding = head.entries.find(({ description }) => description === 'ENCODING')?.definition ?? '';
+    const decode = parseEncodingStatement(encoding) ?? decodeUtf8;
+    return decode === decodeUtf8 ? head : readHead(new ArchiveBytes(bytes, decode));
   } catch (error) {
     if (error instanceof MoreBytesNeeded) return undefined;
     throw error;
@@ -135,11 +138,13 @@ class MoreBytesNeeded extends Error {}
 
 class ArchiveBytes {
   readonly #bytes: Buffer;
+  readonly #decode: DecodeText;
   position = 0;
   integerSize = 4;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, decode: DecodeText) {
     this.#bytes = bytes;
+    this.#decode = decode;
   }
 
   take(length: number): Buffer {
@@ -162,7 +167,7 @@ class ArchiveBytes {
   /** `undefined` for the archive's NULL. */
   nullableText(): string | undefined {
     const length = this.integer();
-    return length < 0 ? undefined : this.take(length).toString('utf8');
+    return length < 0 ? undefined : this.#decode(this.take(length));
   }
 
   text(): string {

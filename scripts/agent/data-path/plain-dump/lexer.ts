@@ -1,6 +1,7 @@
 import { countNewlines } from '../count-newlines.ts';
-import { CopyStatementText } from './copy-statement-text.ts';
+import { StatementText } from './statement-text.ts';
 import { SequenceFinder } from '../sequence-finder.ts';
+import { decodeUtf8, parseEncodingStatement, type DecodeText } from '../text-encoding.ts';
 import {
   NEWLINE,
   DOUBLE_QUOTE,
@@ -36,6 +37,7 @@ export interface DumpListener {
 }
 
 const COPY_TERMINATOR = Buffer.from('\n\\.\n');
+const COPY_STATEMENT = /^COPY .* FROM stdin$/s;
 const COMMENT_KEPT = 1024;
 
 /** What the bytes at hand belong to. */
@@ -61,7 +63,8 @@ export class PlainDumpLexer {
   /** The last two bytes of the statement, which decide what the next one starts. */
   #previous = 0;
   #beforePrevious = 0;
-  #statement = new CopyStatementText();
+  #statement = new StatementText();
+  #decode: DecodeText = decodeUtf8;
   /** Text of a comment, psql command or dollar tag in the making, and where it began. */
   #text = '';
   #textOffset = 0;
@@ -123,7 +126,7 @@ export class PlainDumpLexer {
       return position + 1;
     }
     this.#state = 'statement';
-    this.#statement = new CopyStatementText();
+    this.#statement = new StatementText();
     this.#previous = 0;
     this.#beforePrevious = 0;
     return position;
@@ -180,9 +183,12 @@ export class PlainDumpLexer {
 
   #endStatement(): void {
     this.#state = 'between statements';
-    const text = this.#statement.copyStatement;
-    if (text === undefined) return;
-    this.#listener.copyStart?.(text);
+    const bytes = this.#statement.bytes;
+    if (!bytes) return;
+    const statement = this.#decode(bytes);
+    this.#decode = parseEncodingStatement(statement) ?? this.#decode;
+    if (!COPY_STATEMENT.test(statement)) return;
+    this.#listener.copyStart?.(statement);
     this.#state = 'copy line end';
   }
 
@@ -244,7 +250,7 @@ export class PlainDumpLexer {
     const newline = chunk.indexOf(NEWLINE, position);
     const end = newline < 0 ? chunk.length : newline;
     if (this.#text.length < COMMENT_KEPT) {
-      this.#text += chunk.toString('utf8', position, Math.min(end, position + COMMENT_KEPT));
+      this.#text += this.#decode(chunk.subarray(position, Math.min(end, position + COMMENT_KEPT)));
     }
     if (newline < 0) return end;
     if (this.#state === 'comment') this.#listener.comment?.(this.#text, this.#textOffset);
