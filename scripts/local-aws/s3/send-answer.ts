@@ -39,24 +39,38 @@ async function sendContent(sender: Sender, content: Content): Promise<void> {
     if (rest === 0) break;
     const length = Math.min(rest, segment.size - skip);
     if (length > 0) {
-      const file = await content.data.open(segment.file);
-      try {
-        await sendFile(sender, buffers, file, { start: skip, length });
-      } finally {
-        await buffers.settled();
-        await file.close();
-      }
+      await sendSegment(sender, buffers, content.data.open(segment.file), { start: skip, length });
       rest -= length;
     }
     skip = Math.max(0, skip - segment.size);
   }
 }
 
+async function sendSegment(
+  sender: Sender,
+  buffers: AlternatingBuffers,
+  opening: Promise<FileHandle>,
+  range: Range,
+): Promise<void> {
+  const file = await opening;
+  try {
+    await sendFile(sender, buffers, file, range);
+    await buffers.settled();
+  } finally {
+    await file.close();
+  }
+}
+
+interface Range {
+  readonly start: number;
+  readonly length: number;
+}
+
 async function sendFile(
   sender: Sender,
   buffers: AlternatingBuffers,
   file: FileHandle,
-  range: { start: number; length: number },
+  range: Range,
 ): Promise<void> {
   for (let done = 0; done < range.length;) {
     const buffer = await buffers.next();

@@ -44,8 +44,20 @@ export async function startFixture({ server = {}, bucket = {} }: FixtureOptions 
 /** One attempt only, unless the test says otherwise: faults are to be seen. */
 export function clientFor(s3: LocalS3, config: Partial<S3ClientConfig> = {}): S3Client {
   const { endpoint, region, credentials } = s3;
-  return new S3Client({ endpoint, region, credentials, forcePathStyle: true, maxAttempts: 1, ...config });
+  return new S3Client({
+    endpoint,
+    region,
+    credentials,
+    forcePathStyle: true,
+    maxAttempts: 1,
+    logger: SILENT,
+    ...config,
+  });
 }
+
+const ignore = (): void => undefined;
+/** The SDK's advice on streams is not what these tests are about. */
+export const SILENT = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /** The error that a call ends in, as the SDK shows it: its name and HTTP status. */
 export async function errorOf(call: Promise<unknown>): Promise<{ name: string; status: number | undefined }> {
