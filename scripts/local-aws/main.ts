@@ -50,13 +50,14 @@ async function main(): Promise<void> {
       versioned: values.versioned,
       ...(lockDays === undefined ? {} : { objectLockDays: Number(lockDays) }),
     });
+  // Before anything is printed: whoever reads it may send the signal at once.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void server.close().then(() => process.exit(0)));
   console.log(`endpoint: ${server.endpoint}
 export AWS_ENDPOINT_URL_S3=${server.endpoint}
 export AWS_REGION=${server.region}
 export AWS_ACCESS_KEY_ID=${server.credentials.accessKeyId}
 export AWS_SECRET_ACCESS_KEY=${server.credentials.secretAccessKey}`);
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => void server.close().then(() => process.exit(0)));
 }
 
 function tlsOf(key: string | undefined, cert: string | undefined): Pick<LocalS3Options, 'tls'> {

@@ -7,8 +7,6 @@ import { RequestHandler, type RecordedRequest } from './request-handler.ts';
 import { SignatureVerifier, type Credentials } from './signature.ts';
 import { Store } from './store.ts';
 
-export type { RecordedRequest } from './request-handler.ts';
-
 export interface LocalS3Options {
   /** Where everything is kept; a server started again on the same folder has what the one before had. */
   readonly folder: string;

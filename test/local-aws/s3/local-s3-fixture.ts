@@ -42,7 +42,7 @@ export async function startFixture({ server = {}, bucket = {} }: FixtureOptions 
 }
 
 /** One attempt only, unless the test says otherwise: faults are to be seen. */
-export function clientFor(s3: LocalS3, config: Partial<S3ClientConfig> = {}): S3Client {
+function clientFor(s3: LocalS3, config: Partial<S3ClientConfig> = {}): S3Client {
   const { endpoint, region, credentials } = s3;
   return new S3Client({
     endpoint,
