@@ -3,7 +3,13 @@ import { dumpKey, globalsKey, manifestKey } from '../../../lib/domain/backup/key
 import { formatManifest, type Manifest } from '../../../lib/domain/backup/manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatBytes } from '../../../lib/domain/quantities.ts';
-import type { BackupPorts, CollectedDump, DumpProcess, WrittenDump } from '../ports/backup.ts';
+import type {
+  BackupPorts,
+  CollectedDump,
+  DumpProcess,
+  SourceSnapshot,
+  WrittenDump,
+} from '../ports/backup.ts';
 import type { ObjectStore } from '../ports/store.ts';
 import type { CopyInProgress } from './backup-copy.ts';
 import { describeRun } from './backup-manifest.ts';
@@ -25,12 +31,7 @@ export async function makeCopies(ports: BackupPorts, request: BackupRequest, run
   try {
     const description = await snapshot.describe();
     const globals = await dumpGlobals(ports, ready);
-    const written = await dumpDatabase(
-      ports,
-      request,
-      run,
-      snapshot.dump(ready.tools, request.encoding.format),
-    );
+    const written = await dumpDatabase(ports, request, run, snapshot);
     const keys = { globals: globalsKey(id), dump: dumpKey(id, request.encoding) };
     for (const copy of copies) await copy.commitData({ key: keys.globals, dump: globals }, written);
     announceCopies(ports, copies, keys.dump, written.size);
@@ -45,7 +46,7 @@ export async function makeCopies(ports: BackupPorts, request: BackupRequest, run
 }
 
 async function dumpGlobals(ports: BackupPorts, { tools, facts }: BackupPreflight): Promise<CollectedDump> {
-  const process = ports.source.dumpGlobals(tools, { rolePasswords: facts.mayReadPasswords });
+  const process = await ports.source.dumpGlobals(tools, { rolePasswords: facts.mayReadPasswords });
   const globals = await untilInterrupted(ports, process, () => ports.writer.collect(process));
   if (globals.complete) return globals;
   throw new LifeboatError('DUMP_FAILED', 'pg_dumpall ended well, but its output lacks the end mark');
@@ -55,12 +56,13 @@ async function dumpDatabase(
   ports: BackupPorts,
   request: BackupRequest,
   { id, copies, ready }: Run,
-  process: DumpProcess,
+  snapshot: SourceSnapshot,
 ): Promise<WrittenDump> {
   const key = dumpKey(id, request.encoding);
   ports.progress.start('Dumping', ready.estimatedRawSize);
   try {
     const sinks = await Promise.all(copies.map((copy) => copy.open(key)));
+    const process = await snapshot.dump(ready.tools, request.encoding.format);
     const written = await untilInterrupted(ports, process, () =>
       ports.writer.write(process, {
         ...request.encoding,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { crc32, gzip } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type {
   CollectedDump,
   DumpProcess,
@@ -36,16 +37,17 @@ async function writeDump(dump: DumpProcess, options: DumpWriterOptions): Promise
   });
   // A sink may wait for S3 for a minute; an interruption does not.
   const aborted = rejectOnAbort(interrupted);
-  for await (const chunk of dump.output) {
-    counter.push(chunk);
-    await Promise.race([frames.write(chunk), aborted]);
+  await dump.read((chunk) => {
+    readAsDump(() => counter.push(chunk));
+    const busy = frames.write(chunk);
     options.onProgress?.(frames.rawSize, counter.table);
-  }
+    return busy && Promise.race([busy, aborted]);
+  });
   const { warnings } = await Promise.race([dump.finished(), aborted]);
   await Promise.race([frames.end(), aborted]);
   return {
     ...output.result(),
-    ...counter.end(),
+    ...readAsDump(() => counter.end()),
     level,
     rawSize: frames.rawSize,
     rawFrameSize: RAW_FRAME_SIZE,
@@ -55,10 +57,25 @@ async function writeDump(dump: DumpProcess, options: DumpWriterOptions): Promise
   };
 }
 
+/** Bytes that are no dump are the dump program's failure; no stored copy is at fault. */
+function readAsDump<Result>(read: () => Result): Result {
+  try {
+    return read();
+  } catch (cause) {
+    throw new LifeboatError('DUMP_FAILED', `What pg_dump wrote is no dump: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
 /** A small dump, whole in memory. */
 async function collectDump(dump: DumpProcess): Promise<CollectedDump> {
   const chunks: Buffer[] = [];
-  for await (const chunk of dump.output) chunks.push(chunk);
+  await dump.read((chunk) => {
+    // A copy: the chunk's memory is ours only until we return.
+    chunks.push(Buffer.from(chunk));
+    return undefined;
+  });
   const { warnings } = await dump.finished();
   const raw = Buffer.concat(chunks);
   const body = await gzipAsync(raw);
@@ -78,7 +95,7 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
 }
 
 /** Size, SHA-256 and CRC-32 of what was written. */
-export class OutputDigest {
+class OutputDigest {
   readonly #sha256 = createHash('sha256');
   #crc32 = 0;
   #size = 0;

@@ -30,8 +30,10 @@ const CHUNK_SIZE = 1024 * 1024;
 
 export class FrameWriter {
   readonly #options: FrameOptions;
-  readonly #idle: Buffer[] = Array.from({ length: IN_FLIGHT }, () => Buffer.allocUnsafeSlow(RAW_FRAME_SIZE));
-  #current: Buffer | undefined = Buffer.allocUnsafeSlow(RAW_FRAME_SIZE);
+  readonly #idle: Buffer[] = Array.from({ length: IN_FLIGHT + 1 }, () =>
+    Buffer.allocUnsafeSlow(RAW_FRAME_SIZE),
+  );
+  #current: Buffer | undefined;
   #filled = 0;
   #waiting: (() => void) | undefined;
   #emitted: Promise<void> = Promise.resolve();
@@ -43,22 +45,42 @@ export class FrameWriter {
     this.#options = options;
   }
 
-  /** Copies `chunk`; resolves when the writer can take more. @throws what `emit` or the compression threw */
-  async write(chunk: Buffer): Promise<void> {
-    let from = 0;
+  /**
+   * Copies `chunk`. Most of the time that is all; when every frame buffer is being compressed or written, the promise
+   * resolves once the rest has found room, and the chunk must stay as it is until then.
+   * @throws what `emit` or the compression threw
+   */
+  write(chunk: Buffer): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.rawSize += chunk.length;
+    const copied = this.#fill(chunk, 0);
+    return copied === chunk.length ? undefined : this.#writeRest(chunk, copied);
+  }
+
+  async #writeRest(chunk: Buffer, copied: number): Promise<void> {
+    for (let from = copied; from < chunk.length; from = this.#fill(chunk, from)) {
+      await this.#untilIdle();
+      if (this.#failure !== undefined) throw this.#failure;
+    }
+  }
+
+  /** Copies as much as there is room for now. @returns how far it got */
+  #fill(chunk: Buffer, start: number): number {
+    let from = start;
     while (from < chunk.length) {
-      this.#current ??= await this.#takeIdle();
+      this.#current ??= this.#idle.pop();
+      if (!this.#current) break;
       const copied = chunk.copy(this.#current, this.#filled, from);
       from += copied;
       this.#filled += copied;
       if (this.#filled === RAW_FRAME_SIZE) this.#dispatch();
     }
-    this.rawSize += chunk.length;
-    if (this.#failure !== undefined) throw this.#failure;
+    return from;
   }
 
   /** Compresses what is left and waits for the last `emit`. An empty stream becomes one empty frame: a valid file. */
   async end(): Promise<void> {
+    if (this.rawSize === 0) this.#current ??= this.#idle.pop();
     if (this.#filled > 0 || this.rawSize === 0) this.#dispatch();
     await this.#emitted;
     if (this.#failure !== undefined) throw this.#failure;
@@ -98,13 +120,11 @@ export class FrameWriter {
     return zstdAsync(raw, { params, chunkSize: CHUNK_SIZE });
   }
 
-  async #takeIdle(): Promise<Buffer> {
-    const buffer = this.#idle.pop();
-    if (buffer) return buffer;
+  async #untilIdle(): Promise<void> {
+    if (this.#idle.length > 0) return;
     await new Promise<void>((resolve) => {
       this.#waiting = resolve;
     });
-    return this.#idle.pop()!;
   }
 
   #giveBack(buffer: Buffer): void {

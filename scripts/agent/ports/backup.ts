@@ -42,7 +42,7 @@ export interface BackupSource {
   /** A consistent view of the database, held until `close`: what is described and what is dumped are the same instant. */
   openSnapshot(): Promise<SourceSnapshot>;
   /** Roles and tablespaces of the whole cluster. */
-  dumpGlobals(tools: DumpTools, options: { rolePasswords: boolean }): DumpProcess;
+  dumpGlobals(tools: DumpTools, options: { rolePasswords: boolean }): Promise<DumpProcess>;
 }
 
 export interface SourceFacts {
@@ -65,7 +65,7 @@ export interface DumpTools {
 
 export interface SourceSnapshot {
   describe(): Promise<SourceDescription>;
-  dump(tools: DumpTools, format: DumpFormat): DumpProcess;
+  dump(tools: DumpTools, format: DumpFormat): Promise<DumpProcess>;
   close(): Promise<void>;
 }
 
@@ -84,10 +84,17 @@ export interface SourceDescription {
   readonly warnings: readonly string[];
 }
 
+/** Returns a promise only when it needs time: most chunks are merely copied. */
+export type ChunkHandler = (chunk: Buffer) => Promise<void> | undefined;
+
 /** A running pg_dump or pg_dumpall. */
 export interface DumpProcess {
-  /** Its standard output, in order; to be read to its end. */
-  readonly output: AsyncIterable<Buffer>;
+  /**
+   * Hands its standard output over, in order, to the end. A chunk's memory is the handler's until its promise resolves, or
+   * until it returns when there is none.
+   * @throws what the handler throws
+   */
+  read(handle: ChunkHandler): Promise<void>;
   /** Resolves once it ended well. @throws LifeboatError DUMP_FAILED with its status and what it said */
   finished(): Promise<{ warnings: string }>;
   /** Ends it; resolves when it is gone. Idempotent. */

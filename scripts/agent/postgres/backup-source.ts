@@ -5,6 +5,7 @@ import type { DatabaseSettings } from '../settings.ts';
 import type { Environment } from '../environment.ts';
 import { connect, type Connection } from './connection.ts';
 import { describeSource } from './source-description.ts';
+import { openDumpPipe } from './dump-pipe.ts';
 import { describeVerdict, startTool } from './tool-process.ts';
 import { findTool, toolEnvironment, type Tool } from './tools.ts';
 
@@ -118,16 +119,18 @@ async function openSnapshot(
   }
 }
 
-function startDump(
+async function startDump(
   name: string,
   tool: Tool,
   args: readonly string[],
   environment: Record<string, string>,
-): DumpProcess {
-  const child = startTool(tool, args, environment);
+): Promise<DumpProcess> {
+  const pipe = await openDumpPipe();
+  const child = startTool(tool, args, environment, pipe.writeEnd);
+  pipe.closeWriteEnd();
   child.input.end();
   return {
-    output: child.output as AsyncIterable<Buffer>,
+    read: (handle) => pipe.read(handle),
     kill: () => child.kill(),
     finished: async () => {
       const verdict = await child.ended;

@@ -1,5 +1,5 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { Readable, type Writable } from 'node:stream';
 import type { Tool } from './tools.ts';
 
 /** A running program of PostgreSQL's, with its verdict: exit status, signal and what it said on standard error. */
@@ -22,20 +22,24 @@ export interface ToolVerdict {
 const STDERR_KEPT = 16 * 1024;
 const KILL_AFTER_MS = 5_000;
 
+/** @param standardOutput a descriptor that takes it, instead of `output`, which is then empty */
 export function startTool(
   tool: Tool,
   args: readonly string[],
   environment: Record<string, string>,
+  standardOutput: 'pipe' | number = 'pipe',
 ): ToolProcess {
-  const child = spawn(tool.path, args, { env: environment, stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' });
-  const stderr = keepTail(child.stderr);
+  const stdio: StdioOptions = ['pipe', standardOutput, 'pipe'];
+  const child = spawn(tool.path, args, { env: environment, stdio, cwd: '/' });
+  const [input, output, errors] = [child.stdin!, child.stdout, child.stderr!];
+  const stderr = keepTail(errors);
   const ended = new Promise<ToolVerdict>((resolve) => {
     child.once('error', (error) => resolve({ status: null, signal: null, stderr: error.message }));
     child.once('close', (status, signal) => resolve({ status, signal, stderr: stderr() }));
   });
   // A program that ends early closes our pipe; its exit status tells why, EPIPE only that.
-  child.stdin.on('error', () => undefined);
-  return { output: child.stdout, input: child.stdin, ended, kill: () => killChild(child, ended) };
+  input.on('error', () => undefined);
+  return { output: output ?? Readable.from([]), input, ended, kill: () => killChild(child, ended) };
 }
 
 /** `pg_dump ended with status 1: …` for messages. */
