@@ -206,7 +206,7 @@ function printAnswer({ lines, json, failure }: Answer, asJson: boolean): number 
   if (asJson) process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
   else if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
   if (!failure) return EXIT_STATUS.success;
-  if (!asJson) process.stderr.write(`${renderError(failure, new Date())}\n`);
+  process.stderr.write(`${renderError(failure, new Date())}\n`);
   return failure.exitStatus;
 }
 
