@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -228,4 +236,34 @@ export class Stage {
 
 export function gunzip(bytes: Buffer): string {
   return execFileSync('gzip', ['-dc'], { input: bytes, maxBuffer: 1 << 30 }).toString('utf8');
+}
+
+/**
+ * A folder for PG_BIN_DIR in which some programs are bash scripts, the others the real ones. `real` is the real program
+ * in them; what only asks for the version gets it.
+ */
+export function fakeTools(ground: Ground, scripts: Readonly<Record<string, string | undefined>>): string {
+  const folder = mkdtempSync(path.join(ground.folder, 'bin-'));
+  const { binDir } = ground.postgres;
+  for (const program of ['pg_dump', 'pg_dumpall', 'pg_restore', 'psql']) {
+    const script = scripts[program];
+    const target = path.join(folder, program);
+    if (!(program in scripts)) symlinkSync(path.join(binDir, program), target);
+    else if (script !== undefined) {
+      const start = `#!/bin/bash\nreal() { '${path.join(binDir, program)}' "$@"; }\n`;
+      const version = '[ "$1" = --version ] && { real --version; exit; }\n';
+      writeFileSync(target, start + version + script, { mode: 0o755 });
+    }
+  }
+  return folder;
+}
+
+/** Fails unless a run that failed left nothing: no file, no object, no upload, no process, no lock, nothing in the list. */
+export async function expectNothingLeft(stage: Stage, end: AgentEnd): Promise<void> {
+  expect(end.leftRunning).toEqual([]);
+  expect(stage.files()).toEqual([]);
+  expect(await stage.keys()).toEqual([]);
+  expect(await stage.uploads()).toEqual([]);
+  expect(stage.lockIsFree()).toBe(true);
+  expect(await stage.list()).toEqual([]);
 }
