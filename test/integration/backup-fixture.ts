@@ -267,3 +267,18 @@ export async function expectNothingLeft(stage: Stage, end: AgentEnd): Promise<vo
   expect(stage.lockIsFree()).toBe(true);
   expect(await stage.list()).toEqual([]);
 }
+
+const asOrdinaryUser = process.getuid?.() === 0 ? [] : ['--map-root-user'];
+
+/** Starts the agent on a host of its own, where `mount` (a shell line) was run first. The disk is gone with the agent. */
+export function withMount(mount: string): string[] {
+  return ['unshare', '--mount', ...asOrdinaryUser, 'sh', '-c', `${mount} && exec "$@"`, 'sh'];
+}
+
+/** Starts the agent with BACKUP_DIR on a disk of that many bytes; at its end the names that are left there are printed. */
+export function onSmallDisk(folder: string, bytes: number): string[] {
+  mkdirSync(folder, { recursive: true });
+  const script = `mount -t tmpfs -o size=${bytes},mode=700 tmpfs '${folder}' || exit 99
+    "$@"; status=$?; echo "left: $(ls -A '${folder}' | tr '\\n' ' ')"; exit $status`;
+  return ['unshare', '--mount', ...asOrdinaryUser, 'sh', '-c', script, 'sh'];
+}
