@@ -13,7 +13,9 @@ export interface Terminal {
 }
 
 const REDRAW_MS = 100;
-const BAR_WIDTH = 20;
+const BAR_WIDTH = 16;
+/** Before that, a rate says more about the start than about the rest. */
+const ESTIMATE_AFTER_MS = 2000;
 const CLEAR_LINE = '\r\u001B[2K';
 
 /** Log lines, and below them on a terminal the progress bar, drawn anew after each line. */
@@ -78,7 +80,8 @@ class Bar {
     const rate = (this.#done / elapsed) * 1000;
     // The total is an estimate: a bar that stands at the end while bytes still flow says so better than 130 %.
     const share = this.#total > 0 ? Math.min(0.99, this.#done / this.#total) : undefined;
-    const left = share && rate > 0 ? (this.#total - this.#done) / rate : undefined;
+    const known = share !== undefined && rate > 0 && elapsed > ESTIMATE_AFTER_MS;
+    const left = known ? (this.#total - this.#done) / rate : undefined;
     const parts = [
       this.#label,
       share === undefined ? '' : `${drawBar(share)} ${Math.floor(share * 100)}%`,
