@@ -1,0 +1,152 @@
+/**
+ * `npm run bench`: how long a backup and a restore take beside the old way, on this machine, in one run, and how much
+ * memory the agent needs. Targets that are missed are reported as missed; the exit status is about the bench itself.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { LifeboatError } from '../../lib/domain/errors.ts';
+import { formatDuration } from '../../lib/domain/quantities.ts';
+import { provideDatabase } from './database.ts';
+import { replaceBlock, type Block } from './document.ts';
+import { describeMachine } from './machine.ts';
+import { measureMemory, MEMORY_SCALE } from './memory.ts';
+import { setStage, type Stage } from './stage.ts';
+import { formatSeconds, type Measured } from './table.ts';
+import { measureTimes, type Report } from './times.ts';
+
+const DEFAULT = { gigabytes: 2.5, rounds: 3 };
+const DOCUMENT = path.resolve(import.meta.dirname, '../../docs/performance.md');
+
+const USAGE = `npm run bench [-- [--gigabytes N] [--rounds N] [--memory] [--keep-database]]
+
+  --gigabytes N    size of the database on disk (default ${DEFAULT.gigabytes})
+  --rounds N       how often everything is measured, alternating (default ${DEFAULT.rounds})
+  --memory         instead of times: the agent's peak memory at that size and at ${MEMORY_SCALE} times that size
+  --keep-database  keep the database in .cache/bench/ for the next run
+
+A run of at least ${DEFAULT.gigabytes} GB and ${DEFAULT.rounds} rounds writes its table into docs/performance.md; a smaller one only prints it.`;
+
+interface Options {
+  readonly gigabytes: number;
+  readonly rounds: number;
+  readonly memory: boolean;
+  readonly keep: boolean;
+}
+
+function parseOptions(): Options | undefined {
+  try {
+    const { values } = parseArgs({
+      options: {
+        gigabytes: { type: 'string', default: String(DEFAULT.gigabytes) },
+        rounds: { type: 'string', default: String(DEFAULT.rounds) },
+        memory: { type: 'boolean', default: false },
+        'keep-database': { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    const gigabytes = Number(values.gigabytes);
+    const rounds = Number(values.rounds);
+    if (values.help || !(gigabytes > 0) || !(Number.isInteger(rounds) && rounds > 0)) return undefined;
+    return { gigabytes, rounds, memory: values.memory, keep: values['keep-database'] };
+  } catch {
+    return undefined; // an option that there is not
+  }
+}
+
+/** Returns the exit status. */
+async function main(options: Options): Promise<number> {
+  if (process.platform !== 'linux') {
+    console.error('The bench reads CPU time and memory from /proc: it runs on Linux only.');
+    return 2;
+  }
+  const interruption = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => interruption.abort(signal));
+  const { signal } = interruption;
+  const begun = performance.now();
+  try {
+    const stage = await setStage(diskNeeded(options));
+    try {
+      await orInterrupted(runBench(stage, options, signal), signal);
+    } finally {
+      await stage.close();
+    }
+  } catch (error) {
+    if (signal.aborted) return signal.reason === 'SIGINT' ? 130 : 143;
+    if (!(error instanceof LifeboatError)) throw error;
+    console.error(`\n${error.message}\n${error.hint}`);
+    return 1;
+  }
+  console.log(`\nDone after ${formatDuration(performance.now() - begun)}; nothing is left behind.`);
+  return 0;
+}
+
+/** The database, its restored copy, an unpacked dump, the backups, and what the server logs meanwhile. */
+function diskNeeded({ gigabytes, memory }: Options): number {
+  return 5 + 4.5 * gigabytes * (memory ? MEMORY_SCALE : 1);
+}
+
+/** What was begun ends by itself once its server is gone; it is not waited for. */
+async function orInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => undefined);
+  return Promise.race([
+    work,
+    new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+    }),
+  ]);
+}
+
+async function runBench(stage: Stage, options: Options, signal: AbortSignal): Promise<void> {
+  const { gigabytes, rounds, memory } = options;
+  console.log(`Loading a database of ${gigabytes} GB…`);
+  await provideDatabase(stage.postgres, gigabytes, options);
+  const machine = await describeMachine(stage.postgres);
+  console.log(machine.join('\n'));
+  const report = memory
+    ? await measureMemory(stage, {
+        gigabytes,
+        signal,
+        onRun: (size, { label }, measured) => printRun(`${size} GB`, label, measured),
+      })
+    : await measureTimes(stage, {
+        rounds,
+        signal,
+        onRun: (round, { label }, measured) => printRun(`${round}/${rounds}`, label, measured),
+      });
+  printReport(report);
+  const facts = memory ? machine : [...machine, `- medians of ${rounds} rounds, alternating`];
+  writeDocument(options, memory ? 'memory' : 'times', [...facts, '', ...report.lines]);
+}
+
+function printRun(where: string, label: string, { seconds, agent }: Measured): void {
+  const peak = agent ? `${Math.ceil(agent.peakBytes / 1e6)} MB` : '';
+  const plain = label.replaceAll(/[`\\]/g, '');
+  console.log(`  ${where}  ${plain.padEnd(48)} ${formatSeconds(seconds).padStart(8)}  ${peak.padStart(7)}`);
+}
+
+function printReport({ lines, verdicts }: Report): void {
+  console.log(`\n${lines.join('\n').replaceAll('\\|', '|')}`);
+  const missed = verdicts.filter(({ met }) => !met);
+  console.log(`\n${verdicts.length - missed.length} of ${verdicts.length} targets met.`);
+  for (const { what } of missed) console.log(`missed: ${what.replaceAll(/[`\\]/g, '')}`);
+}
+
+function writeDocument({ gigabytes, rounds, memory }: Options, block: Block, lines: string[]): void {
+  const whole = gigabytes >= DEFAULT.gigabytes && (memory || rounds >= DEFAULT.rounds);
+  if (!whole) {
+    console.log('\nToo small a run for docs/performance.md, which is left as it is.');
+    return;
+  }
+  writeFileSync(DOCUMENT, replaceBlock(readFileSync(DOCUMENT, 'utf8'), block, lines));
+  console.log('\nWritten into docs/performance.md.');
+}
+
+const options = parseOptions();
+if (options) {
+  process.exitCode = await main(options);
+} else {
+  console.log(USAGE);
+  process.exitCode = process.argv.includes('--help') || process.argv.includes('-h') ? 0 : 2;
+}

@@ -1,0 +1,37 @@
+import type { Measured } from './table.ts';
+
+export interface Contender {
+  readonly id: string;
+  /** Markdown, for the table. */
+  readonly label: string;
+  /** Everything that is not to be measured it does before or after. */
+  run(): Promise<Measured>;
+}
+
+interface Result {
+  readonly label: string;
+  /** One a round. */
+  readonly runs: readonly Measured[];
+}
+
+export type Results = ReadonlyMap<string, Result>;
+
+/**
+ * A B C … A B C …: one round after the other, each with every contender once, so that what the machine does meanwhile
+ * falls on all of them.
+ */
+export async function runRounds(
+  contenders: readonly Contender[],
+  rounds: number,
+  onRun: (round: number, contender: Contender, measured: Measured) => void,
+): Promise<Results> {
+  const results = new Map(contenders.map(({ id, label }) => [id, { label, runs: [] as Measured[] }]));
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const contender of contenders) {
+      const measured = await contender.run();
+      results.get(contender.id)?.runs.push(measured);
+      onRun(round, contender, measured);
+    }
+  }
+  return results;
+}
