@@ -33,17 +33,18 @@ export function openContext({ json }: { json: boolean }): Context {
   const host = openLocalHost(settings.backupDir);
   const local = openLocalStore(settings.backupDir);
   const hostName = host.facts().name;
+  const interrupted = watchForInterruption();
   return {
     settings,
     // With --json standard output is the result alone.
     ...openTerminal(json ? process.stderr : process.stdout, systemClock),
-    stores: settings.s3 ? [local, openS3Store(settings.s3, { environment })] : [local],
+    stores: settings.s3 ? [local, openS3Store(settings.s3, { environment, interrupted })] : [local],
     journal: openJournal(join(settings.backupDir, `.${settings.app}.runs.jsonl`)),
     channels: settings.runId
       ? []
       : openChannels(settings.notify, { clock: systemClock, hostName, environment }),
     host,
     clock: systemClock,
-    interrupted: watchForInterruption(),
+    interrupted,
   };
 }

@@ -33,7 +33,7 @@ export function openRestorePorts(ground: RestoreGround): RestorePorts {
       Promise.resolve(
         openS3Store(
           { bucket, prefix: '', stateBucket: bucket, kmsKeyId: settings.s3?.kmsKeyId },
-          { environment },
+          { environment, interrupted: ground.interrupted },
         ),
       ),
     files: openDumpFiles(settings.backupDir),

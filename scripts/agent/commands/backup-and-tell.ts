@@ -20,7 +20,7 @@ export async function backupAndTell(ports: BackupPorts, request: BackupRequest):
   const started = ports.clock.monotonic();
   const tried = await backup(ports, request).then(
     (completed) => ({ completed, failure: undefined }),
-    (error: unknown) => ({ completed: undefined, failure: asLifeboatError(error) }),
+    (error: unknown) => ({ completed: undefined, failure: describeEnd(ports, asLifeboatError(error)) }),
   );
   const durationMs = ports.clock.monotonic() - started;
   await writeJournal(ports, request, { ...tried, durationMs });
@@ -32,6 +32,13 @@ export async function backupAndTell(ports: BackupPorts, request: BackupRequest):
     if (!delivered) ports.log.warn(`The ${name} message was not delivered: ${error ?? 'no reason given'}`);
   }
   return { ...tried, deliveries };
+}
+
+/** Ctrl-C reaches our children too, and one of them may be the first to complain. */
+function describeEnd({ interrupted }: BackupPorts, error: LifeboatError): LifeboatError {
+  if (!interrupted.aborted) return error;
+  const reason = asLifeboatError(interrupted.reason);
+  return error.code === reason.code ? error : reason;
 }
 
 async function writeJournal(

@@ -47,6 +47,8 @@ export async function preflight(ports: BackupPorts, request: BackupRequest): Pro
     attempt(local.check({ writable: true }).then(() => true)),
     s3?.check({ writable: true }).then(() => undefined, asLifeboatError),
   ]);
+  // An interruption is no trouble of S3's that a local backup could make good.
+  ports.interrupted.throwIfAborted();
   const reachable = s3 && !s3Failure ? [local, s3] : [local];
   const catalog = localReady ? await attempt(readStores(ports, request.app, reachable)) : undefined;
   // Without the server's version any client is looked for, so that a missing one is told in the same go.

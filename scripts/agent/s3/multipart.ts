@@ -129,7 +129,7 @@ export async function createMultipartUpload(api: S3Api, key: string, options: Wr
 
 export async function abortMultipartUpload(api: S3Api, key: string, uploadId: string): Promise<void> {
   const command = new api.sdk.AbortMultipartUploadCommand({ ...api.at(key), UploadId: uploadId });
-  await api.call('s3:AbortMultipartUpload', key, (client) =>
+  await api.tidyUp('s3:AbortMultipartUpload', key, (client) =>
     client.send(command, { abortSignal: AbortSignal.timeout(ABORT_TIMEOUT_MS) }),
   );
 }

@@ -17,8 +17,9 @@ export async function readObject(api: S3Api, key: string, range: ByteRange | und
     const answer = await api.get(key, range);
     const length = checkLength(api, key, range, answer);
     try {
-      return await collectBody(answer, length);
+      return await api.untilInterrupted(collectBody(answer, length));
     } catch (error) {
+      api.throwIfInterrupted();
       if (attempt >= api.maxAttempts) throw bodyError(api, key, error, attempt);
       await sleep(Math.random() * Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempt));
     }

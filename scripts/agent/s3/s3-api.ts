@@ -17,9 +17,15 @@ export class S3Api {
   readonly maxAttempts: number;
   readonly #prefix: string;
   readonly #connection: S3Connection;
+  readonly #interrupted: AbortSignal | undefined;
 
-  constructor(connection: S3Connection, { bucket, prefix, kmsKeyId }: S3Settings) {
+  constructor(
+    connection: S3Connection,
+    { bucket, prefix, kmsKeyId }: S3Settings,
+    interrupted: AbortSignal | undefined,
+  ) {
     this.#connection = connection;
+    this.#interrupted = interrupted;
     this.sdk = connection.sdk;
     this.maxAttempts = connection.maxAttempts;
     this.bucket = bucket;
@@ -48,8 +54,18 @@ export class S3Api {
   /**
    * Runs one call and turns what it throws into a LifeboatError.
    * @param action as an IAM policy names it: `s3:PutObject`. @param key what it is about
+   * @throws LifeboatError also the interruption's, at once
    */
   async call<T>(
+    action: string,
+    key: string,
+    work: (client: S3Connection['client']) => Promise<T>,
+  ): Promise<T> {
+    return await this.untilInterrupted(this.tidyUp(action, key, work));
+  }
+
+  /** A call that an interruption asks for and does not end. */
+  async tidyUp<T>(
     action: string,
     key: string,
     work: (client: S3Connection['client']) => Promise<T>,
@@ -59,6 +75,23 @@ export class S3Api {
     } catch (error) {
       throw s3Error(error, { action, url: this.urlOf(key) });
     }
+  }
+
+  /** S3 may take minutes to answer, with every try; whoever presses Ctrl-C does not wait for that. */
+  async untilInterrupted<T>(work: Promise<T>): Promise<T> {
+    const interrupted = this.#interrupted;
+    if (!interrupted) return await work;
+    return await new Promise<T>((resolve, reject) => {
+      const stop = (): void => reject(interrupted.reason as Error);
+      if (interrupted.aborted) stop();
+      interrupted.addEventListener('abort', stop);
+      const settled = (): void => interrupted.removeEventListener('abort', stop);
+      void work.then(resolve, reject).finally(settled);
+    });
+  }
+
+  throwIfInterrupted(): void {
+    this.#interrupted?.throwIfAborted();
   }
 
   /** Size, checksum and how it is kept. @throws LifeboatError BACKUP_NOT_FOUND */

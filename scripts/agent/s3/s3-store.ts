@@ -21,6 +21,8 @@ import { findObject, putObject } from './write-once.ts';
 export interface S3StoreOptions {
   /** Where AWS' own variables (AWS_REGION, AWS_ENDPOINT_URL_S3, …) stand, `.env` included. */
   readonly environment: Environment;
+  /** Ends what is waiting for S3 with its reason. */
+  readonly interrupted?: AbortSignal;
   /** For tests: laid over the client's configuration. */
   readonly clientOverrides?: Partial<S3ClientConfig>;
 }
@@ -112,9 +114,9 @@ class S3Store implements ObjectStore {
   }
 
   async #api(): Promise<S3Api> {
-    const { environment, clientOverrides = {} } = this.#options;
+    const { environment, interrupted, clientOverrides = {} } = this.#options;
     this.#connection ??= connect(environment, clientOverrides).then(
-      (connection) => new S3Api(connection, this.#settings),
+      (connection) => new S3Api(connection, this.#settings, interrupted),
     );
     return await this.#connection;
   }
