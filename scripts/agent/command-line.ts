@@ -1,15 +1,8 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asLifeboatError, EXIT_STATUS, LifeboatError } from '../../lib/domain/errors.ts';
+import type { Answer } from './answer.ts';
 import { renderError, renderErrorAsJson } from './render/error.ts';
 import { LIFEBOAT_VERSION } from './version.ts';
-
-/** How a command answers: what it prints, and whether that is a failure all the same. */
-export interface Answer {
-  readonly lines: readonly string[];
-  readonly json: unknown;
-  /** Printed after the answer; its exit status is the process'. */
-  readonly failure?: LifeboatError | undefined;
-}
 
 type Options = Readonly<Record<string, unknown>>;
 type Run = (options: Options, args: readonly string[]) => Promise<Answer>;

@@ -1,4 +1,4 @@
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import { planBackup } from '../commands/backup.ts';
 import type { BackupRequest } from '../commands/backup-request.ts';
 import { backupAndTell } from '../commands/backup-and-tell.ts';

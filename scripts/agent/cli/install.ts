@@ -1,5 +1,5 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import type { InstallOptions } from '../commands/install-steps.ts';
 import { install } from '../commands/install.ts';
 import { openContext } from '../context.ts';

@@ -1,4 +1,4 @@
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import { list } from '../commands/list.ts';
 import { openContext } from '../context.ts';
 import { listAsJson, renderList } from '../render/list.ts';

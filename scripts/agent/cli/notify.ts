@@ -1,4 +1,4 @@
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import { notify } from '../commands/notify.ts';
 import { openContext } from '../context.ts';
 import { renderNotify } from '../render/notify.ts';

@@ -1,5 +1,5 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import { restoreAndTell } from '../commands/restore-and-tell.ts';
 import { restore, type RestoreRequest } from '../commands/restore.ts';
 import { openContext, type Context } from '../context.ts';

@@ -1,5 +1,5 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import { retention } from '../commands/retention.ts';
 import { openContext } from '../context.ts';
 import { renderRetention, retentionAsJson } from '../render/retention.ts';

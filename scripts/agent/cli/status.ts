@@ -1,4 +1,4 @@
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import { status } from '../commands/status.ts';
 import { openContext } from '../context.ts';
 import { renderStatus, statusAsJson } from '../render/status.ts';

@@ -1,5 +1,5 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { Answer } from '../command-line.ts';
+import type { Answer } from '../answer.ts';
 import { verify } from '../commands/verify.ts';
 import { openContext } from '../context.ts';
 import { openDumpFiles } from '../data-path/archive-files.ts';
