@@ -77,10 +77,15 @@ export function factsOfInspection(label: string, inspection: DumpInspection): Ba
     roles: inspection.owners,
     owners: inspection.owners,
     extensions: inspection.extensions.map((name) => ({ name, version: undefined })),
-    tables: inspection.tables.map((table) => ({ ...table, kind: 'table' })),
+    tables: inspection.tables?.map((table) => ({ ...table, kind: 'table' })),
     warnings: [
       `${label} has no manifest: its SHA-256 and the moment of its snapshot could not be checked. It was read whole: it decompresses, and ends as a complete dump does.`,
       'Without a manifest the database’s encoding, locale, owner, grants, settings and comment are not brought back: the server’s defaults are used.',
+      ...(inspection.tables
+        ? []
+        : [
+            `pg_dump compressed the tables of ${label} by itself: how many rows each must have is not known, so rows are not compared.`,
+          ]),
     ],
   };
 }

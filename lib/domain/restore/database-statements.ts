@@ -1,4 +1,5 @@
 import type { DatabaseDescription, DatabaseGrant } from '../backup/manifest.ts';
+import { LifeboatError } from '../errors.ts';
 import { quoteIdentifier, quoteLiteral } from './sql.ts';
 
 /**
@@ -95,7 +96,10 @@ function grantStatements(database: string, owner: string, grants: readonly Datab
 /** A privilege is a keyword and cannot be quoted; what a manifest holds is not trusted to be one. */
 function requirePrivilege(privilege: string): string {
   if (/^(?:CREATE|CONNECT|TEMPORARY|TEMP)$/.test(privilege)) return privilege;
-  throw new Error(`unknown database privilege ${JSON.stringify(privilege)}`);
+  throw new LifeboatError(
+    'CORRUPT',
+    `The manifest names an unknown database privilege: ${JSON.stringify(privilege)}`,
+  );
 }
 
 interface Setting {

@@ -14,8 +14,9 @@ export interface DumpInspection {
   /** Owners of its objects. */
   readonly owners: readonly string[];
   readonly extensions: readonly string[];
-  /** Rows of its COPY data. */
-  readonly tables: readonly { readonly schema: string; readonly name: string; readonly rows: number }[];
+  /** Rows of its COPY data; `undefined` when they could not be counted. */
+  readonly tables:
+    readonly { readonly schema: string; readonly name: string; readonly rows: number }[] | undefined;
 }
 
 /** Told by the first bytes, never by the name. https://datatracker.ietf.org/doc/html/rfc1952 and rfc8878 */

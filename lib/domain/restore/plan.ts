@@ -167,12 +167,11 @@ export function planSteps(plan: RestorePlan): string[] {
   steps.push(statements.create, loadStep(plan));
   steps.push(
     plan.backup.tables === undefined
-      ? 'Count the rows of every table'
+      ? 'Compare no rows: how many there must be is not known'
       : `Count the rows of ${plan.backup.tables} tables and compare them with the backup’s`,
   );
   steps.push(...statements.properties, ['BEGIN', ...statements.swap, 'COMMIT'].join('; '));
-  if (plan.action === 'fill')
-    steps.push(`DROP DATABASE ${quoteIdentifier(plan.keptAs ?? '')}, if still empty`);
+  steps.push(...statements.dropEmpty.map((statement) => `${statement}, if it is still empty`));
   return steps;
 }
 

@@ -36,7 +36,8 @@ export interface CompletedRestore {
   readonly database: string;
   /** The copy that was restored from. */
   readonly source: string;
-  readonly checked: RowTotals;
+  /** `undefined`: the backup does not say how many rows there must be. */
+  readonly checked: RowTotals | undefined;
   /** The name under which the replaced database is kept. */
   readonly keptAs: string | undefined;
   /** From the command's start to the database's being in place: the recovery time. */
@@ -115,7 +116,8 @@ async function execute(ports: RestorePorts, server: TargetServer, run: Run): Pro
       interrupted: ports.interrupted,
     });
     const checked = compareRows(backup, found, plan.target);
-    ports.log.info(`✅ Rows verified: ${count(checked.tables)} tables, ${count(checked.rows)} rows`);
+    if (checked)
+      ports.log.info(`✅ Rows verified: ${count(checked.tables)} tables, ${count(checked.rows)} rows`);
     await server.executeTogether(plan.statements.properties);
     ports.interrupted.throwIfAborted();
     await server.swap(plan.statements.swap, plan.action === 'create' ? [] : [plan.target]);

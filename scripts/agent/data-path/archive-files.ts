@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, stat, unlink, type FileHandle } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { crc32, gunzip } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
@@ -32,8 +32,6 @@ export function openDumpFiles(folder: string): DumpFiles {
   // Named after the target alone: the target's lock is held, so whatever bears the name is ours or a killed run's.
   const scratchPath = (target: string, kind: keyof typeof SCRATCH): string =>
     join(folder, `.restore-${encodeURIComponent(target).replaceAll('.', '%2E')}${SCRATCH[kind]}`);
-  const makeFolder = (): Promise<unknown> =>
-    onDisk(`Cannot make the folder ${folder}`, () => mkdir(folder, { recursive: true, mode: 0o700 }));
   return {
     folder,
     find: (path) => findFile(path, folder),
@@ -41,7 +39,7 @@ export function openDumpFiles(folder: string): DumpFiles {
     unzipGlobals,
     open: (path) => openDump(path, scratchPath),
     download: async (request: DownloadRequest) => {
-      await makeFolder();
+      await makeFolder(folder);
       const path = scratchPath(request.target, 'download');
       const digest = await download(request, path);
       return Object.assign(await openDump(path, scratchPath), { digest });
@@ -53,6 +51,10 @@ export function openDumpFiles(folder: string): DumpFiles {
 }
 
 type ScratchPath = (target: string, kind: keyof typeof SCRATCH) => string;
+
+async function makeFolder(folder: string): Promise<void> {
+  await onDisk(`Cannot make the folder ${folder}`, () => mkdir(folder, { recursive: true, mode: 0o700 }));
+}
 
 async function findFile(path: string, folder: string): Promise<FoundFile | undefined> {
   const candidates = path.includes('/') ? [resolve(path)] : [resolve(path), join(folder, path)];
@@ -122,17 +124,18 @@ class LocalDump implements OpenDump {
   async hash(interrupted: AbortSignal): Promise<Digest> {
     const sha256 = createHash('sha256');
     let crc = 0;
-    let ahead = this.#readAt(0);
-    for (let done = 0; done < this.size;) {
-      interrupted.throwIfAborted();
+    // Two buffers by turns: one is read into while the other is hashed.
+    const buffers = [Buffer.allocUnsafe(HASH_READ_SIZE), Buffer.allocUnsafe(HASH_READ_SIZE)] as const;
+    let ahead = this.#readInto(buffers[0], 0);
+    for (let done = 0, turn = 1; ; turn = 1 - turn) {
       const chunk = await ahead;
+      interrupted.throwIfAborted();
       if (chunk.length === 0) break;
       done += chunk.length;
-      ahead = this.#readAt(done);
+      ahead = this.#readInto(buffers[turn as 0 | 1], done);
       sha256.update(chunk);
       crc = crc32(chunk, crc);
     }
-    await ahead;
     return { sha256: sha256.digest('hex'), crc32: encodeCrc32(crc) };
   }
 
@@ -153,6 +156,7 @@ class LocalDump implements OpenDump {
 
   async unpack({ layout, target, interrupted, onProgress }: UnpackRequest): Promise<string> {
     const path = this.#scratchPath(target, 'unpacked');
+    await makeFolder(dirname(path));
     await unpackArchive(this.content(layout), path, this.path, (rawBytes) => {
       interrupted.throwIfAborted();
       onProgress(rawBytes);
@@ -170,10 +174,9 @@ class LocalDump implements OpenDump {
     return sniffCompression(head);
   }
 
-  async #readAt(offset: number): Promise<Buffer> {
-    const chunk = Buffer.allocUnsafe(Math.max(0, Math.min(HASH_READ_SIZE, this.size - offset)));
-    const read = await onDisk(`Cannot read ${this.path}`, () => readFully(this.#file, chunk, offset));
-    return chunk.subarray(0, read);
+  async #readInto(buffer: Buffer, offset: number): Promise<Buffer> {
+    const read = await onDisk(`Cannot read ${this.path}`, () => readFully(this.#file, buffer, offset));
+    return buffer.subarray(0, read);
   }
 }
 

@@ -12,6 +12,8 @@ import { PlainDumpLexer } from './plain-dump/lexer.ts';
 
 /** Learns about a dump without a manifest by reading it whole, before anything is touched. */
 
+type InspectedTable = NonNullable<DumpInspection['tables']>[number];
+
 interface Inspector {
   push(chunk: Buffer): void;
   /** @throws LifeboatError CORRUPT when the dump is not complete, RESTORE_REFUSED when it would leave its database */
@@ -62,7 +64,7 @@ class PlainInspector implements Inspector {
   readonly #lexer: PlainDumpLexer;
   readonly #owners = new Set<string>();
   readonly #extensions = new Set<string>();
-  readonly #tables: DumpInspection['tables'][number][] = [];
+  readonly #tables: InspectedTable[] = [];
   #serverVersion: string | undefined;
   #pgDumpVersion: string | undefined;
   #restricted = false;
@@ -139,13 +141,15 @@ class CustomInspector implements Inspector {
   readonly #walker: BlockWalker;
   readonly #owners = new Set<string>();
   readonly #extensions = new Set<string>();
-  readonly #tables: DumpInspection['tables'][number][] = [];
+  readonly #tables: InspectedTable[] = [];
+  #compressed = false;
   #serverVersion: string | undefined;
   #pgDumpVersion: string | undefined;
 
   constructor() {
     this.#walker = new BlockWalker({
       head: (head) => {
+        this.#compressed = head.compressed;
         this.#serverVersion = head.serverVersion;
         this.#pgDumpVersion = head.dumpVersion;
         for (const { owner, description, tag } of head.entries) {
@@ -179,7 +183,7 @@ class CustomInspector implements Inspector {
       restricted: false,
       owners: [...this.#owners].sort(),
       extensions: [...this.#extensions].sort(),
-      tables: this.#tables,
+      tables: this.#compressed ? undefined : this.#tables,
     };
   }
 }

@@ -17,14 +17,17 @@ export interface FrameLayout {
   readonly frameSizes: readonly number[];
 }
 
-/** One for each of two cores, one that is being consumed, one being read. */
-const IN_FLIGHT = 4;
+/** One for each of two cores, and one done ahead; every one costs a frame's memory. */
+const IN_FLIGHT = 3;
 /** Room beyond a frame's length, so that zlib sees the frame's end without asking for a second output buffer. */
 const SPARE = 1024;
 
 const decompressors = { gzip: promisify(gunzip), zstd: promisify(zstdDecompress) } as const;
 
 /**
+ * A frame's memory is given back when the frame after the next is asked for: left to the garbage collector, a hundred
+ * megabytes of them would pile up. So a consumer may be at work on one frame and the one before, no more.
+ *
  * @param where named in errors
  * @throws LifeboatError CORRUPT when a frame does not decompress to the length that the index gives
  */
@@ -34,12 +37,21 @@ export async function* readFrames(
   where: string,
 ): AsyncGenerator<Buffer> {
   const pending: Promise<Buffer>[] = [];
+  // For the compressed bytes; a frame's slot is free again when it was awaited.
+  const largest = layout.frameSizes.reduce((most, size) => Math.max(most, size), 1);
+  const slots = Array.from({ length: IN_FLIGHT }, () => Buffer.allocUnsafe(largest));
   let offset = 0;
   let next = 0;
   const startNext = (): void => {
     const size = layout.frameSizes[next];
     if (size === undefined) return;
-    const frame = readFrame(file, layout, { index: next, offset, size, where });
+    const frame = readFrame(file, layout, {
+      index: next,
+      offset,
+      size,
+      where,
+      slot: slots[next % IN_FLIGHT] as Buffer,
+    });
     // Awaited in its turn; until then a failure must not count as unhandled.
     frame.catch(() => undefined);
     pending.push(frame);
@@ -49,10 +61,13 @@ export async function* readFrames(
   requireWholeIndex(layout, where);
   for (let count = 0; count < IN_FLIGHT; count += 1) startNext();
   try {
+    let before: Buffer | undefined;
     for (let frame = pending.shift(); frame; frame = pending.shift()) {
       const raw = await frame;
       startNext();
       yield raw;
+      if (before) free(before);
+      before = raw;
     }
   } finally {
     // The file is closed after us: nothing may still be reading it.
@@ -60,16 +75,24 @@ export async function* readFrames(
   }
 }
 
+/** Smaller buffers may share their memory with others; see Buffer.poolSize. */
+const OWN_MEMORY = 1024 * 1024;
+
+function free({ buffer }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_MEMORY) buffer.transfer(0);
+}
+
 interface FramePlace {
   readonly index: number;
   readonly offset: number;
   readonly size: number;
   readonly where: string;
+  readonly slot: Buffer;
 }
 
 async function readFrame(file: FileHandle, layout: FrameLayout, place: FramePlace): Promise<Buffer> {
-  const { index, offset, size, where } = place;
-  const compressed = Buffer.allocUnsafe(size);
+  const { index, offset, size, where, slot } = place;
+  const compressed = slot.subarray(0, size);
   const read = await onDisk(`Cannot read ${where}`, () => readFully(file, compressed, offset));
   if (read < size) throw corrupt(`${where} ends within frame ${index + 1} of ${layout.frameSizes.length}`);
   const expected = rawLengthOf(layout, index);

@@ -1,6 +1,9 @@
 import type { Connection } from './connection.ts';
 
-/** Everything made after initdb has an oid from here on (FirstNormalObjectId in src/include/access/transam.h). */
+/**
+ * Everything made after initdb has an oid from here on (FirstNormalObjectId in src/include/access/transam.h); a large
+ * object may be given any.
+ */
 const FIRST_USER_OID = 16_384;
 
 /**
@@ -35,7 +38,7 @@ export async function readContents(connection: Connection): Promise<string | und
   const counts = CATALOGS.map(
     ({ catalog, noun, where }) =>
       `SELECT '${noun}' AS noun, count(*)::int AS number FROM ${catalog} c
-        WHERE oid >= ${FIRST_USER_OID} AND (${where})
+        WHERE (${where}) AND (oid >= ${FIRST_USER_OID} OR '${catalog}' = 'pg_largeobject_metadata')
           AND NOT EXISTS (SELECT FROM pg_depend
                            WHERE classid = '${catalog}'::regclass AND objid = c.oid AND deptype = 'e')`,
   );

@@ -54,20 +54,21 @@ export function restoreAsJson(
     source: request.source,
     runId: request.runId,
   };
-  if (!result)
+  if (!result?.completed) {
     return { ...common, ...(failure ? (renderErrorAsJson(failure) as object) : {}), messages: deliveries };
+  }
   const { plan, completed } = result;
   return {
     ...common,
     succeeded: true,
     id: plan.backup.label,
-    from: completed?.source,
-    tables: completed?.checked.tables,
-    rows: completed?.checked.rows,
-    keptAs: completed?.keptAs ?? null,
-    durationMs: Math.round(completed?.durationMs ?? 0),
-    downloadMs: Math.round(completed?.downloadMs ?? 0),
-    warnings: completed?.warnings ?? [],
+    from: completed.source,
+    tables: completed.checked?.tables ?? null,
+    rows: completed.checked?.rows ?? null,
+    keptAs: completed.keptAs ?? null,
+    durationMs: Math.round(completed.durationMs),
+    downloadMs: Math.round(completed.downloadMs),
+    warnings: completed.warnings,
     messages: deliveries,
   };
 }

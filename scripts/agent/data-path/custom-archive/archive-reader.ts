@@ -12,6 +12,8 @@ export interface ArchiveHead {
   readonly serverVersion: string;
   readonly dumpVersion: string;
   readonly database: string;
+  /** pg_dump compressed each data block by itself; its rows cannot be counted without decompressing it. */
+  readonly compressed: boolean;
   readonly integerSize: number;
   readonly offsetSize: number;
   readonly entries: readonly ArchiveEntry[];
@@ -72,8 +74,7 @@ function readHead(reader: ArchiveBytes): ArchiveHead {
   reader.integerSize = reader.byte();
   const offsetSize = reader.byte();
   if (reader.byte() !== CUSTOM) throw new LifeboatError('CORRUPT', 'The archive is not in the custom format');
-  if (format >= version(1, 15)) reader.byte();
-  else reader.integer();
+  const compressed = (format >= version(1, 15) ? reader.byte() : reader.integer()) !== 0;
   for (let part = 0; part < 7; part += 1) reader.integer(); // creation time, sec … isdst
   const [database, serverVersion, dumpVersion] = [reader.text(), reader.text(), reader.text()];
   const count = reader.integer();
@@ -83,6 +84,7 @@ function readHead(reader: ArchiveBytes): ArchiveHead {
     serverVersion,
     dumpVersion,
     database,
+    compressed,
     integerSize: reader.integerSize,
     offsetSize,
     entries,

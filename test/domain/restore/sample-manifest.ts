@@ -1,0 +1,67 @@
+import type { Manifest } from '../../../lib/domain/backup/manifest.ts';
+
+/** A whole manifest of a small plain backup. */
+export function sampleManifest(
+  changes: { readonly psqlNeeded?: string; readonly tablespace?: string } = {},
+): Manifest {
+  return {
+    schemaVersion: 1,
+    kind: 'dump',
+    id: 'hostmaster_db_20260117_020000',
+    app: 'hostmaster',
+    runId: 'run-1',
+    lifeboatVersion: '0.1.0',
+    startedAt: '2026-01-17T02:00:00.000Z',
+    finishedAt: '2026-01-17T02:00:45.000Z',
+    host: { name: 'db1', platform: 'linux', architecture: 'x64', libc: 'glibc 2.36' },
+    server: { version: '15.18', versionNumber: 150_018, systemIdentifier: '7', standby: false },
+    tools: { pgDump: '15.18 (Debian)', psqlNeeded: changes.psqlNeeded ?? null },
+    database: {
+      name: 'shop',
+      owner: 'app',
+      encoding: 'UTF8',
+      localeProvider: 'libc',
+      collate: 'C.UTF-8',
+      ctype: 'C.UTF-8',
+      locale: null,
+      icuRules: null,
+      collationVersion: '2.36',
+      tablespace: changes.tablespace ?? 'pg_default',
+      connectionLimit: -1,
+      comment: 'the shop',
+      grants: null,
+      settings: [{ role: null, values: ['search_path=public', 'work_mem=64MB'] }],
+      sizeBytes: 10_000_000,
+    },
+    extensions: [{ name: 'hstore', version: '1.8', schema: 'public' }],
+    roles: ['app'],
+    collations: [],
+    dump: {
+      key: 'hostmaster_db_20260117_020000.sql.gz',
+      size: 3_000_000,
+      sha256: 'a'.repeat(64),
+      crc32: 'AAAAAA==',
+      format: 'plain',
+      compression: 'gzip',
+      level: 1,
+      rawSize: 20_000_000,
+      rawFrameSize: 8_388_608,
+      frameSizes: [1_000_000, 1_000_000, 1_000_000],
+    },
+    globals: {
+      key: 'hostmaster_db_20260117_020000.globals.sql.gz',
+      size: 500,
+      sha256: 'b'.repeat(64),
+      crc32: 'AAAAAA==',
+      rolePasswords: true,
+    },
+    tables: [
+      { schema: 'public', name: 'users', kind: 'table', rows: 100 },
+      { schema: 'public', name: 'events_2026', kind: 'partition', rows: 2345 },
+      { schema: 'public', name: 'spatial_ref_sys', kind: 'extension-configuration', rows: 1 },
+    ],
+    materializedViews: [{ schema: 'public', name: 'totals', populated: true }],
+    largeObjects: 2,
+    warnings: [],
+  };
+}
