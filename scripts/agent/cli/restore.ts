@@ -24,6 +24,12 @@ export async function runRestore(options: Options, source: string): Promise<Answ
 
 function describeRequest({ settings, host }: Context, options: Options, source: string): RestoreRequest {
   const named = options['toDatabase'];
+  // Left unheeded it would restore every table, with --replace over production.
+  if (options['table'] !== undefined) {
+    throw new LifeboatError('USAGE', '--table cannot be used yet: a restore brings every table back', {
+      hint: 'Restore into another database (--to-database NAME) and copy the table from there: docs/runbook.md, "A table was dropped".',
+    });
+  }
   return {
     source,
     database: typeof named === 'string' ? named : requireDatabaseName(settings),
