@@ -28,6 +28,8 @@ export interface BackupCopy {
   readonly state: CopyState;
   /** Why, where the state alone does not say it. */
   readonly detail: string | undefined;
+  /** What kept the manifest from being read, where the state is `unreadable`. */
+  readonly unreadable?: Error;
   /** Recorded time: the manifest's start, or what the file's name says. */
   readonly time: Date;
   readonly manifest: Manifest | undefined;
@@ -89,7 +91,8 @@ function describeCopy(
   }
   const time = members[0]!.parsed.id.time;
   if (manifest instanceof Error) {
-    return { ...common, state: 'unreadable', detail: manifest.message, time, manifest: undefined };
+    const detail = manifest.message;
+    return { ...common, state: 'unreadable', detail, unreadable: manifest, time, manifest: undefined };
   }
   // Our own runs write the globals first, and the user's scripts never did: a dump beside globals is one of ours that
   // did not get as far as its manifest.
@@ -127,7 +130,19 @@ export function mergeCopies(copies: readonly BackupCopy[]): Backup[] {
     .toSorted((one, other) => other.time.getTime() - one.time.getTime());
 }
 
-/** The newest backup of which at least one copy is complete. */
-export function latestBackup(backups: readonly Backup[]): Backup | undefined {
-  return backups.find(({ copies }) => copies.some(({ state }) => state === 'complete'));
+/**
+ * The newest backup of which at least one copy is complete. With `now` one that is dated in the future is taken only when
+ * there is no other: its date says nothing about its age.
+ */
+export function latestBackup(backups: readonly Backup[], now?: Date): Backup | undefined {
+  const good = backups.filter(({ copies }) => copies.some(({ state }) => state === 'complete'));
+  return good.find(({ time }) => now === undefined || !isFromFuture(time, now)) ?? good[0];
+}
+
+/** Hosts agree on the time to within seconds; a name may also be some seconds ahead, when the right one was taken. */
+const CLOCK_TOLERANCE_MS = 5 * 60 * 1000;
+
+/** True for a time that only a clock that was set wrong can have recorded. */
+export function isFromFuture(time: Date, now: Date): boolean {
+  return time.getTime() - now.getTime() > CLOCK_TOLERANCE_MS;
 }

@@ -1,4 +1,4 @@
-import type { BackupCopy } from './catalog.ts';
+import { isFromFuture, type BackupCopy } from './catalog.ts';
 
 /**
  * Retention is a floor: it says what may go, never what must. Age alone removes nothing; a newer complete backup in the
@@ -23,7 +23,9 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** @param copies of one series in one store, in any order. Pure: the same input gives the same verdicts. */
 export function decideRetention(copies: readonly BackupCopy[], policy: RetentionPolicy): RetentionDecision[] {
   const ordered = copies.toSorted((one, other) => other.time.getTime() - one.time.getTime());
-  const newest = ordered.find(({ state }) => state === 'complete');
+  const complete = ordered.filter(({ state }) => state === 'complete');
+  // One that a wrong clock dated in the future is not known to be newer than any other.
+  const newest = complete.find(({ time }) => !isFromFuture(time, policy.now)) ?? complete[0];
   return ordered.map((copy) => ({ copy, ...judge(copy, newest, policy) }));
 }
 

@@ -110,7 +110,7 @@ async function findLastGood(
 ): Promise<LastGoodBackup | 'unknown' | undefined> {
   try {
     const catalog = await readCatalog(app, [ports.stores[0]], await ports.journal.records());
-    const last = latestBackup(catalog.backups)?.manifest;
+    const last = latestBackup(catalog.backups, ports.clock.now())?.manifest;
     return last && { id: last.id, finishedAt: new Date(last.finishedAt) };
   } catch {
     return 'unknown';

@@ -1,5 +1,5 @@
 import { formatBackupId, type BackupId } from '../../../lib/domain/backup/backup-id.ts';
-import { latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
+import { isFromFuture, latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
 import {
   checkClient,
   checkDiskSpace,
@@ -117,12 +117,10 @@ function estimateSizes(
   };
 }
 
-const CLOCK_TOLERANCE_MS = 5 * 60 * 1000;
-
 function collectWarnings(facts: SourceFacts, backups: readonly Backup[], now: Date): string[] {
   const warnings: string[] = [];
   const newest = backups[0];
-  if (newest && newest.time.getTime() - now.getTime() > CLOCK_TOLERANCE_MS) {
+  if (newest && isFromFuture(newest.time, now)) {
     warnings.push(
       `The newest backup, ${newest.id}, is dated in the future: the clock was set, and "latest" goes by recorded time. Check it with: timedatectl`,
     );

@@ -1,4 +1,4 @@
-import { latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
+import { isFromFuture, latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
 import { estimateRestore, monthlyS3Cost, type RestoreEstimate } from '../../../lib/domain/backup/costs.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatDuration } from '../../../lib/domain/quantities.ts';
@@ -43,11 +43,11 @@ export async function status(ports: StatusPorts, request: StatusRequest): Promis
   const [local] = ports.stores;
   const runs = await ports.journal.records();
   const { backups, failure } = await readWhatCanBe(ports, request.app, runs);
-  const latest = latestBackup(backups);
-  const now = ports.clock.now().getTime();
+  const now = ports.clock.now();
+  const latest = latestBackup(backups, now);
   const lastGood = latest && {
     id: latest.id,
-    ageMs: now - new Date(latest.manifest!.finishedAt).getTime(),
+    ageMs: now.getTime() - new Date(latest.manifest!.finishedAt).getTime(),
     stores: latest.copies.filter(({ state }) => state === 'complete').map(({ store }) => store),
   };
   const stored = ports.stores.flatMap((store) => (store ? [sumUp(store.kind, backups)] : []));
@@ -62,7 +62,7 @@ export async function status(ports: StatusPorts, request: StatusRequest): Promis
     freeBytes: await ports.host.freeBytes(local.urlOf('')),
     monthlyCost: stored.filter(({ store }) => store === 's3').map(({ bytes }) => monthlyS3Cost(bytes))[0],
     restore: latest?.manifest && estimateRestore(latest.manifest.dump, measuredRestores(runs)),
-    failure: failure ?? judge(request, lastGood?.ageMs, runs),
+    failure: failure ?? (latest && judgeClock(latest, now)) ?? judge(request, lastGood?.ageMs, runs),
   };
 }
 
@@ -95,12 +95,22 @@ function sumUp(kind: 'local' | 's3', backups: readonly Backup[]): StatusResult['
 }
 
 function findLastFailure(runs: readonly RunRecord[]): RunRecord | undefined {
-  return runs.findLast(({ succeeded }) => !succeeded);
+  // A restore that was refused says nothing about the backups.
+  return runs.findLast(({ succeeded, operation }) => !succeeded && operation !== 'restore');
 }
 
 function measuredRestores(runs: readonly RunRecord[]): { durationMs: number; rawBytes: number }[] {
   return runs.flatMap(({ operation, succeeded, durationMs, rawBytes }) =>
     operation === 'restore' && succeeded && rawBytes ? [{ durationMs, rawBytes }] : [],
+  );
+}
+
+function judgeClock({ id, time }: Backup, now: Date): LifeboatError | undefined {
+  if (!isFromFuture(time, now)) return undefined;
+  return new LifeboatError(
+    'ATTENTION',
+    `The only good backup, ${id}, is dated in the future, so its age is unknown: the clock was set`,
+    { hint: 'Check the clock (timedatectl), then run: lifeboat backup' },
   );
 }
 

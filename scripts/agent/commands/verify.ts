@@ -51,7 +51,7 @@ export async function verify(ports: VerifyPorts, request: VerifyRequest): Promis
   const stores = ports.stores.filter((store) => store !== undefined);
   const catalog = await readCatalog(request.app, stores);
   const copies: VerifiedCopy[] = [];
-  for (const backup of choose(catalog.backups, request)) {
+  for (const backup of choose(catalog.backups, request, ports.clock.now())) {
     for (const copy of backup.copies) {
       const store = stores.find(({ kind }) => kind === copy.store)!;
       if (copy.state !== 'unfinished') copies.push(await verifyCopy(ports, request, store, copy));
@@ -60,10 +60,11 @@ export async function verify(ports: VerifyPorts, request: VerifyRequest): Promis
   return { copies, durationMs: ports.clock.monotonic() - started, failure: summarize(copies) };
 }
 
-function choose(backups: readonly Backup[], { id, all, app }: VerifyRequest): readonly Backup[] {
+function choose(backups: readonly Backup[], { id, all, app }: VerifyRequest, now: Date): readonly Backup[] {
   if (all) return backups;
   if (id === undefined) {
-    const latest = latestBackup(backups) ?? backups.find(({ copies }) => copies.some(({ dump }) => dump));
+    const latest =
+      latestBackup(backups, now) ?? backups.find(({ copies }) => copies.some(({ dump }) => dump));
     if (latest) return [latest];
     throw new LifeboatError('BACKUP_NOT_FOUND', `There is no backup of ${app} to verify`, {
       hint: 'Run: lifeboat backup',
@@ -141,8 +142,8 @@ async function compareWithManifest(
 /** What `gzip -t` would tell, and that the dump's own end mark is there. */
 async function readWithoutManifest(ports: VerifyPorts, store: ObjectStore, copy: BackupCopy): Promise<void> {
   const { interrupted } = ports;
-  if (copy.state === 'unreadable' || !copy.dump)
-    throw new LifeboatError('CORRUPT', copy.detail ?? `${copy.id} has no dump`);
+  if (copy.unreadable) throw asLifeboatError(copy.unreadable);
+  if (!copy.dump) throw new LifeboatError('CORRUPT', copy.detail ?? `${copy.id} has no dump`);
   const target = `verify-${copy.id}`;
   const onProgress = (bytes: number): void => ports.progress.update(bytes);
   ports.progress.start(`Reading ${copy.dump.key}`, copy.dump.size);

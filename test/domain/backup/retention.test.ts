@@ -48,6 +48,11 @@ describe('Retention', () => {
     expect(goes([copy(1), copy(9, 'without manifest'), copy(10, 'unfinished')])).toEqual(['d9', 'd10']);
   });
 
+  it('takes nothing that is dated in the future for newer than the newest', () => {
+    expect(goes([copy(-400), copy(40), copy(50)])).toEqual(['d50']);
+    expect(goes([copy(-400)])).toEqual([]);
+  });
+
   it('keeps what is pinned', () => {
     expect(goes([copy(0), copy(9), copy(10)], 7, ['d10'])).toEqual(['d9']);
   });
