@@ -217,7 +217,9 @@ export class Stage {
 
   async put(key: string, body: Buffer | string): Promise<void> {
     const Key = `${this.prefix}/${key}`;
-    await this.ground.client.send(new PutObjectCommand({ Bucket: this.bucket, Key, Body: body }));
+    await this.ground.client.send(
+      new PutObjectCommand({ Bucket: this.bucket, Key, Body: Buffer.from(body) }),
+    );
   }
 
   async tags(key: string): Promise<Record<string, string>> {
@@ -281,4 +283,45 @@ export function onSmallDisk(folder: string, bytes: number): string[] {
   const script = `mount -t tmpfs -o size=${bytes},mode=700 tmpfs '${folder}' || exit 99
     "$@"; status=$?; echo "left: $(ls -A '${folder}' | tr '\\n' ' ')"; exit $status`;
   return ['unshare', '--mount', ...asOrdinaryUser, 'sh', '-c', script, 'sh'];
+}
+
+export const DAY_MS = 24 * 60 * 60 * 1000;
+
+export function idAt(time: Date, app = 'hostmaster'): string {
+  return `${app}_db_${time.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '_')}`;
+}
+
+/**
+ * Lays a twin of the local backup `id` beside it, made `days` earlier.
+ * @returns the twin's id
+ */
+export async function layOlderTwin(
+  stage: Stage,
+  id: string,
+  days: number,
+  { stores = ['local'], app = 'hostmaster' }: { stores?: readonly ('local' | 's3')[]; app?: string } = {},
+): Promise<string> {
+  const manifest = stage.manifest(id);
+  const earlier = (time: string): Date => new Date(Date.parse(time) - days * DAY_MS);
+  const twin = idAt(earlier(manifest.startedAt), app);
+  const renamed = (key: string): string => key.replace(id, twin);
+  const text = JSON.stringify({
+    ...manifest,
+    id: twin,
+    app,
+    startedAt: earlier(manifest.startedAt).toISOString(),
+    finishedAt: earlier(manifest.finishedAt).toISOString(),
+    dump: { ...manifest.dump, key: renamed(manifest.dump.key) },
+    globals: { ...manifest.globals, key: renamed(manifest.globals.key) },
+  });
+  const files: [string, Buffer][] = [
+    [renamed(manifest.globals.key), stage.read(manifest.globals.key)],
+    [renamed(manifest.dump.key), stage.read(manifest.dump.key)],
+    [`${twin}.manifest.json`, Buffer.from(text)],
+  ];
+  for (const [key, bytes] of files) {
+    if (stores.includes('local')) writeFileSync(path.join(stage.dir, key), bytes, { mode: 0o600 });
+    if (stores.includes('s3')) await stage.put(key, bytes);
+  }
+  return twin;
 }
