@@ -120,6 +120,8 @@ export function parseSettings(environment: Environment): Settings {
   const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describeIssue(issue, given));
   const appProblem = checkApp(given[ENV.appName]);
   if (appProblem) problems.push(appProblem);
+  const levelProblem = parsed.success ? checkLevel(parsed.data) : undefined;
+  if (levelProblem) problems.push(levelProblem);
   if (!parsed.success || problems.length > 0) {
     throw new LifeboatError(
       'SETTINGS_INVALID',
@@ -194,6 +196,14 @@ function describeIssue(issue: z.core.$ZodIssue, given: Environment): string {
   const name = String(issue.path[0] ?? 'settings');
   const seen = SECRET.has(name) ? '(not shown)' : JSON.stringify(given[name]);
   return `${name}=${seen}: ${issue.message}`;
+}
+
+const HIGHEST_GZIP_LEVEL = 9;
+
+function checkLevel(parsed: Parsed): string | undefined {
+  const level = parsed[ENV.compressionLevel] ?? 1;
+  if (parsed[ENV.backupCompression] === 'zstd' || level <= HIGHEST_GZIP_LEVEL) return undefined;
+  return `${ENV.compressionLevel}="${level}": gzip knows levels 1 to ${HIGHEST_GZIP_LEVEL}; zstd to 19`;
 }
 
 function checkApp(app: string | undefined): string | undefined {

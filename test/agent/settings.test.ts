@@ -75,6 +75,16 @@ describe('The settings', () => {
     expect(() => parseSettings({ DB_NAME: 'ü'.repeat(32) })).toThrow('63 bytes');
   });
 
+  it('limit the level to what the compression knows', () => {
+    expect(
+      parseSettings({ BACKUP_COMPRESSION: 'zstd', BACKUP_COMPRESSION_LEVEL: '19' }).compressionLevel,
+    ).toBe(19);
+    expect(() => parseSettings({ BACKUP_COMPRESSION_LEVEL: '10' })).toThrow('BACKUP_COMPRESSION_LEVEL');
+    expect(() => parseSettings({ BACKUP_COMPRESSION: 'zstd', BACKUP_COMPRESSION_LEVEL: '-1' })).toThrow(
+      'BACKUP_COMPRESSION_LEVEL',
+    );
+  });
+
   it('say how to name the database when a command needs one', () => {
     expect(() => requireDatabaseName(parseSettings({}))).toThrow(
       expect.objectContaining({ code: 'SETTINGS_INVALID', hint: expect.stringContaining('export DB_NAME=') }),

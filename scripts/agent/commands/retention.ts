@@ -1,5 +1,6 @@
 import type { BackupCopy } from '../../../lib/domain/backup/catalog.ts';
 import { decideRetention, type RetentionDecision } from '../../../lib/domain/backup/retention.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { OBJECT_TAG } from '../../../lib/domain/names.ts';
 import { readCatalog } from '../catalog.ts';
 import type { Clock, Log } from '../ports/host.ts';
@@ -35,7 +36,7 @@ export interface RetentionResult {
 export async function retention(ports: RetentionPorts, request: RetentionRequest): Promise<RetentionResult> {
   const [local, s3] = ports.stores;
   const localDecisions = await decide(ports, request.app, local, request.localDays);
-  const s3Decisions = s3 && (await decide(ports, request.app, s3, request.s3Days));
+  const s3Decisions = s3 && (await decide(ports, request.app, s3, request.s3Days, readPins(request)));
   const act = !request.dryRun;
   if (act) await removeCopies(local, localDecisions);
   const s3Action = act && s3 && s3Decisions ? await applyInS3(s3, s3Decisions, request.s3) : 'none';
@@ -61,20 +62,35 @@ async function decide(
   app: string,
   store: ObjectStore,
   days: number,
+  pins: 'must be read' | 'if allowed' = 'must be read',
 ): Promise<RetentionDecision[]> {
   const catalog = await readCatalog(app, [store], await ports.journal.records());
   const copies = catalog.copiesIn(store);
   const policy = { days, now: ports.clock.now() };
   const decisions = decideRetention(copies, policy);
   if (store.kind === 'local') return decisions;
-  return decideRetention(copies, { ...policy, pinned: await findPinned(store, expired(decisions)) });
+  return decideRetention(copies, { ...policy, pinned: await findPinned(store, expired(decisions), pins) });
+}
+
+/** The host itself may not read tags. Where nothing is going to be changed it may still tell what would be. */
+function readPins({ dryRun, s3 }: RetentionRequest): 'must be read' | 'if allowed' {
+  return dryRun || s3 === 'leave' ? 'if allowed' : 'must be read';
 }
 
 /** Somebody may have pinned a backup by a tag on any of its objects; only those that would go need to be asked. */
-async function findPinned(store: ObjectStore, copies: readonly BackupCopy[]): Promise<Set<string>> {
+async function findPinned(
+  store: ObjectStore,
+  copies: readonly BackupCopy[],
+  pins: 'must be read' | 'if allowed',
+): Promise<Set<string>> {
   const pinned = new Set<string>();
-  for (const { id, files } of copies) {
-    for (const { key } of files) if (OBJECT_TAG.pinned in (await store.tags(key))) pinned.add(id);
+  try {
+    for (const { id, files } of copies) {
+      for (const { key } of files) if (OBJECT_TAG.pinned in (await store.tags(key))) pinned.add(id);
+    }
+  } catch (error) {
+    const denied = error instanceof LifeboatError && error.code === 'S3_DENIED';
+    if (!denied || pins === 'must be read') throw error;
   }
   return pinned;
 }

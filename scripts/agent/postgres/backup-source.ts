@@ -79,15 +79,23 @@ async function inspect(connection: Connection): Promise<SourceFacts> {
  * from this role (https://www.postgresql.org/docs/current/ddl-rowsecurity.html). Members of extensions are not dumped.
  */
 const UNREADABLE = `
-  SELECT format('%I.%I', n.nspname, c.relname) AS name
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-     AND NOT EXISTS (SELECT FROM pg_depend d
-                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-     AND (NOT has_schema_privilege(n.oid, 'USAGE')
-          OR CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT')
-                            ELSE NOT has_table_privilege(c.oid, 'SELECT') OR row_security_active(c.oid) END)
-   ORDER BY 1 LIMIT 20`;
+  (SELECT format('%I.%I', n.nspname, c.relname) AS name
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+      AND (NOT has_schema_privilege(n.oid, 'USAGE')
+           OR CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT')
+                             ELSE NOT has_table_privilege(c.oid, 'SELECT') OR row_security_active(c.oid) END)
+    ORDER BY 1 LIMIT 20)
+  UNION ALL
+  (SELECT 'large object ' || m.oid FROM pg_largeobject_metadata m
+    WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+      AND NOT pg_has_role(m.lomowner, 'USAGE')
+      AND NOT EXISTS (SELECT FROM aclexplode(m.lomacl) a
+                       WHERE a.privilege_type = 'SELECT'
+                         AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
+    ORDER BY m.oid LIMIT 5)`;
 
 async function openSnapshot(
   connection: Connection,

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { ConnectionOptions } from 'node:tls';
 import { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { DatabaseSettings } from '../settings.ts';
@@ -21,13 +22,48 @@ export async function connect(
   environment: Environment,
   database: string,
 ): Promise<Connection> {
+  let client: Client;
+  try {
+    client = await connectByMode(settings, database, tlsChoices(settings, environment));
+  } catch (cause) {
+    throw connectError(cause, settings, database);
+  }
+  return {
+    rows: (sql, values) => queryRows(client, sql, values),
+    close: () => client.end().catch(() => undefined),
+  };
+}
+
+/** Tries each way in turn, as libpq does; what the last one met is what is told. */
+async function connectByMode(
+  settings: DatabaseSettings,
+  database: string,
+  choices: readonly TlsChoice[],
+): Promise<Client> {
+  for (const [index, ssl] of choices.entries()) {
+    try {
+      return await openClient(settings, database, ssl);
+    } catch (error) {
+      if (index === choices.length - 1 || !saysNothingAboutUs(error)) throw error;
+    }
+  }
+  throw new LifeboatError('BUG', 'No way to connect was tried');
+}
+
+/** The server has no TLS, or its pg_hba.conf wants the other kind of connection; a wrong password is final. */
+function saysNothingAboutUs(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string };
+  return code === '28000' || /does not support SSL/.test(message ?? '');
+}
+
+async function openClient(settings: DatabaseSettings, database: string, ssl: TlsChoice): Promise<Client> {
   const client = new Client({
     host: settings.host,
     port: settings.port,
     user: settings.user,
     password: settings.password,
     database,
-    ssl: tlsOptions(environment),
+    ssl,
     application_name: 'lifeboat',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
@@ -40,14 +76,11 @@ export async function connect(
     await client.query(
       'SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; SET search_path = pg_catalog',
     );
-  } catch (cause) {
+    return client;
+  } catch (error) {
     await client.end().catch(() => undefined);
-    throw connectError(cause, settings, database);
+    throw error;
   }
-  return {
-    rows: (sql, values) => queryRows(client, sql, values),
-    close: () => client.end().catch(() => undefined),
-  };
 }
 
 async function queryRows<Row extends Record<string, unknown>>(
@@ -70,19 +103,46 @@ async function queryRows<Row extends Record<string, unknown>>(
   }
 }
 
-/** libpq's meaning of PGSSLMODE, so that queries and tools agree: only verify-ca and verify-full check the certificate. */
-function tlsOptions(environment: Environment): false | Record<string, unknown> {
-  const mode = environment['PGSSLMODE'] ?? 'prefer';
-  if (mode === 'verify-ca' || mode === 'verify-full') {
-    const rootCertificate = environment['PGSSLROOTCERT'];
-    return {
-      ...(rootCertificate && rootCertificate !== 'system'
-        ? { ca: readFileSync(rootCertificate, 'utf8') }
-        : {}),
-      ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
-    };
+type TlsChoice = false | ConnectionOptions;
+
+/**
+ * libpq's meaning of PGSSLMODE, so that our queries and PostgreSQL's tools agree: only verify-ca and verify-full look at
+ * the certificate (https://www.postgresql.org/docs/current/libpq-ssl.html). A Unix socket has no TLS.
+ */
+function tlsChoices({ host }: DatabaseSettings, environment: Environment): TlsChoice[] {
+  if (host.startsWith('/')) return [false];
+  const unchecked = { ...clientCertificate(environment), rejectUnauthorized: false };
+  switch (environment['PGSSLMODE']) {
+    case 'disable':
+      return [false];
+    case 'allow':
+      return [false, unchecked];
+    case 'require':
+      return [unchecked];
+    case 'verify-ca':
+      return [
+        {
+          ...clientCertificate(environment),
+          ...authority(environment),
+          checkServerIdentity: () => undefined,
+        },
+      ];
+    case 'verify-full':
+      return [{ ...clientCertificate(environment), ...authority(environment) }];
+    default:
+      return [unchecked, false];
   }
-  return mode === 'require' ? { rejectUnauthorized: false } : false;
+}
+
+function clientCertificate(environment: Environment): ConnectionOptions {
+  const [certificate, key] = [environment['PGSSLCERT'], environment['PGSSLKEY']];
+  if (!certificate || !key) return {};
+  return { cert: readFileSync(certificate), key: readFileSync(key) };
+}
+
+function authority(environment: Environment): ConnectionOptions {
+  const rootCertificate = environment['PGSSLROOTCERT'];
+  return rootCertificate && rootCertificate !== 'system' ? { ca: readFileSync(rootCertificate) } : {};
 }
 
 function connectError(cause: unknown, settings: DatabaseSettings, database: string): LifeboatError {

@@ -36,8 +36,16 @@ function describeState({ state, detail, verifiedAt }: ListedCopy): string {
       return '⚠️ unfinished, no backup';
     case 'damaged':
     case 'unreadable':
-      return `❌ ${state}: ${detail ?? ''}`;
+      return `❌ ${state}: ${shorten(detail ?? '')}`;
   }
+}
+
+const DETAIL_SHOWN = 60;
+
+/** The rest is in --json, and in what verify says. */
+function shorten(detail: string): string {
+  const line = detail.split('\n')[0]!;
+  return line.length > DETAIL_SHOWN ? `${line.slice(0, DETAIL_SHOWN)}…` : line;
 }
 
 export function listAsJson({ backups, failure }: ListResult): unknown {

@@ -34,6 +34,7 @@ function renderStore(name: string, decisions: readonly RetentionDecision[], acti
 export function retentionAsJson({ local, s3, localAction, s3Action }: RetentionResult): unknown {
   return {
     operation: 'retention',
+    succeeded: true,
     local: { action: localAction, decisions: local.map(decisionAsJson) },
     ...(s3 ? { s3: { action: s3Action, decisions: s3.map(decisionAsJson) } } : {}),
   };
