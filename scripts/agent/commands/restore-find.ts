@@ -107,6 +107,8 @@ async function findByUrl(
   const { folder, name } = splitPath(key);
   const place = storePlace(store, folder);
   if (!(await place.copyOf(name))) {
+    // The answer to HEAD does not say whether the key or the whole bucket is missing.
+    await store.check({ writable: false });
     throw new LifeboatError('BACKUP_NOT_FOUND', `There is no object ${store.urlOf(key)}`);
   }
   return await findByName(ports, place, name);
