@@ -34,7 +34,7 @@ export async function addBallast(server: PostgresServer, gigabytes: number): Pro
   await withLoadingSettings(server, async () => {
     await server.psql(
       DATABASE,
-      'CREATE TABLE ballast (id bigint NOT NULL, body text STORAGE PLAIN NOT NULL)',
+      'CREATE TABLE ballast (id bigint NOT NULL, body text NOT NULL)',
     );
     await loadSlices(server, 'ballast.sql', Math.ceil((gigabytes * GIGABYTE) / BALLAST_ROW_BYTES));
     await server.psql(DATABASE, 'VACUUM (ANALYZE) ballast');
