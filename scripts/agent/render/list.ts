@@ -21,12 +21,12 @@ function renderRow(backup: ListedBackup, copy: ListedCopy, first: boolean): stri
     first && bytes !== undefined ? formatBytes(bytes) : '',
     first && encoding ? `${encoding.format} ${encoding.compression}` : '',
     WHERE[copy.store],
-    describeState(copy),
+    describeState(backup.id, copy),
     copy.expiresAt ? formatTime(copy.expiresAt).slice(0, 10) : copy.state === 'unfinished' ? '' : 'kept',
   ];
 }
 
-function describeState({ state, detail, verifiedAt }: ListedCopy): string {
+function describeState(id: string, { state, detail, verifiedAt }: ListedCopy): string {
   switch (state) {
     case 'complete':
       return `✅ ${verifiedAt ? formatTime(verifiedAt).slice(0, 16) : 'yes'}`;
@@ -36,15 +36,15 @@ function describeState({ state, detail, verifiedAt }: ListedCopy): string {
       return '⚠️ unfinished, no backup';
     case 'damaged':
     case 'unreadable':
-      return `❌ ${state}: ${shorten(detail ?? '')}`;
+      return `❌ ${state}: ${shorten(id, detail ?? '')}`;
   }
 }
 
-const DETAIL_SHOWN = 60;
+const DETAIL_SHOWN = 72;
 
-/** The rest is in --json, and in what verify says. */
-function shorten(detail: string): string {
-  const line = detail.split('\n')[0]!;
+/** Without the folder and the id, which the row has already; the rest is in --json, and in what verify says. */
+function shorten(id: string, detail: string): string {
+  const line = detail.split('\n')[0]!.split(id).at(-1)!;
   return line.length > DETAIL_SHOWN ? `${line.slice(0, DETAIL_SHOWN)}…` : line;
 }
 
