@@ -11,7 +11,8 @@ import {
 import type { RestoreEstimate } from './estimate.ts';
 import type { GlobalsPlan } from './globals.ts';
 import type { DiskNeed, ServerFacts, TargetFacts } from './preflight-facts.ts';
-import { quoteIdentifier } from './sql.ts';
+import { quoteIdentifier, quoteQualified } from './sql.ts';
+import type { TablePlan } from './table-plan.ts';
 
 /** Everything that a restore is going to do; `--dry-run` prints it, the real run executes it. Holds no secret. */
 export interface RestorePlan {
@@ -33,6 +34,17 @@ export interface RestorePlan {
   readonly disk: DiskNeed;
   readonly estimate: RestoreEstimate;
   readonly warnings: readonly string[];
+}
+
+/** The plan of `restore --table`. */
+export interface TableRestorePlan extends Omit<
+  RestorePlan,
+  'action' | 'restoringInto' | 'keptAs' | 'leftovers' | 'globals' | 'statements'
+> {
+  readonly action: 'tables';
+  /** Run first, where the target does not exist. */
+  readonly createDatabase: string | undefined;
+  readonly tables: TablePlan;
 }
 
 export interface PlannedBackup {
@@ -106,7 +118,7 @@ export function planRestore(input: PlanInput): RestorePlan {
   };
 }
 
-function describeBackup(backup: BackupFacts): PlannedBackup {
+export function describeBackup(backup: BackupFacts): PlannedBackup {
   return {
     label: backup.label,
     startedAt: backup.startedAt,
@@ -175,7 +187,24 @@ export function planSteps(plan: RestorePlan): string[] {
   return steps;
 }
 
-function fetchStep({ copies, fetchBytes }: RestorePlan): string {
+/** The same for `restore --table`. */
+export function tablePlanSteps(plan: TableRestorePlan): string[] {
+  const { before, after, tables } = plan.tables;
+  const names = tables.map(({ schema, name }) => quoteQualified(schema, name)).join(', ');
+  return [
+    fetchStep(plan),
+    ...(plan.createDatabase === undefined ? [] : [plan.createDatabase]),
+    'BEGIN',
+    ...before,
+    `Restore ${names} with psql, with their data, sequences, indexes, constraints, triggers and grants`,
+    ...(after.length > 0
+      ? [`Count the rows of ${after.length} tables and compare them with the backup’s`]
+      : []),
+    'COMMIT',
+  ];
+}
+
+function fetchStep({ copies, fetchBytes }: Pick<RestorePlan, 'copies' | 'fetchBytes'>): string {
   const from = copies[0]?.url ?? '';
   return fetchBytes > 0
     ? `Download ${from} (${formatBytes(fetchBytes)}) and check its size and SHA-256`

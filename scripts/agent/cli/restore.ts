@@ -3,7 +3,7 @@ import type { Answer } from '../answer.ts';
 import { restoreAndTell } from '../commands/restore-and-tell.ts';
 import { restore, type RestoreRequest } from '../commands/restore.ts';
 import { openContext, type Context } from '../context.ts';
-import { renderRestorePlan, restoreAsJson } from '../render/restore.ts';
+import { renderRestorePlan, renderTablePlan, restoreAsJson } from '../render/restore.ts';
 import { openRestorePorts } from '../restore-ports.ts';
 import { requireDatabaseName } from '../settings.ts';
 
@@ -15,7 +15,7 @@ export async function runRestore(options: Options, source: string): Promise<Answ
   const request = describeRequest(context, options, source);
   if (request.dryRun) {
     const { plan } = await restore(ports, request);
-    return { lines: renderRestorePlan(plan), json: plan };
+    return { lines: plan.action === 'tables' ? renderTablePlan(plan) : renderRestorePlan(plan), json: plan };
   }
   const told = await restoreAndTell(ports, request);
   if (told.failure && options['json'] !== true) throw told.failure;
@@ -24,17 +24,12 @@ export async function runRestore(options: Options, source: string): Promise<Answ
 
 function describeRequest({ settings, host }: Context, options: Options, source: string): RestoreRequest {
   const named = options['toDatabase'];
-  // Left unheeded it would restore every table, with --replace over production.
-  if (options['table'] !== undefined) {
-    throw new LifeboatError('USAGE', '--table cannot be used yet: a restore brings every table back', {
-      hint: 'Restore into another database (--to-database NAME) and copy the table from there: docs/runbook.md, "A table was dropped".',
-    });
-  }
   return {
     source,
     database: typeof named === 'string' ? named : requireDatabaseName(settings),
     replace: options['replace'] === true,
     globals: options['globals'] === true,
+    tables: typeof options['table'] === 'string' ? options['table'] : undefined,
     jobs: parseJobs(options['jobs']),
     forceOlder: options['forceOlder'] === true,
     dryRun: options['dryRun'] === true,

@@ -45,7 +45,7 @@ export async function lookInto(
 ): Promise<LookedInto> {
   if (found.manifest) return { backup: factsOfManifest(found.manifest), checked: undefined };
   const copy = found.copies[0];
-  if (request.dryRun && copy?.where === 's3') {
+  if (request.dryRun && request.tables === undefined && copy?.where === 's3') {
     const format = parseDumpSuffix(found.label)?.format ?? 'plain';
     return { backup: factsOfName(found.label, copy.size, format), checked: undefined };
   }

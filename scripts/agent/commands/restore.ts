@@ -2,12 +2,13 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatDuration } from '../../../lib/domain/quantities.ts';
 import { requireTargetName } from '../../../lib/domain/restore/database-names.ts';
 import { updateRates } from '../../../lib/domain/restore/estimate.ts';
-import type { RestorePlan } from '../../../lib/domain/restore/plan.ts';
+import type { RestorePlan, TableRestorePlan } from '../../../lib/domain/restore/plan.ts';
 import { compareRows, type RowTotals } from '../../../lib/domain/restore/row-counts.ts';
 import { parseRestoreSource } from '../../../lib/domain/restore/source.ts';
 import type { RestorePorts, TargetServer } from '../ports/restore.ts';
 import { openCheckedDump, type CheckedDump } from './restore-copy.ts';
 import { findBackup, type FoundBackup } from './restore-find.ts';
+import { restoreTables } from './restore-tables.ts';
 import { lookInto, prepareRestore, type PreparedRestore } from './restore-prepare.ts';
 
 export interface RestoreRequest {
@@ -19,6 +20,8 @@ export interface RestoreRequest {
   readonly replace: boolean;
   /** Roles too. */
   readonly globals: boolean;
+  /** Only these tables, a list quoted as in SQL. */
+  readonly tables: string | undefined;
   readonly jobs: number | undefined;
   /** To a server of an older major version than the backup's. */
   readonly forceOlder: boolean;
@@ -27,7 +30,7 @@ export interface RestoreRequest {
 }
 
 export interface RestoreResult {
-  readonly plan: RestorePlan;
+  readonly plan: RestorePlan | TableRestorePlan;
   /** `undefined` after a dry run. */
   readonly completed: CompletedRestore | undefined;
 }
@@ -57,18 +60,28 @@ export async function restore(ports: RestorePorts, request: RestoreRequest): Pro
   const source = parseRestoreSource(request.source);
   const started = ports.clock.monotonic();
   const { runId } = request;
-  const lock = request.dryRun
-    ? undefined
-    : await ports.host.lock(`restore-${target}`, `restore, run ${runId}`);
+  // A dry run of single tables reads the dump, and so may have to download it.
+  const touches = !request.dryRun || request.tables !== undefined;
+  const lock = touches ? await ports.host.lock(`restore-${target}`, `restore, run ${runId}`) : undefined;
   let server: TargetServer | undefined;
   let checked: CheckedDump | undefined;
   try {
     ports.log.info('Checking prerequisites...');
     server = await ports.connectServer(target);
-    if (!request.dryRun) await server.claim();
+    if (touches) await server.claim();
     const found = await findBackup(ports, source);
     const lookedInto = await lookInto(ports, found, request);
     checked = lookedInto.checked;
+    if (request.tables !== undefined) {
+      checked ??= await openCheckedDump(ports, target, found);
+      return await restoreTables(ports, server, {
+        request,
+        found,
+        backup: lookedInto.backup,
+        checked,
+        started,
+      });
+    }
     const prepared = await prepareRestore(ports, server, { request, found, lookedInto, runId });
     for (const warning of prepared.plan.warnings) ports.log.warn(warning);
     ports.log.info('✅ Prerequisites OK');
@@ -79,7 +92,7 @@ export async function restore(ports: RestorePorts, request: RestoreRequest): Pro
     return { plan: prepared.plan, completed: await execute(ports, server, run) };
   } finally {
     await checked?.dump.close();
-    if (!request.dryRun) await ports.files.removeScratch(target);
+    if (touches) await ports.files.removeScratch(target);
     await server?.close();
     await lock?.release();
   }

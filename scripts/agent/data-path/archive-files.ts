@@ -5,17 +5,22 @@ import { promisify } from 'node:util';
 import { crc32, gunzip } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
+import type { DumpEntry } from '../../../lib/domain/restore/dump-entries.ts';
 import type { DumpFile, StoredFile } from '../../../lib/domain/backup/manifest.ts';
 import { sniffCompression, type DumpInspection } from '../../../lib/domain/restore/inspection.ts';
 import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
+import { LIST_SUFFIX } from '../ports/restore.ts';
 import type {
   Digest,
   DownloadRequest,
   DumpFiles,
   FoundFile,
   OpenDump,
+  ReadRequest,
   UnpackRequest,
 } from '../ports/restore.ts';
+import { readCustomEntries, readPlainEntries, selectPlainEntries } from './archive-entries.ts';
 import { inspectDump } from './archive-inspection.ts';
 import { readStream } from './archive-stream.ts';
 import { unpackArchive } from './archive-unpack.ts';
@@ -46,6 +51,7 @@ export function openDumpFiles(folder: string): DumpFiles {
     },
     removeScratch: async (target) => {
       for (const kind of ['download', 'unpacked'] as const) await removeFile(scratchPath(target, kind));
+      await removeFile(scratchPath(target, 'unpacked') + LIST_SUFFIX);
     },
   };
 }
@@ -152,6 +158,27 @@ class LocalDump implements OpenDump {
   async *content(layout: DumpFile | undefined): AsyncGenerator<Buffer> {
     if (layout) yield* readFrames(this.#file, layout, this.path);
     else yield* readStream(this.#file, this.size, await this.#compression(), this.path);
+  }
+
+  async entries({
+    layout,
+    format,
+    interrupted,
+    onProgress,
+  }: ReadRequest & { format: DumpFormat }): Promise<DumpEntry[]> {
+    if (format === 'custom') return await readCustomEntries(this.content(layout), this.path);
+    return await readPlainEntries(this.content(layout), (rawBytes) => {
+      interrupted.throwIfAborted();
+      onProgress(rawBytes);
+    });
+  }
+
+  selected({
+    layout,
+    entries,
+    selected,
+  }: ReadRequest & { entries: readonly DumpEntry[]; selected: readonly number[] }): AsyncIterable<Buffer> {
+    return selectPlainEntries(this.content(layout), entries, selected);
   }
 
   async unpack({ layout, target, interrupted, onProgress }: UnpackRequest): Promise<string> {

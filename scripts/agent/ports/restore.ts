@@ -8,6 +8,8 @@ import type {
   TargetFacts,
 } from '../../../lib/domain/restore/preflight-facts.ts';
 import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
+import type { DumpEntry } from '../../../lib/domain/restore/dump-entries.ts';
+import type { PresentTable } from '../../../lib/domain/restore/table-plan.ts';
 import type { MeasuredRates } from '../../../lib/domain/restore/estimate.ts';
 import type { Clock, Host, Log, Progress } from './host.ts';
 import type { ObjectStore } from './store.ts';
@@ -93,6 +95,12 @@ export interface OpenDump {
    * @throws LifeboatError CORRUPT
    */
   content(layout: DumpFile | undefined): AsyncIterable<Buffer>;
+  /** The dump's table of contents. */
+  entries(request: ReadRequest & { readonly format: DumpFormat }): Promise<DumpEntry[]>;
+  /** Of a plain dump its head and the entries whose ids are `selected`; `entries` are all that it has. */
+  selected(
+    request: ReadRequest & { readonly entries: readonly DumpEntry[]; readonly selected: readonly number[] },
+  ): AsyncIterable<Buffer>;
   /**
    * Decompresses a custom-format dump into a scratch file in which pg_restore can seek; removed by `removeScratch`.
    * @returns its path
@@ -101,11 +109,14 @@ export interface OpenDump {
   close(): Promise<void>;
 }
 
-export interface UnpackRequest {
+export interface ReadRequest {
   readonly layout: DumpFile | undefined;
-  readonly target: string;
   readonly interrupted: AbortSignal;
   readonly onProgress: (rawBytes: number) => void;
+}
+
+export interface UnpackRequest extends ReadRequest {
+  readonly target: string;
 }
 
 /**
@@ -133,6 +144,12 @@ export interface TargetServer {
   dropDatabase(name: string): Promise<void>;
   /** Runs a plain dump through psql. @throws LifeboatError RESTORE_FAILED with psql's first error */
   loadPlain(request: LoadRequest & { readonly content: AsyncIterable<Buffer> }): Promise<void>;
+  /** The same, all or nothing, and durable when it returns. */
+  loadTogether(request: LoadRequest & { readonly content: AsyncIterable<Buffer> }): Promise<void>;
+  /** Some entries of an archive file as SQL. @throws LifeboatError RESTORE_FAILED with what pg_restore said */
+  archiveAsSql(request: ArchiveRequest): AsyncIterable<Buffer>;
+  /** The tables of a database. */
+  presentTables(database: string): Promise<PresentTable[]>;
   /** Runs pg_restore on an archive file. @throws LifeboatError RESTORE_FAILED with pg_restore's first error */
   loadCustom(request: LoadRequest & { readonly path: string; readonly jobs: number }): Promise<void>;
   /** Exact, as `SELECT count(*)` says. */
@@ -152,6 +169,17 @@ export interface LoadRequest {
   readonly tools: RestoreTools;
   readonly interrupted: AbortSignal;
   readonly onProgress: (rawBytes: number) => void;
+}
+
+/** A file beside an unpacked archive, of the entries that are to be taken from it. */
+export const LIST_SUFFIX = '.list';
+
+export interface ArchiveRequest {
+  readonly tools: RestoreTools;
+  readonly path: string;
+  /** dumpIds, in the order in which they are to come. */
+  readonly selected: readonly number[];
+  readonly interrupted: AbortSignal;
 }
 
 export interface CountRequest {

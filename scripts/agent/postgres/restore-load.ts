@@ -1,5 +1,8 @@
+import { unlink, writeFile } from 'node:fs/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { ClientTool } from '../../../lib/domain/restore/preflight-facts.ts';
+import { onDisk } from '../host/durable-file.ts';
+import { LIST_SUFFIX } from '../ports/restore.ts';
 import { describeVerdict, startTool, type ToolProcess, type ToolVerdict } from './tool-process.ts';
 
 /** psql and pg_restore at work: fed, watched, ended at the first error or interruption. */
@@ -8,10 +11,12 @@ import { describeVerdict, startTool, type ToolProcess, type ToolVerdict } from '
  * For the restoring sessions alone. A crash loses the unfinished database anyway, so its commits need not wait for the
  * disk: the rename's commit, which does wait, flushes all of them with it. The time limits and the read-only default
  * that a role may have are meant for applications.
+ *
+ * @param durable leaves commits as the server has them
  */
-export function sessionOptions(maintenanceMemoryMb: number): string {
+export function sessionOptions(maintenanceMemoryMb: number, durable: boolean): string {
   const settings = {
-    synchronous_commit: 'off',
+    ...(durable ? {} : { synchronous_commit: 'off' }),
     maintenance_work_mem: `${maintenanceMemoryMb}MB`,
     statement_timeout: '0',
     lock_timeout: '0',
@@ -80,6 +85,33 @@ async function feed(
     written += chunk.length;
   }
   if (await writing) onProgress(written);
+}
+
+export interface ArchiveRun {
+  readonly tool: ClientTool;
+  readonly path: string;
+  readonly selected: readonly number[];
+  readonly environment: Record<string, string>;
+  readonly interrupted: AbortSignal;
+}
+
+/** Entries of an archive as SQL. @throws LifeboatError RESTORE_FAILED */
+export async function* readArchiveSql(run: ArchiveRun): AsyncGenerator<Buffer> {
+  const { tool, path, selected, environment, interrupted } = run;
+  // Beside the archive: what clears that away after a kill clears this away too.
+  const list = path + LIST_SUFFIX;
+  await onDisk(`Cannot write ${list}`, () =>
+    writeFile(list, selected.map((id) => `${id};\n`).join(''), { mode: 0o600 }),
+  );
+  const process = startTool(tool, [`--use-list=${list}`, '--file=-', path], environment);
+  process.input.end();
+  try {
+    for await (const chunk of process.output) yield chunk as Buffer;
+    await requireSuccess('pg_restore', process, interrupted);
+  } finally {
+    await process.kill();
+    await onDisk(`Cannot remove ${list}`, () => unlink(list));
+  }
 }
 
 /** @throws LifeboatError RESTORE_FAILED with the first error */

@@ -12,13 +12,15 @@ import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
 import { quoteIdentifier } from '../../../lib/domain/restore/sql.ts';
 import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
 import type { Environment } from '../environment.ts';
-import type { CountRequest, LoadRequest, TargetServer } from '../ports/restore.ts';
+import type { ArchiveRequest, CountRequest, LoadRequest, TargetServer } from '../ports/restore.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import { connect, type Connection } from './connection.ts';
 import { countRestoredRows } from './restore-counts.ts';
-import { databaseArgument, runPgRestore, runPsql, sessionOptions } from './restore-load.ts';
+import { databaseArgument, readArchiveSql, runPgRestore, runPsql, sessionOptions } from './restore-load.ts';
 import { inTransaction, swapDatabases } from './swap.ts';
 import { readContents } from './target-contents.ts';
+import type { PresentTable } from '../../../lib/domain/restore/table-plan.ts';
+import { readPresentTables } from './target-tables.ts';
 import { readServerFacts, readTargetState } from './target-facts.ts';
 import { findTool, toolEnvironment } from './tools.ts';
 
@@ -154,11 +156,34 @@ class PostgresTarget implements TargetServer {
     await runPgRestore({ tool: tools.pgRestore, args, environment, interrupted });
   }
 
-  #loadEnvironment(database: string, jobs: number): Record<string, string> {
+  async loadTogether(request: LoadRequest & { content: AsyncIterable<Buffer> }): Promise<void> {
+    const { tools, database, content, interrupted, onProgress } = request;
+    const environment = this.#loadEnvironment(database, 1, true);
+    const args = ['--single-transaction'];
+    await runPsql({ tool: tools.psql, args, environment, content, interrupted, onProgress });
+  }
+
+  archiveAsSql({ tools, path, selected, interrupted }: ArchiveRequest): AsyncIterable<Buffer> {
+    if (!tools.pgRestore) throw new LifeboatError('BUG', 'pg_restore was not looked for');
+    const { settings, environment } = this.#reach;
+    const env = toolEnvironment(settings, environment, this.#reach.target);
+    return readArchiveSql({ tool: tools.pgRestore, path, selected, environment: env, interrupted });
+  }
+
+  async presentTables(database: string): Promise<PresentTable[]> {
+    const connection = await this.#open(database);
+    try {
+      return await readPresentTables(connection);
+    } finally {
+      await connection.close();
+    }
+  }
+
+  #loadEnvironment(database: string, jobs: number, durable = false): Record<string, string> {
     const { settings, environment } = this.#reach;
     return {
       ...toolEnvironment(settings, environment, database),
-      PGOPTIONS: sessionOptions(maintenanceMemory(jobs)),
+      PGOPTIONS: sessionOptions(maintenanceMemory(jobs), durable),
     };
   }
 

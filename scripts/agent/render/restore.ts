@@ -1,31 +1,58 @@
 import { formatBytes, formatDuration } from '../../../lib/domain/quantities.ts';
-import { planSteps, type RestorePlan } from '../../../lib/domain/restore/plan.ts';
+import {
+  planSteps,
+  tablePlanSteps,
+  type RestorePlan,
+  type TableRestorePlan,
+} from '../../../lib/domain/restore/plan.ts';
 import type { ToldRestore } from '../commands/restore-and-tell.ts';
 import type { RestoreRequest } from '../commands/restore.ts';
 import { renderErrorAsJson } from './error.ts';
 
 export function renderRestorePlan(plan: RestorePlan): string[] {
-  const { backup, estimate, disk } = plan;
-  const total = estimate.downloadMs + estimate.restoreMs;
+  return [
+    `Restore ${plan.backup.label}${describeSource(plan)} into ${JSON.stringify(plan.target)}, ${ACTION[plan.action]}`,
+    ...renderSteps(plan, planSteps(plan)),
+    ...(plan.action === 'replace'
+      ? [`  keeps the database that is there now as ${JSON.stringify(plan.keptAs)}`]
+      : []),
+    ...renderNeeds(plan),
+  ];
+}
+
+export function renderTablePlan(plan: TableRestorePlan): string[] {
+  const { tables } = plan.tables;
+  return [
+    `Restore ${tables.length} tables of ${plan.backup.label}${describeSource(plan)} into ${JSON.stringify(plan.target)}`,
+    ...renderSteps(plan, tablePlanSteps(plan)),
+    ...renderNeeds(plan),
+  ];
+}
+
+type AnyPlan = RestorePlan | TableRestorePlan;
+
+function renderSteps({ copies }: AnyPlan, steps: readonly string[]): string[] {
+  return [
+    ...copies.map(
+      ({ url, size }, index) => `  ${index === 0 ? 'from ' : 'or   '} ${url} (${formatBytes(size)})`,
+    ),
+    ...steps.map((step, index) => `  ${String(index + 1).padStart(2)}.  ${step}`),
+  ];
+}
+
+function renderNeeds({ estimate, fetchBytes, disk, warnings }: AnyPlan): string[] {
   const parts = [
-    ...(plan.fetchBytes > 0 ? [`download ${formatDuration(estimate.downloadMs)}`] : []),
+    ...(fetchBytes > 0 ? [`download ${formatDuration(estimate.downloadMs)}`] : []),
     `restore ${formatDuration(estimate.restoreMs)}`,
   ];
+  const total = formatDuration(estimate.downloadMs + estimate.restoreMs);
   const basis = estimate.measured
     ? 'measured on this host'
     : 'by usual rates, nothing was measured on this host yet';
   return [
-    `Restore ${backup.label}${describeSource(plan)} into ${JSON.stringify(plan.target)}, ${ACTION[plan.action]}`,
-    ...plan.copies.map(
-      ({ url, size }, index) => `  ${index === 0 ? 'from ' : 'or   '} ${url} (${formatBytes(size)})`,
-    ),
-    ...planSteps(plan).map((step, index) => `  ${String(index + 1).padStart(2)}.  ${step}`),
-    ...(plan.action === 'replace'
-      ? [`  keeps the database that is there now as ${JSON.stringify(plan.keptAs)}`]
-      : []),
-    `  takes about ${formatDuration(total)} (${parts.join(', ')}; ${basis})`,
+    `  takes about ${total} (${parts.join(', ')}; ${basis})`,
     `  needs ${formatBytes(disk.needed)} in ${disk.folder} (${formatBytes(disk.free)} free), and the database’s size on the server’s own disk`,
-    ...plan.warnings.map((warning) => `  ⚠️  ${warning}`),
+    ...warnings.map((warning) => `  ⚠️  ${warning}`),
     'Nothing was changed (--dry-run).',
   ];
 }
@@ -36,7 +63,7 @@ const ACTION = {
   replace: 'which holds data',
 } as const;
 
-function describeSource({ backup }: RestorePlan): string {
+function describeSource({ backup }: AnyPlan): string {
   const rows =
     backup.rows === undefined
       ? ''
