@@ -32,10 +32,7 @@ export async function provideDatabase(
 /** Makes the database `gigabytes` larger by one plain table. */
 export async function addBallast(server: PostgresServer, gigabytes: number): Promise<void> {
   await withLoadingSettings(server, async () => {
-    await server.psql(
-      DATABASE,
-      'CREATE TABLE ballast (id bigint NOT NULL, body text NOT NULL)',
-    );
+    await server.psql(DATABASE, 'CREATE TABLE ballast (id bigint NOT NULL, body text NOT NULL)');
     await loadSlices(server, 'ballast.sql', Math.ceil((gigabytes * GIGABYTE) / BALLAST_ROW_BYTES));
     await server.psql(DATABASE, 'VACUUM (ANALYZE) ballast');
   });
