@@ -352,4 +352,32 @@ describe('the server and its programs', () => {
     expect(end.printed).toContain('✅ Restore completed successfully');
     expect(await postgres.psql('makers', 'SELECT count(*) FROM tiny')).toBe('10');
   });
+
+  it.each(['plain', 'custom'])(
+    'may be older than the client, whose transaction_timeout it does not know: %s',
+    async (format) => {
+      const scene = await setScene({ ...localOnly, BACKUP_FORMAT: format });
+      const bin = path.join(scene.stage.dir, 'client-17');
+      mkdirSync(bin);
+      const { binDir } = ground().postgres;
+      for (const program of ['psql', 'pg_restore']) {
+        const real = `'${path.join(binDir, program)}'`;
+        const script = `#!/bin/bash
+        [ "$1" = --version ] && { echo '${program} (PostgreSQL) 17.6'; exit; }
+        [[ ${program} = pg_restore && "$*" != *--file=-* ]] && { echo 'error: unrecognized configuration parameter' >&2; exit 1; }
+        [ ${program} = psql ] && exec ${real} "$@"
+        ${real} "$@" | sed '0,/^SET lock_timeout = 0;/s//&\\nSET transaction_timeout = 0;/'; exit \${PIPESTATUS[0]}`;
+        writeFileSync(path.join(bin, program), script, { mode: 0o755 });
+      }
+      await succeeds(scene, [scene.id], { PG_BIN_DIR: bin });
+
+      const text = await execute('pg_dump', { ...ground().postgres.env, DB_NAME: SOURCE });
+      const file = path.join(scene.stage.dir, 'by-17.sql');
+      writeFileSync(
+        file,
+        text.toString().replace('SET lock_timeout = 0;', '$&\nSET transaction_timeout = 0;'),
+      );
+      await succeeds(scene, [file]);
+    },
+  );
 });

@@ -177,8 +177,8 @@ export const LIST_SUFFIX = '.list';
 export interface ArchiveRequest {
   readonly tools: RestoreTools;
   readonly path: string;
-  /** dumpIds, in the order in which they are to come. */
-  readonly selected: readonly number[];
+  /** dumpIds, in the order in which they are to come; `undefined` for all. */
+  readonly selected: readonly number[] | undefined;
   readonly interrupted: AbortSignal;
 }
 

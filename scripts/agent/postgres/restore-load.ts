@@ -90,7 +90,7 @@ async function feed(
 export interface ArchiveRun {
   readonly tool: ClientTool;
   readonly path: string;
-  readonly selected: readonly number[];
+  readonly selected: readonly number[] | undefined;
   readonly environment: Record<string, string>;
   readonly interrupted: AbortSignal;
 }
@@ -100,17 +100,17 @@ export async function* readArchiveSql(run: ArchiveRun): AsyncGenerator<Buffer> {
   const { tool, path, selected, environment, interrupted } = run;
   // Beside the archive: what clears that away after a kill clears this away too.
   const list = path + LIST_SUFFIX;
-  await onDisk(`Cannot write ${list}`, () =>
-    writeFile(list, selected.map((id) => `${id};\n`).join(''), { mode: 0o600 }),
-  );
-  const process = startTool(tool, [`--use-list=${list}`, '--file=-', path], environment);
+  const lines = (selected ?? []).map((id) => `${id};\n`).join('');
+  if (selected) await onDisk(`Cannot write ${list}`, () => writeFile(list, lines, { mode: 0o600 }));
+  const args = [...(selected ? [`--use-list=${list}`] : []), '--file=-', path];
+  const process = startTool(tool, args, environment);
   process.input.end();
   try {
     for await (const chunk of process.output) yield chunk as Buffer;
     await requireSuccess('pg_restore', process, interrupted);
   } finally {
     await process.kill();
-    await onDisk(`Cannot remove ${list}`, () => unlink(list));
+    if (selected) await onDisk(`Cannot remove ${list}`, () => unlink(list));
   }
 }
 
@@ -148,4 +148,21 @@ function firstError({ stderr }: ToolVerdict): string {
 /** A connection string: pg_restore takes a bare name with "=" or "://" in it for one. */
 export function databaseArgument(database: string): string {
   return `--dbname=dbname='${database.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+const TRANSACTION_TIMEOUT = Buffer.from('\nSET transaction_timeout = 0;\n');
+const HEAD_LENGTH = 64 * 1024;
+
+/**
+ * pg_dump and pg_restore 17 set this parameter whatever the server's version is, and an older server takes it for an
+ * error. In the dump's head, where it stands, it becomes a comment.
+ */
+export async function* withoutTransactionTimeout(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let passed = 0;
+  for await (const chunk of content) {
+    const found = passed < HEAD_LENGTH ? chunk.subarray(0, HEAD_LENGTH).indexOf(TRANSACTION_TIMEOUT) : -1;
+    if (found >= 0) chunk.write('--', found + 1);
+    passed += chunk.length;
+    yield chunk;
+  }
 }

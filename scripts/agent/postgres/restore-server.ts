@@ -16,7 +16,14 @@ import type { ArchiveRequest, CountRequest, LoadRequest, TargetServer } from '..
 import type { DatabaseSettings } from '../settings.ts';
 import { connect, type Connection } from './connection.ts';
 import { countRestoredRows } from './restore-counts.ts';
-import { databaseArgument, readArchiveSql, runPgRestore, runPsql, sessionOptions } from './restore-load.ts';
+import {
+  databaseArgument,
+  readArchiveSql,
+  runPgRestore,
+  runPsql,
+  sessionOptions,
+  withoutTransactionTimeout,
+} from './restore-load.ts';
 import { inTransaction, swapDatabases } from './swap.ts';
 import { readContents } from './target-contents.ts';
 import type { PresentTable } from '../../../lib/domain/restore/table-plan.ts';
@@ -91,10 +98,7 @@ class PostgresTarget implements TargetServer {
 
   async tools(format: DumpFormat): Promise<RestoreTools> {
     const { settings, environment } = this.#reach;
-    const [row] = await this.#session.rows<{ version: number }>(
-      "SELECT current_setting('server_version_num')::int AS version",
-    );
-    const major = majorOf(row?.version ?? 0);
+    const major = majorOf(await this.#version());
     const psql = await findTool('psql', settings, environment, major);
     const pgRestore =
       format === 'custom' ? await findTool('pg_restore', settings, environment, major) : undefined;
@@ -143,22 +147,30 @@ class PostgresTarget implements TargetServer {
   }
 
   async loadPlain(request: LoadRequest & { content: AsyncIterable<Buffer> }): Promise<void> {
-    const { tools, database, content, interrupted, onProgress } = request;
+    const { tools, database, interrupted, onProgress } = request;
     const environment = this.#loadEnvironment(database, 1);
+    const content = await this.#understood(request.content);
     await runPsql({ tool: tools.psql, args: [], environment, content, interrupted, onProgress });
   }
 
   async loadCustom(request: LoadRequest & { path: string; jobs: number }): Promise<void> {
     const { tools, database, path, jobs, interrupted } = request;
     if (!tools.pgRestore) throw new LifeboatError('BUG', 'pg_restore was not looked for');
+    // A pg_restore that connects by itself says the same line to each connection; as text it can be left out.
+    if (majorOf(tools.pgRestore.versionNumber) >= 17 && majorOf(await this.#version()) < 17) {
+      const content = this.archiveAsSql({ tools, path, selected: undefined, interrupted });
+      await this.loadPlain({ ...request, content });
+      return;
+    }
     const environment = this.#loadEnvironment(database, jobs);
     const args = [`--jobs=${jobs}`, databaseArgument(database), path];
     await runPgRestore({ tool: tools.pgRestore, args, environment, interrupted });
   }
 
   async loadTogether(request: LoadRequest & { content: AsyncIterable<Buffer> }): Promise<void> {
-    const { tools, database, content, interrupted, onProgress } = request;
+    const { tools, database, interrupted, onProgress } = request;
     const environment = this.#loadEnvironment(database, 1, true);
+    const content = await this.#understood(request.content);
     const args = ['--single-transaction'];
     await runPsql({ tool: tools.psql, args, environment, content, interrupted, onProgress });
   }
@@ -177,6 +189,17 @@ class PostgresTarget implements TargetServer {
     } finally {
       await connection.close();
     }
+  }
+
+  async #version(): Promise<number> {
+    const [row] = await (
+      await this.#living()
+    ).rows<{ version: number }>("SELECT current_setting('server_version_num')::int AS version");
+    return row?.version ?? 0;
+  }
+
+  async #understood(content: AsyncIterable<Buffer>): Promise<AsyncIterable<Buffer>> {
+    return majorOf(await this.#version()) < 17 ? withoutTransactionTimeout(content) : content;
   }
 
   #loadEnvironment(database: string, jobs: number, durable = false): Record<string, string> {
