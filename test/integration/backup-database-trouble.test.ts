@@ -203,6 +203,8 @@ describe('a backup that cannot read the database', () => {
       BACKUP_FORMAT: 'tar',
       S3_BUCKET: 'Not_A_Bucket',
       SLACK_WEBHOOK_URL: 'hush://secret',
+      LOCAL_RETENTION_DAYS: '0',
+      BACKUP_COMPRESSION_LEVEL: '20',
     });
     const end = await stage.run(['backup']);
     for (const name of [
@@ -210,9 +212,18 @@ describe('a backup that cannot read the database', () => {
       'BACKUP_FORMAT="tar"',
       'S3_BUCKET="Not_A_Bucket"',
       'SLACK_WEBHOOK_URL',
+      'LOCAL_RETENTION_DAYS="0"',
+      'BACKUP_COMPRESSION_LEVEL="20"',
     ])
       expect(end.stderr).toContain(name);
     expect(end.stderr).not.toContain('hush');
+    expect(end.status).toBe(2);
+  });
+
+  it('fails with status 2 for a level that the compression does not have', async () => {
+    const stage = await setStage({ BACKUP_COMPRESSION_LEVEL: '15' });
+    const end = await stage.run(['backup']);
+    expect(end.stderr).toMatch(/BACKUP_COMPRESSION_LEVEL.*15.*gzip/);
     expect(end.status).toBe(2);
   });
 

@@ -156,6 +156,34 @@ describe('two runs of one series at once', () => {
   });
 });
 
+describe('a reader of the log that goes away', () => {
+  it.each([[[]], [['--json']]])(
+    'does not keep the backup from its end, nor its status from the truth (%j)',
+    async (options) => {
+      const stage = await setStage({ DB_NAME: LARGE });
+      const through = ['bash', '-c', 'set -o pipefail; "$@" 2>&1 | head -n 1', 'bash'];
+      const end = await stage.run(['backup', ...options], {}, { through });
+      expect(end.stdout.trimEnd().split('\n')).toHaveLength(1);
+      expect(end.status).toBe(0);
+      expect(await stage.list()).toMatchObject([{ copies: [{ state: 'complete' }, { state: 'complete' }] }]);
+      const failed = await stage.run(['backup', ...options], { DB_PASSWORD: 'wrong' }, { through });
+      expect(failed.status).toBe(4);
+    },
+  );
+});
+
+describe('a log on a full disk', () => {
+  it('does not end the backup midway', async () => {
+    const stage = await setStage();
+    const through = ['bash', '-c', '"$@" > /dev/full', 'bash'];
+    const end = await stage.run(['backup'], {}, { through });
+    expect(end.leftRunning).toEqual([]);
+    expect(await stage.list()).toMatchObject([{ copies: [{ state: 'complete' }, { state: 'complete' }] }]);
+    expect(end.stderr).toMatch(/❌ The output could not be written: .*ENOSPC/);
+    expect(end.status).toBe(6);
+  });
+});
+
 describe('a signal', () => {
   function expectStopped(end: AgentEnd, signal: string, status: number): void {
     expect(end.stderr).toContain(`❌ Stopped by ${signal}`);

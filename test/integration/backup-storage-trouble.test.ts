@@ -103,6 +103,15 @@ describe('a backup on a disk that cannot take it', () => {
     expect(end.status).toBe(6);
   });
 
+  it('fails with status 6 when the folder for temporary files is missing, naming TMPDIR', async () => {
+    const stage = await setStage();
+    const end = await stage.run(['backup'], { TMPDIR: '/no/such/folder' });
+    expect(end.stderr).toContain('/no/such/folder');
+    expect(end.stderr).toContain('TMPDIR');
+    expect(end.status).toBe(6);
+    await expectNothingLeft(stage, end);
+  });
+
   it('fails with status 2 when BACKUP_DIR is relative', async () => {
     const stage = await setStage({ BACKUP_DIR: 'backups' });
     const end = await stage.run(['backup']);
