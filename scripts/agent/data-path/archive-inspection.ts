@@ -60,6 +60,10 @@ function startInspector(first: Buffer, where: string): Inspector {
 const ENTRY =
   /^-- (?:Data for )?Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: (.*?)(?:; Tablespace: .*)?$/;
 
+/** The only psql commands in a plain dump; a second command could stand on the same line. */
+const RESTRICT = /^\\(?:un)?restrict [A-Za-z0-9]+$/;
+const COMMAND_SHOWN = 200;
+
 class PlainInspector implements Inspector {
   readonly #lexer: PlainDumpLexer;
   readonly #owners = new Set<string>();
@@ -69,6 +73,8 @@ class PlainInspector implements Inspector {
   #pgDumpVersion: string | undefined;
   #restricted = false;
   #leaves: string | undefined;
+  /** The first psql command that pg_dump would not have written. */
+  #command: string | undefined;
   #complete = false;
   #table: { schema: string; name: string } | undefined;
 
@@ -105,8 +111,9 @@ class PlainInspector implements Inspector {
   }
 
   #metaCommand(line: string): void {
-    if (line.startsWith('\\restrict')) this.#restricted = true;
-    if (/^\\c(?:onnect)?\s/.test(line)) this.#leaves ??= `it holds ${JSON.stringify(line)}`;
+    if (RESTRICT.test(line)) this.#restricted ||= line.startsWith('\\restrict');
+    else if (/^\\c(?:onnect)?\s/.test(line)) this.#leaves ??= `it holds ${JSON.stringify(line)}`;
+    else this.#command ??= line;
   }
 
   finish(where: string): Omit<DumpInspection, 'rawSize' | 'compression'> {
@@ -117,6 +124,13 @@ class PlainInspector implements Inspector {
         {
           hint: 'Restore it with psql on a server of its own, or make a dump without --create.',
         },
+      );
+    }
+    if (this.#command !== undefined) {
+      throw new LifeboatError(
+        'RESTORE_REFUSED',
+        `${where} holds a psql command, which may run programs on this host and which pg_dump never writes: ${JSON.stringify(this.#command.slice(0, COMMAND_SHOWN))}`,
+        { hint: 'Find out who wrote that line; restore the file when it is removed, or use another copy.' },
       );
     }
     if (!this.#complete || !this.#lexer.atRest) {

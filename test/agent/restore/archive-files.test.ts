@@ -182,6 +182,35 @@ describe('a dump without a manifest', () => {
   });
 });
 
+describe('a psql command in a dump without a manifest', () => {
+  const START = 'SET statement_timeout = 0;';
+  it.each([
+    ['a shell command', START, '\\! touch x', '\\! touch x'],
+    ['a variable', START, '\\set ON_ERROR_STOP off', '\\set'],
+    ['a command within a statement', START, 'SELECT 1 \\g |sh', '\\g |sh'],
+    ['a second command on a line', '\\restrict abcDEF', '\\restrict abc \\! touch x', 'touch x'],
+    ['a command after COPY’s semicolon', 'stdin;', 'stdin; \\! touch x', '\\! touch x'],
+    ['a command after data that a CR ends', '\n3\n', '\n\\.\r\n\\! touch x\n', '\\! touch x'],
+  ])('is refused by name: %s', async (_, found, replacement, named) => {
+    const text = DUMP.replace(found, () => replacement);
+    expect(text).not.toBe(DUMP);
+    await expect(inspect(write('command.sql', text))).rejects.toMatchObject({
+      code: 'RESTORE_REFUSED',
+      message: expect.stringContaining(JSON.stringify(named).slice(1, -1)) as string,
+    });
+  });
+
+  it('is none where a string, a quoted name or a value only looks like one', async () => {
+    const text = DUMP.replace(
+      'SET statement_timeout = 0;',
+      () => `SELECT '\\! x' AS "\\! y", E'\\\\';`,
+    ).replace('\n3\n', () => '\n\\\\! x\n\\N\n\\.x\n');
+    expect((await inspect(write('innocent.sql', text))).tables).toEqual([
+      { schema: 'public', name: 't', rows: 5 },
+    ]);
+  });
+});
+
 function flip(bytes: Buffer, position = bytes.length >> 1): Buffer {
   const copy = Buffer.from(bytes);
   copy[position]! ^= 1;

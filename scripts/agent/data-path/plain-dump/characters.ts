@@ -1,6 +1,7 @@
 /** Bytes that mean something to SQL or psql; every server encoding keeps ASCII bytes for ASCII characters. */
 
 export const NEWLINE = 10;
+export const CARRIAGE_RETURN = 13;
 export const DOUBLE_QUOTE = 34;
 export const DOLLAR = 36;
 export const SINGLE_QUOTE = 39;

@@ -4,6 +4,7 @@ import { SequenceFinder } from '../sequence-finder.ts';
 import { decodeUtf8, parseEncodingStatement, type DecodeText } from '../text-encoding.ts';
 import {
   NEWLINE,
+  CARRIAGE_RETURN,
   DOUBLE_QUOTE,
   DOLLAR,
   SINGLE_QUOTE,
@@ -36,7 +37,8 @@ export interface DumpListener {
   copyEnd?(rows: number): void;
 }
 
-const COPY_TERMINATOR = Buffer.from('\n\\.\n');
+/** Of a line that psql takes for the end of the data when nothing but LF or CR LF follows. */
+const COPY_TERMINATOR = Buffer.from('\n\\.');
 const COPY_STATEMENT = /^COPY .* FROM stdin$/s;
 const COMMENT_KEPT = 1024;
 
@@ -53,7 +55,8 @@ type State =
   | 'dollar tag'
   | 'dollar body'
   | 'copy line end'
-  | 'copy data';
+  | 'copy data'
+  | 'copy terminator';
 
 export class PlainDumpLexer {
   readonly #listener: DumpListener;
@@ -100,6 +103,8 @@ export class PlainDumpLexer {
         return this.#quoted(chunk, position, DOUBLE_QUOTE);
       case 'escape string':
         return this.#escapeString(chunk, position);
+      case 'copy terminator':
+        return this.#copyTerminator(chunk, position);
       case 'dollar tag':
         return this.#dollarTag(chunk, position);
       case 'dollar body':
@@ -162,6 +167,8 @@ export class PlainDumpLexer {
     }
     if (byte === DOUBLE_QUOTE) return 'quoted name';
     if (byte === DOLLAR && !isNameByte(before)) return 'dollar tag';
+    // psql obeys a command in the midst of a statement too.
+    if (byte === BACKSLASH) return 'meta command';
     if (byte === DASH && before === DASH) return 'comment';
     if (byte === STAR && before === SLASH) return 'block comment';
     return undefined;
@@ -169,7 +176,7 @@ export class PlainDumpLexer {
 
   #open(state: State, at: number): void {
     if (state === 'comment') this.#startText(state, '--', at - 1);
-    else this.#startText(state, '', at);
+    else this.#startText(state, state === 'meta command' ? '\\' : '', at);
     this.#blockDepth = 1;
     this.#backslash = false;
     this.#previous = 0;
@@ -275,6 +282,13 @@ export class PlainDumpLexer {
 
   #copyLineEnd(chunk: Buffer, position: number): number {
     const newline = chunk.indexOf(NEWLINE, position);
+    const end = newline < 0 ? chunk.length : newline;
+    const command = chunk.subarray(position, end).indexOf(BACKSLASH);
+    // psql obeys what follows the semicolon once the data is in.
+    if (command >= 0) {
+      const text = chunk.subarray(position + command, Math.min(end, position + command + COMMENT_KEPT));
+      this.#listener.metaCommand?.(this.#decode(text), this.#offset + position + command);
+    }
     if (newline < 0) return chunk.length;
     this.#state = 'copy data';
     this.#newlines = 0;
@@ -286,10 +300,23 @@ export class PlainDumpLexer {
     const end = this.#finder.findEnd(chunk, position);
     const stop = end < 0 ? chunk.length : end;
     this.#newlines += countNewlines(chunk, position, stop);
-    if (end >= 0) {
-      this.#listener.copyEnd?.(this.#newlines - 1);
-      this.#state = 'between statements';
-    }
+    if (end >= 0) this.#startText('copy terminator', '', end);
     return stop;
+  }
+
+  #copyTerminator(chunk: Buffer, position: number): number {
+    const byte = chunk[position]!;
+    if (byte === CARRIAGE_RETURN && this.#text === '') {
+      this.#text = '\r';
+      return position + 1;
+    }
+    if (byte !== NEWLINE) {
+      this.#state = 'copy data';
+      this.#finder = new SequenceFinder(COPY_TERMINATOR);
+      return position;
+    }
+    this.#listener.copyEnd?.(this.#newlines);
+    this.#state = 'between statements';
+    return position + 1;
   }
 }
