@@ -6,7 +6,7 @@ import path from 'node:path';
 const AGENT = path.resolve(import.meta.dirname, '../../scripts/agent/main.ts');
 
 export interface AgentOptions {
-  /** All that the agent is given, but for PATH and HOME: nothing of the machine's own settings leaks in. */
+  /** All that the agent is given, but for PATH, HOME and TMPDIR: nothing of the machine's own settings leaks in. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** An empty folder when left out, so that no `.env` is found. */
   readonly cwd?: string;
@@ -52,7 +52,7 @@ export function startAgent(args: readonly string[], options: AgentOptions): Runn
   const [program, ...before] = [...(options.through ?? []), process.execPath];
   const child = spawn(program!, [...before, AGENT, ...args], {
     cwd: options.cwd ?? home,
-    env: definedOnly({ PATH: process.env['PATH'], HOME: home, ...options.env }),
+    env: definedOnly({ PATH: process.env['PATH'], HOME: home, TMPDIR: home, ...options.env }),
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

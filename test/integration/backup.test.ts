@@ -202,6 +202,25 @@ describe('lifeboat backup', () => {
     expect(plan.files).toHaveLength(6);
   });
 
+  it('draws on a terminal a bar with the table, the bytes and the rate, and no line of the log is lost to it', async () => {
+    const stage = await setStage({ ...localOnly, DB_NAME: LARGE, TERM: 'xterm' });
+    const terminal =
+      'printf -v line "%q " "$@"; exec script --quiet --return --command "stty cols 120; $line" /dev/null';
+    const end = await stage.run(['backup'], {}, { through: ['bash', '-c', terminal, 'bash'] });
+    expect(end.status).toBe(0);
+    const pieces = end.stdout.split('\r\u001B[2K');
+    const bars = pieces.filter((piece) => piece.startsWith('Dumping'));
+    expect(bars.length).toBeGreaterThan(1);
+    expect(bars.at(-1)).toMatch(/^Dumping +[█░]+ +\d+% +[\d.]+M +[\d.]+M\/s .*public\.noise/);
+    const log = stampless(pieces.filter((piece) => !piece.startsWith('Dumping')).join(''));
+    expect(log.replaceAll('\r', '').split('\n').slice(0, 3)).toEqual([
+      'Checking prerequisites...',
+      '✅ Prerequisites OK',
+      'Starting database backup...',
+    ]);
+    expect(log).toContain('✅ Backup completed successfully');
+  });
+
   it('reads its settings from .env in the working directory, which exported ones overrule', async () => {
     const stage = await setStage();
     const cwd = path.join(ground().folder, 'backend');
