@@ -12,7 +12,7 @@ export interface BackupFacts {
   /** Bytes before compression; an estimate when `exact` is false. */
   readonly rawSize: number;
   readonly exact: boolean;
-  /** `undefined`: the database's own properties are not known and the server's defaults are used. */
+  /** `undefined`: not known; the target's own are kept where there is one, else the server's defaults are used. */
   readonly database: DatabaseDescription | undefined;
   /** As in `server_version_num`. */
   readonly serverVersion: number | undefined;
@@ -80,11 +80,10 @@ export function factsOfInspection(label: string, inspection: DumpInspection): Ba
     tables: inspection.tables?.map((table) => ({ ...table, kind: 'table' })),
     warnings: [
       `${label} has no manifest: its SHA-256 and the moment of its snapshot could not be checked. It was read whole: it decompresses, and ends as a complete dump does.`,
-      'Without a manifest the database’s encoding, locale, owner, grants, settings and comment are not brought back: the server’s defaults are used.',
       ...(inspection.tables
         ? []
         : [
-            `pg_dump compressed the tables of ${label} by itself: how many rows each must have is not known, so rows are not compared.`,
+            `${label} holds no COPY data that could be counted (pg_dump compressed it by itself, or was run with --inserts or --schema-only): how many rows each table must have is not known, so rows are not compared.`,
           ]),
     ],
   };

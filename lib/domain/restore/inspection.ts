@@ -14,7 +14,7 @@ export interface DumpInspection {
   /** Owners of its objects. */
   readonly owners: readonly string[];
   readonly extensions: readonly string[];
-  /** Rows of its COPY data; `undefined` when they could not be counted. */
+  /** Rows of its COPY data, one entry a table; `undefined` when it has none, or none that could be counted. */
   readonly tables:
     readonly { readonly schema: string; readonly name: string; readonly rows: number }[] | undefined;
 }

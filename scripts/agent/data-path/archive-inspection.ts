@@ -14,6 +14,21 @@ import { PlainDumpLexer } from './plain-dump/lexer.ts';
 
 type InspectedTable = NonNullable<DumpInspection['tables']>[number];
 
+/** One entry a table: `--load-via-partition-root` copies into the same one again and again. */
+class TableRows {
+  readonly #tables = new Map<string, InspectedTable>();
+
+  add(table: InspectedTable): void {
+    const key = JSON.stringify([table.schema, table.name]);
+    this.#tables.set(key, { ...table, rows: table.rows + (this.#tables.get(key)?.rows ?? 0) });
+  }
+
+  /** `undefined` without any COPY: a dump made with --inserts or --schema-only tells nothing of rows. */
+  get all(): InspectedTable[] | undefined {
+    return this.#tables.size === 0 ? undefined : [...this.#tables.values()];
+  }
+}
+
 interface Inspector {
   push(chunk: Buffer): void;
   /** @throws LifeboatError CORRUPT when the dump is not complete, RESTORE_REFUSED when it would leave its database */
@@ -68,7 +83,7 @@ class PlainInspector implements Inspector {
   readonly #lexer: PlainDumpLexer;
   readonly #owners = new Set<string>();
   readonly #extensions = new Set<string>();
-  readonly #tables: InspectedTable[] = [];
+  readonly #tables = new TableRows();
   #serverVersion: string | undefined;
   #pgDumpVersion: string | undefined;
   #restricted = false;
@@ -86,7 +101,7 @@ class PlainInspector implements Inspector {
         this.#table = parseCopyTable(statement);
       },
       copyEnd: (rows) => {
-        if (this.#table) this.#tables.push({ ...this.#table, rows });
+        if (this.#table) this.#tables.add({ ...this.#table, rows });
       },
     });
   }
@@ -146,7 +161,7 @@ class PlainInspector implements Inspector {
       restricted: this.#restricted,
       owners: [...this.#owners].sort(),
       extensions: [...this.#extensions].sort(),
-      tables: this.#tables,
+      tables: this.#tables.all,
     };
   }
 }
@@ -155,7 +170,7 @@ class CustomInspector implements Inspector {
   readonly #walker: BlockWalker;
   readonly #owners = new Set<string>();
   readonly #extensions = new Set<string>();
-  readonly #tables: InspectedTable[] = [];
+  readonly #tables = new TableRows();
   #compressed = false;
   #serverVersion: string | undefined;
   #pgDumpVersion: string | undefined;
@@ -173,7 +188,7 @@ class CustomInspector implements Inspector {
       },
       blockEnd: (entry, rows) => {
         const table = parseCopyTable(entry.copyStatement);
-        if (table) this.#tables.push({ ...table, rows });
+        if (table) this.#tables.add({ ...table, rows });
       },
     });
   }
@@ -197,7 +212,7 @@ class CustomInspector implements Inspector {
       restricted: false,
       owners: [...this.#owners].sort(),
       extensions: [...this.#extensions].sort(),
-      tables: this.#compressed ? undefined : this.#tables,
+      tables: this.#compressed ? undefined : this.#tables.all,
     };
   }
 }

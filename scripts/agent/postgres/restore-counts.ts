@@ -1,4 +1,4 @@
-import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
+import type { FoundRows, FoundTable } from '../../../lib/domain/restore/row-counts.ts';
 import { quoteQualified } from '../../../lib/domain/restore/sql.ts';
 import type { CountRequest } from '../ports/restore.ts';
 import type { Connection } from './connection.ts';
@@ -20,7 +20,7 @@ export async function countRestoredRows(
   try {
     const [first] = connections as [Connection];
     const queue = await sortBySize(first, tables);
-    const counts = tables.map((): number | undefined => undefined);
+    const counts = tables.map((): FoundTable | undefined => undefined);
     await Promise.all(connections.map((connection) => countQueued(connection, queue, counts)));
     return { tables: counts, ...(await readOthers(first)) };
   } catch (error) {
@@ -47,35 +47,68 @@ async function openAll(open: () => Promise<Connection>): Promise<Connection[]> {
 
 interface QueuedTable {
   readonly index: number;
-  readonly relation: string;
+  /** A SELECT of one number, `rows`. */
+  readonly count: string;
+  readonly ofExtension: boolean;
 }
 
 /** Tables that do not exist are left out. */
 async function sortBySize(connection: Connection, tables: CountRequest['tables']): Promise<QueuedTable[]> {
-  const rows = await connection.rows<{ schema: string; name: string; size: string }>(
-    `SELECT nspname::text AS schema, relname::text AS name, pg_relation_size(c.oid)::text AS size
+  const rows = await connection.rows<Relation & Record<string, unknown>>(
+    `SELECT c.oid::text AS oid, nspname::text AS schema, relname::text AS name,
+            relkind = 'p' AS partitioned, pg_relation_size(c.oid)::text AS size,
+            EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND objsubid = 0
+                       AND refclassid = 'pg_extension'::regclass AND deptype = 'e') AS "ofExtension"
        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'f')`,
   );
-  const sizes = new Map(rows.map(({ schema, name, size }) => [JSON.stringify([schema, name]), Number(size)]));
+  const relations = new Map(rows.map((relation) => [keyOf(relation), relation]));
+  const counted = tables.flatMap((table) => relations.get(keyOf(table))?.oid ?? []);
   return tables
-    .flatMap(({ schema, name }, index) => {
-      const size = sizes.get(JSON.stringify([schema, name]));
-      return size === undefined ? [] : [{ index, relation: quoteQualified(schema, name), size }];
+    .flatMap((table, index) => {
+      const relation = relations.get(keyOf(table));
+      if (!relation) return [];
+      const { ofExtension, size } = relation;
+      return [{ index, count: countStatement(relation, counted), ofExtension, size: Number(size) }];
     })
     .sort((a, b) => b.size - a.size);
 }
 
-/** Without ONLY a parent would count its children's rows too, which are dumped and counted with the children. */
+interface Relation {
+  readonly oid: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly partitioned: boolean;
+  /** Bytes. */
+  readonly size: string;
+  readonly ofExtension: boolean;
+}
+
+function keyOf({ schema, name }: { readonly schema: string; readonly name: string }): string {
+  return JSON.stringify([schema, name]);
+}
+
+/**
+ * Without ONLY a parent would count its children's rows too, which are dumped and counted with the children. A partitioned
+ * table holds no rows itself; one that the dump has data of was loaded through (`--load-via-partition-root`, and hash
+ * partitions by enum from pg_dump 16 on), so its rows are those of the partitions that are not counted themselves.
+ *
+ * @param counted oids of all tables that are counted
+ */
+function countStatement({ schema, name, partitioned }: Relation, counted: readonly string[]): string {
+  const relation = quoteQualified(schema, name);
+  return partitioned
+    ? `SELECT count(*)::text AS rows FROM ${relation} WHERE tableoid <> ALL ('{${counted.join(',')}}'::oid[])`
+    : `SELECT count(*)::text AS rows FROM ONLY ${relation}`;
+}
+
 async function countQueued(
   connection: Connection,
   queue: QueuedTable[],
-  counts: (number | undefined)[],
+  counts: (FoundTable | undefined)[],
 ): Promise<void> {
   for (let table = queue.shift(); table; table = queue.shift()) {
-    const [row] = await connection.rows<{ rows: string }>(
-      `SELECT count(*)::text AS rows FROM ONLY ${table.relation}`,
-    );
-    counts[table.index] = Number(row?.rows);
+    const [row] = await connection.rows<{ rows: string }>(table.count);
+    counts[table.index] = { rows: Number(row?.rows), ofExtension: table.ofExtension };
   }
 }
 

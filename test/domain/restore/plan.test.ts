@@ -1,4 +1,4 @@
-import { factsOfManifest } from '../../../lib/domain/restore/backup-facts.ts';
+import { factsOfInspection, factsOfManifest } from '../../../lib/domain/restore/backup-facts.ts';
 import { estimateRestore, updateRates } from '../../../lib/domain/restore/estimate.ts';
 import { planRestore, planSteps, type PlanInput } from '../../../lib/domain/restore/plan.ts';
 import type { TargetFacts } from '../../../lib/domain/restore/preflight-facts.ts';
@@ -7,6 +7,7 @@ import { sampleManifest } from './sample-manifest.ts';
 
 const TARGET: TargetFacts = {
   owner: 'app',
+  database: { ...sampleManifest().database, name: 'target', comment: 'its own' },
   contents: '3 tables',
   mayRename: true,
   sessions: 2,
@@ -125,9 +126,14 @@ describe('estimates', () => {
 });
 
 describe('compareRows', () => {
+  /** The third table is an extension's. */
+  const found = (...rows: (number | undefined)[]): FoundRows['tables'] =>
+    rows.map((number, index) =>
+      number === undefined ? undefined : { rows: number, ofExtension: index === 2 },
+    );
   const backup = factsOfManifest(sampleManifest());
   const right: FoundRows = {
-    tables: [100, 2345, 500],
+    tables: found(100, 2345, 500),
     materializedViews: [{ schema: 'public', name: 'totals', populated: true }],
     largeObjects: 2,
   };
@@ -137,18 +143,22 @@ describe('compareRows', () => {
   });
 
   it.each<[string, Partial<FoundRows>, RegExp]>([
-    ['a row is missing', { tables: [99, 2345, 500] }, /public\.users: 100 rows in the backup, 99 restored/],
+    [
+      'a row is missing',
+      { tables: found(99, 2345, 500) },
+      /public\.users: 100 rows in the backup, 99 restored/,
+    ],
     [
       'a row is too many',
-      { tables: [101, 2345, 500] },
+      { tables: found(101, 2345, 500) },
       /public\.users: 100 rows in the backup, 101 restored/,
     ],
     [
       'a table is missing',
-      { tables: [100, undefined, 500] },
+      { tables: found(100, undefined, 500) },
       /events_2026: 2345 rows in the backup, no such table/,
     ],
-    ['an extension’s table lost the user’s rows', { tables: [100, 2345, 0] }, /spatial_ref_sys: 1 rows/],
+    ['an extension’s table lost the user’s rows', { tables: found(100, 2345, 0) }, /spatial_ref_sys: 1 rows/],
     ['a large object is missing', { largeObjects: 1 }, /large objects: 2 in the backup, 1 restored/],
     [
       'a materialized view is missing',
@@ -162,5 +172,25 @@ describe('compareRows', () => {
     ],
   ])('fails when %s', (_, change, message) => {
     expect(() => compareRows(backup, { ...right, ...change }, 'shop')).toThrow(message);
+  });
+
+  it('does not send to another backup for a dump that has no manifest to be wrong by', () => {
+    const inspection = factsOfInspection('old.sql', {
+      format: 'plain',
+      compression: 'none',
+      rawSize: 1,
+      serverVersion: undefined,
+      pgDumpVersion: undefined,
+      restricted: false,
+      owners: [],
+      extensions: [],
+      tables: [{ schema: 'public', name: 't', rows: 5 }],
+    });
+    expect(() => compareRows(inspection, { ...right, tables: found(4) }, 'shop')).toThrow(
+      expect.objectContaining({
+        code: 'ROWS_DIFFER',
+        hint: expect.stringContaining('restore the file with psql') as string,
+      }),
+    );
   });
 });
