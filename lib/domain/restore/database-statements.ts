@@ -75,7 +75,8 @@ export function databaseProperties(
       statements.push(`ALTER ${subject} SET ${quoteIdentifier(setting.name)} TO ${settingValue(setting)}`);
     }
   }
-  if (source.connectionLimit !== -1) {
+  // -1: no limit; -2: the mark of a database whose DROP was cut short.
+  if (source.connectionLimit >= 0) {
     statements.push(`ALTER DATABASE ${database} CONNECTION LIMIT ${source.connectionLimit}`);
   }
   return statements;

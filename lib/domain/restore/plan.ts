@@ -133,7 +133,7 @@ export function describeBackup(backup: BackupFacts): PlannedBackup {
 }
 
 function planStatements({ target, backup, names, server, targetFacts, runId }: PlanInput): PlannedStatements {
-  const { database } = backup;
+  const database = backup.database ?? targetFacts?.database;
   const tablespace =
     database && database.tablespace !== 'pg_default' && server.tablespaces.includes(database.tablespace)
       ? database.tablespace

@@ -1,3 +1,5 @@
+import type { DatabaseDescription } from '../backup/manifest.ts';
+
 /** What a restore needs of the server, asked for in one go. */
 export interface RestoreNeeds {
   readonly extensions: readonly string[];
@@ -41,6 +43,8 @@ export interface AvailableExtension {
 /** The target as it stands before the restore. */
 export interface TargetFacts {
   readonly owner: string;
+  /** What a dump that says nothing of the database itself leaves as it is. */
+  readonly database: DatabaseDescription;
   /** `undefined` when the database holds nothing of a user's. */
   readonly contents: string | undefined;
   readonly mayRename: boolean;

@@ -1,4 +1,5 @@
 import { LifeboatError } from '../errors.ts';
+import type { BackupFacts } from './backup-facts.ts';
 import type { ServerFacts, TargetFacts } from './preflight-facts.ts';
 import { nameList, refuse } from './preflight-refusal.ts';
 
@@ -42,6 +43,20 @@ export function targetProblems({ target, targetFacts, server, replace }: TargetC
     );
   }
   return problems;
+}
+
+/** What becomes of the database's own properties when the backup knows none. */
+export function propertiesWarnings(
+  target: string,
+  targetFacts: TargetFacts | undefined,
+  backup: Pick<BackupFacts, 'database'>,
+): string[] {
+  if (backup.database) return [];
+  return [
+    targetFacts
+      ? `Without a manifest nothing is known of the old database itself: ${target} keeps the owner, grants, settings, connection limit, comment, encoding and locale that it has.`
+      : 'Without a manifest the database’s encoding, locale, owner, grants, settings and comment are not brought back: the server’s defaults are used.',
+  ];
 }
 
 export function targetWarnings({ target, targetFacts }: TargetCheck): string[] {

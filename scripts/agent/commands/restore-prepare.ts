@@ -9,9 +9,11 @@ import { chooseDatabaseNames } from '../../../lib/domain/restore/database-names.
 import { estimateRestore } from '../../../lib/domain/restore/estimate.ts';
 import { planGlobals, type GlobalsPlan } from '../../../lib/domain/restore/globals.ts';
 import { planRestore, type RestorePlan } from '../../../lib/domain/restore/plan.ts';
-import type { DiskNeed, RestoreTools } from '../../../lib/domain/restore/preflight-facts.ts';
+import type { DiskNeed, RestoreTools, TargetFacts } from '../../../lib/domain/restore/preflight-facts.ts';
+import { propertiesWarnings } from '../../../lib/domain/restore/preflight-target.ts';
 import { checkRestore, needsOf } from '../../../lib/domain/restore/preflight.ts';
 import { parseDumpSuffix } from '../../../lib/domain/backup/keys.ts';
+import type { DatabaseDescription } from '../../../lib/domain/backup/manifest.ts';
 import type { RestorePorts, TargetServer } from '../ports/restore.ts';
 import { openCheckedDump, type CheckedDump } from './restore-copy.ts';
 import type { FoundBackup } from './restore-find.ts';
@@ -77,8 +79,8 @@ export async function prepareRestore(
   { request, found, lookedInto, runId }: PrepareInput,
 ): Promise<PreparedRestore> {
   const { backup, checked } = lookedInto;
-  const facts = await server.facts(needsOf(backup));
   const targetFacts = await server.describeTarget();
+  const facts = await server.facts(needsOf({ ...backup, database: backup.database ?? ownOf(targetFacts) }));
   const globals = await readGlobals(found, request, facts);
   const tools = await findTools(server, backup);
   // What was downloaded already takes no more room, and no more time.
@@ -110,9 +112,14 @@ export async function prepareRestore(
     runId,
     disk,
     estimate: estimateRestore(fetchBytes, backup.rawSize, backup.format, await ports.rates.read()),
-    warnings: [...found.warnings, ...warnings],
+    warnings: [...found.warnings, ...warnings, ...propertiesWarnings(request.database, targetFacts, backup)],
   });
   return { plan, backup, tools: tools as RestoreTools, globals };
+}
+
+/** Without the version of its collation: the target cannot differ from itself. */
+function ownOf(target: TargetFacts | undefined): DatabaseDescription | undefined {
+  return target && { ...target.database, collationVersion: null };
 }
 
 async function readGlobals(

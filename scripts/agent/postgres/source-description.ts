@@ -79,7 +79,7 @@ interface DatabaseRow extends Record<string, unknown> {
 const DATABASE = `
   SELECT to_jsonb(d) - 'datacl' AS row, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
          t.spcname AS tablespace, shobj_description(d.oid, 'pg_database') AS comment,
-         pg_database_size(d.oid)::text AS bytes,
+         CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) ELSE 0 END::text AS bytes,
          CASE WHEN d.datacl IS NOT NULL THEN
            (SELECT coalesce(jsonb_agg(jsonb_build_object('grantee', g.rolname, 'privilege', a.privilege_type,
                                                          'grantable', a.is_grantable)), '[]')
@@ -89,10 +89,11 @@ const DATABASE = `
             FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
            WHERE s.setdatabase = d.oid AND (s.setrole = 0 OR r.oid IS NOT NULL)) AS settings
     FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
-   WHERE d.datname = current_database()`;
+   WHERE d.datname = coalesce($1, current_database())`;
 
-async function describeDatabase(connection: Connection): Promise<DatabaseDescription> {
-  const [found] = await connection.rows<DatabaseRow>(DATABASE);
+/** @param name of any database of the server; the connection's own without it */
+export async function describeDatabase(connection: Connection, name?: string): Promise<DatabaseDescription> {
+  const [found] = await connection.rows<DatabaseRow>(DATABASE, [name ?? null]);
   const { row, owner, encoding, tablespace, comment, bytes, grants, settings } = found!;
   return {
     name: row.datname,
@@ -120,6 +121,20 @@ const PROVIDERS: Readonly<Record<string, DatabaseDescription['localeProvider']>>
 };
 
 async function describeOmissions(connection: Connection): Promise<string[]> {
+  return [...(await describeForeignTables(connection)), ...(await describeUnloggedTables(connection))];
+}
+
+/** A standby has none of their rows (https://www.postgresql.org/docs/current/sql-createtable.html#SQL-CREATETABLE-UNLOGGED). */
+async function describeUnloggedTables(connection: Connection): Promise<string[]> {
+  const unlogged = await connection.rows<{ name: string }>(
+    `SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND pg_is_in_recovery() ORDER BY 1`,
+  );
+  if (unlogged.length === 0) return [];
+  return [`Unlogged tables are empty in a standby’s dump: ${unlogged.map(({ name }) => name).join(', ')}`];
+}
+
+async function describeForeignTables(connection: Connection): Promise<string[]> {
   const foreign = await connection.rows<{ name: string }>(
     `SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind = 'f' ORDER BY 1`,

@@ -20,8 +20,10 @@ const CATALOGS = [
   {
     catalog: 'pg_type',
     noun: 'type',
-    where: "typtype IN ('e', 'd', 'r') OR (typtype = 'b' AND typelem = 0)",
+    // 'p' is a shell type here: PostgreSQL's own pseudo-types have smaller oids.
+    where: "typtype IN ('e', 'd', 'r', 'p') OR (typtype = 'b' AND typelem = 0)",
   },
+  { catalog: 'pg_class', noun: 'composite type', where: "relkind = 'c'" },
   { catalog: 'pg_namespace', noun: 'schema', where: "nspname !~ '^pg_(toast_)?temp_'" },
   { catalog: 'pg_extension', noun: 'extension', where: 'true' },
   { catalog: 'pg_foreign_server', noun: 'foreign server', where: 'true' },
@@ -30,7 +32,18 @@ const CATALOGS = [
   { catalog: 'pg_operator', noun: 'operator', where: 'true' },
   { catalog: 'pg_cast', noun: 'cast', where: 'true' },
   { catalog: 'pg_ts_config', noun: 'text search configuration', where: 'true' },
+  { catalog: 'pg_ts_dict', noun: 'text search dictionary', where: 'true' },
+  { catalog: 'pg_ts_parser', noun: 'text search parser', where: 'true' },
+  { catalog: 'pg_ts_template', noun: 'text search template', where: 'true' },
   { catalog: 'pg_collation', noun: 'collation', where: 'true' },
+  { catalog: 'pg_default_acl', noun: 'default privilege', where: 'true' },
+  { catalog: 'pg_foreign_data_wrapper', noun: 'foreign-data wrapper', where: 'true' },
+  { catalog: 'pg_language', noun: 'language', where: 'true' },
+  { catalog: 'pg_conversion', noun: 'conversion', where: 'true' },
+  { catalog: 'pg_opclass', noun: 'operator class', where: 'true' },
+  { catalog: 'pg_opfamily', noun: 'operator family', where: 'true' },
+  { catalog: 'pg_am', noun: 'access method', where: 'true' },
+  { catalog: 'pg_transform', noun: 'transform', where: 'true' },
 ] as const;
 
 /** What a user keeps in the connection's database, such as `3 tables, 1 function`; `undefined` when nothing. */
@@ -46,5 +59,10 @@ export async function readContents(connection: Connection): Promise<string | und
   const held = rows.filter(({ number }) => number > 0);
   return held.length === 0
     ? undefined
-    : held.map(({ noun, number }) => `${number} ${number === 1 ? noun : `${noun}s`}`).join(', ');
+    : held.map(({ noun, number }) => `${number} ${number === 1 ? noun : plural(noun)}`).join(', ');
+}
+
+function plural(noun: string): string {
+  if (noun.endsWith('s')) return `${noun}es`;
+  return noun.endsWith('y') ? `${noun.slice(0, -1)}ies` : `${noun}s`;
 }

@@ -5,6 +5,7 @@ import type {
   TargetFacts,
 } from '../../../lib/domain/restore/preflight-facts.ts';
 import type { Connection } from './connection.ts';
+import { describeDatabase } from './source-description.ts';
 
 /** What a restore asks of the server before it touches anything; asked in a maintenance database. */
 
@@ -128,7 +129,7 @@ export async function readTargetState(
     'SELECT slot_name::text AS name, active FROM pg_replication_slots WHERE database = $1 ORDER BY 1',
     [name],
   );
-  return { ...state, slots };
+  return { ...state, slots, database: await describeDatabase(connection, name) };
 }
 
 async function names(

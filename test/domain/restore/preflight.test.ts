@@ -29,6 +29,7 @@ const SERVER: ServerFacts = {
 };
 const TARGET: TargetFacts = {
   owner: 'app',
+  database: { ...sampleManifest().database, name: 'target', comment: 'its own' },
   contents: undefined,
   mayRename: true,
   sessions: 0,
