@@ -22,6 +22,8 @@ export function sessionOptions(maintenanceMemoryMb: number, durable: boolean): s
     lock_timeout: '0',
     idle_in_transaction_session_timeout: '0',
     default_transaction_read_only: 'off',
+    // Compiling the one large query of a foreign key’s check costs more than it saves.
+    jit: 'off',
   };
   return Object.entries(settings)
     .map(([name, value]) => `-c ${name}=${value}`)
