@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { PostgresServer } from '../postgres-server.ts';
 
@@ -88,6 +91,51 @@ export async function databasesLike(postgres: PostgresServer, pattern: string): 
     `SELECT datname FROM pg_database WHERE datname LIKE '${pattern.replaceAll("'", "''")}' ORDER BY 1`,
   );
   return names === '' ? [] : names.split('\n');
+}
+
+/**
+ * A dump of `source` whose restore takes as long as one wants to look at it.
+ * @returns its path
+ */
+export async function slowDump(
+  postgres: PostgresServer,
+  { source, folder, format, seconds }: SlowDump,
+): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  await postgres.psql(
+    source,
+    `CREATE FUNCTION slow() RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT 1 FROM pg_sleep(0) $$;
+     CREATE TABLE slow_one (n int); INSERT INTO slow_one VALUES (1); CREATE INDEX ON slow_one ((n + slow()))`,
+  );
+  const dump = await execute(format === 'plain' ? 'pg_dump -O' : 'pg_dump -O -Fc -Z0', {
+    ...postgres.env,
+    DB_NAME: source,
+  });
+  await postgres.psql(source, 'DROP TABLE slow_one; DROP FUNCTION slow()');
+  const file = path.join(folder, `slow-${seconds}-${format}`);
+  const text = dump.toString('latin1').replaceAll('pg_sleep(0)', `pg_sleep(${seconds})`);
+  writeFileSync(file, Buffer.from(text, 'latin1'));
+  return file;
+}
+
+interface SlowDump {
+  readonly source: string;
+  readonly folder: string;
+  readonly format: 'plain' | 'custom';
+  /** One digit: the dump must not become longer. */
+  readonly seconds: number;
+}
+
+/** Until the restore of a slow dump is where it stays for a while. */
+export async function untilLoading(postgres: PostgresServer, target: string): Promise<void> {
+  for (;;) {
+    const sleeping = await postgres.psql(
+      'postgres',
+      `SELECT count(*) FROM pg_stat_activity WHERE datname LIKE '${target}\\_restoring\\_%' AND query ILIKE '%create index%' AND state = 'active'`,
+    );
+    if (sleeping !== '0') return;
+    await sleep(20);
+  }
 }
 
 /** Databases that no restore should leave behind. */

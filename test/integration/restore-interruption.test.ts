@@ -1,10 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type ClientConfig } from 'pg';
 import { Stage, useGround, type FailureJson } from './backup-fixture.ts';
-import { databasesLike, execute, halfMade, TINY_SQL } from './restore-fixture.ts';
+import {
+  databasesLike,
+  halfMade,
+  slowDump as makeSlowDump,
+  TINY_SQL,
+  untilLoading as untilSlow,
+} from './restore-fixture.ts';
 
 const ground = useGround({ settings: { max_connections: '60', log_connections: 'off' } });
 const SOURCE = 'tiny';
@@ -31,37 +37,12 @@ async function preciousDatabase(): Promise<string> {
   return target;
 }
 
-/** A dump whose restore takes as long as one wants to look at it. */
-async function slowDump(stage: Stage, format: 'plain' | 'custom'): Promise<string> {
-  mkdirSync(stage.dir, { recursive: true });
-  const { postgres } = ground();
-  await postgres.psql(
-    SOURCE,
-    `CREATE FUNCTION slow() RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT 1 FROM pg_sleep(0) $$;
-     CREATE TABLE slow_one (n int); INSERT INTO slow_one VALUES (1); CREATE INDEX ON slow_one ((n + slow()))`,
-  );
-  const dump = await execute(format === 'plain' ? 'pg_dump' : 'pg_dump -Fc -Z0', {
-    ...postgres.env,
-    DB_NAME: SOURCE,
-  });
-  await postgres.psql(SOURCE, 'DROP TABLE slow_one; DROP FUNCTION slow()');
-  const file = path.join(stage.dir, `slow-${format}`);
-  writeFileSync(
-    file,
-    Buffer.from(dump.toString('latin1').replaceAll('pg_sleep(0)', 'pg_sleep(9)'), 'latin1'),
-  );
-  return file;
+async function slowDump(stage: Stage, format: 'plain' | 'custom', seconds = 9): Promise<string> {
+  return await makeSlowDump(ground().postgres, { source: SOURCE, folder: stage.dir, format, seconds });
 }
 
 async function untilLoading(target: string): Promise<void> {
-  for (;;) {
-    const sleeping = await ground().postgres.psql(
-      'postgres',
-      `SELECT count(*) FROM pg_stat_activity WHERE datname LIKE '${target}\\_restoring\\_%' AND query ILIKE '%create index%' AND state = 'active'`,
-    );
-    if (sleeping !== '0') return;
-    await sleep(20);
-  }
+  await untilSlow(ground().postgres, target);
 }
 
 async function expectUntouched(stage: Stage, target: string): Promise<void> {

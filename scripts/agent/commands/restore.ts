@@ -133,8 +133,9 @@ async function execute(ports: RestorePorts, server: TargetServer, run: Run): Pro
       ports.log.info(`✅ Rows verified: ${count(checked.tables)} tables, ${count(checked.rows)} rows`);
     await server.executeTogether(plan.statements.properties);
     ports.interrupted.throwIfAborted();
-    await server.swap(plan.statements.swap, plan.action === 'create' ? [] : [plan.target]);
-    half = undefined;
+    await swapIn(server, plan, () => {
+      half = undefined;
+    });
     const keptAs = await settleOld(ports, server, plan, warnings);
     await recordRates(ports, run, loadMs);
     return report(ports, run, { checked, keptAs, warnings });
@@ -142,6 +143,20 @@ async function execute(ports: RestorePorts, server: TargetServer, run: Run): Pro
     if (half !== undefined) await removeHalfMade(ports, server, half);
     throw error;
   }
+}
+
+/** @param settled called when the restored database is no half-made one any more: in place, or kept for a later rename */
+async function swapIn(server: TargetServer, plan: RestorePlan, settled: () => void): Promise<void> {
+  const { target, restoringInto, action } = plan;
+  // Where there was no target, one that somebody made meanwhile is theirs, and so are its sessions.
+  const vacated = action === 'create' ? [restoringInto] : [target, restoringInto];
+  try {
+    await server.swap({ statements: plan.statements.swap, vacated, restored: restoringInto });
+  } catch (error) {
+    if (error instanceof LifeboatError && error.code === 'RESTORE_FAILED') settled();
+    throw error;
+  }
+  settled();
 }
 
 async function createDatabase(server: TargetServer, { statements }: RestorePlan): Promise<void> {
@@ -156,6 +171,8 @@ async function createDatabase(server: TargetServer, { statements }: RestorePlan)
     });
   }
   await server.execute([statements.mark]);
+  await server.rehearse([...statements.owner, ...statements.properties]);
+  await server.execute(statements.owner);
 }
 
 /** @returns milliseconds */

@@ -140,6 +140,11 @@ export interface TargetServer {
   execute(statements: readonly string[]): Promise<void>;
   /** All or none. */
   executeTogether(statements: readonly string[]): Promise<void>;
+  /**
+   * Tries out whether all would succeed, and changes nothing.
+   * @throws LifeboatError DB_RIGHTS, RESTORE_REFUSED naming the statement without a setting's value
+   */
+  rehearse(statements: readonly string[]): Promise<void>;
   /** Ends its sessions first. Idempotent. */
   dropDatabase(name: string): Promise<void>;
   /** Runs a plain dump through psql. @throws LifeboatError RESTORE_FAILED with psql's first error */
@@ -159,8 +164,9 @@ export interface TargetServer {
   /**
    * All statements in one transaction, while every session of the databases in `vacated` is ended again and again, so
    * that clients which reconnect at once cannot keep a rename waiting. They meet the new database.
+   * @throws LifeboatError RESTORE_FAILED: `restored` is left in place, and the hint says how to use it
    */
-  swap(statements: readonly string[], vacated: readonly string[]): Promise<void>;
+  swap(request: SwapIn): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -180,6 +186,13 @@ export interface ArchiveRequest {
   /** dumpIds, in the order in which they are to come; `undefined` for all. */
   readonly selected: readonly number[] | undefined;
   readonly interrupted: AbortSignal;
+}
+
+export interface SwapIn {
+  readonly statements: readonly string[];
+  readonly vacated: readonly string[];
+  /** The database that becomes the target. */
+  readonly restored: string;
 }
 
 export interface CountRequest {

@@ -12,7 +12,7 @@ import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
 import { quoteIdentifier } from '../../../lib/domain/restore/sql.ts';
 import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
 import type { Environment } from '../environment.ts';
-import type { ArchiveRequest, CountRequest, LoadRequest, TargetServer } from '../ports/restore.ts';
+import type { ArchiveRequest, CountRequest, LoadRequest, SwapIn, TargetServer } from '../ports/restore.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import { connect, type Connection } from './connection.ts';
 import { countRestoredRows } from './restore-counts.ts';
@@ -24,6 +24,7 @@ import {
   sessionOptions,
   withoutTransactionTimeout,
 } from './restore-load.ts';
+import { rehearse } from './rehearsal.ts';
 import { inTransaction, swapDatabases } from './swap.ts';
 import { readContents } from './target-contents.ts';
 import type { PresentTable } from '../../../lib/domain/restore/table-plan.ts';
@@ -142,6 +143,10 @@ class PostgresTarget implements TargetServer {
     await inTransaction(await this.#living(), statements);
   }
 
+  async rehearse(statements: readonly string[]): Promise<void> {
+    await rehearse(await this.#living(), statements);
+  }
+
   async dropDatabase(name: string): Promise<void> {
     await this.execute([`DROP DATABASE IF EXISTS ${quoteIdentifier(name)} WITH (FORCE)`]);
   }
@@ -214,9 +219,9 @@ class PostgresTarget implements TargetServer {
     return await countRestoredRows(() => this.#open(request.database), request);
   }
 
-  async swap(statements: readonly string[], vacated: readonly string[]): Promise<void> {
+  async swap(request: SwapIn): Promise<void> {
     await this.#living();
-    await swapDatabases(() => this.#reach.open(), { statements, vacated, target: this.#reach.target });
+    await swapDatabases(() => this.#reach.open(), { ...request, target: this.#reach.target });
   }
 
   async close(): Promise<void> {

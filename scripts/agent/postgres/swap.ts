@@ -13,8 +13,9 @@ export interface SwapRequest {
   readonly statements: readonly string[];
   /** Databases whose sessions are ended. */
   readonly vacated: readonly string[];
-  /** Committed when this name has become another database's; tells what happened when COMMIT's answer is lost. */
   readonly target: string;
+  /** The database that is to become the target; that it has, tells what happened when COMMIT's answer is lost. */
+  readonly restored: string;
 }
 
 const ATTEMPTS = 5;
@@ -24,14 +25,23 @@ const BETWEEN_TERMINATIONS_MS = 50;
 /** Somebody who holds the database’s lock in an open transaction must not make the restore hang. */
 const LOCK_TIMEOUT = '20s';
 
+/**
+ * @throws LifeboatError RESTORE_FAILED when the names are as they were (the restored database is left in place: it is
+ *   whole and checked, and a rename is all that it lacks), or when the server does not come back to tell
+ */
 export async function swapDatabases(open: () => Promise<Connection>, request: SwapRequest): Promise<void> {
-  const before = await oidOf(open, request.target);
+  const restored = await oidOf(open, request.restored);
+  if (restored === null)
+    throw new LifeboatError('RESTORE_FAILED', `Somebody removed the restored copy ${request.restored}`, {
+      hint: 'Nothing was replaced; run the restore again.',
+    });
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await tryToSwap(open, request);
     } catch (error) {
-      if (await isSwapped(open, request, before)) return;
-      if (attempt === ATTEMPTS || !isWaitedOut(error)) throw failed(error, request);
+      if (await isSwapped(open, request, restored)) return;
+      if (attempt === ATTEMPTS || !isWaitedOut(error))
+        throw failed(error, request, await describeHolders(open, request));
     }
   }
 }
@@ -40,11 +50,11 @@ export async function swapDatabases(open: () => Promise<Connection>, request: Sw
 async function isSwapped(
   open: () => Promise<Connection>,
   { target }: SwapRequest,
-  before: string | null,
+  restored: string,
 ): Promise<boolean> {
   for (let left = ANSWER_ATTEMPTS; ; left -= 1) {
     try {
-      return (await oidOf(open, target)) !== before;
+      return (await oidOf(open, target)) === restored;
     } catch (cause) {
       if (left === 0) {
         throw new LifeboatError(
@@ -149,13 +159,47 @@ function isWaitedOut(error: unknown): boolean {
   return ['55006', '55P03', '40P01'].includes(cause?.code ?? '');
 }
 
-function failed(error: unknown, { target }: SwapRequest): LifeboatError {
+/** Sessions in the databases that are renamed, and whoever locked one of these: a rename waits for both. */
+const HOLDERS = `
+  SELECT format('pid %s (user %s, application %s, database %s%s)', a.pid, coalesce(quote_ident(a.usename), 'unknown'),
+                quote_literal(coalesce(a.application_name, '')), quote_ident(a.datname), ', ' || nullif(a.state, '')) AS holder
+    FROM pg_stat_activity a
+   WHERE a.pid <> pg_backend_pid() AND a.datname IS NOT NULL
+     AND (a.datname = ANY ($1::text[])
+          OR a.pid IN (SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.objid AND d.datname = ANY ($1::text[])
+                        WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.granted))
+   ORDER BY a.pid LIMIT 5`;
+
+async function describeHolders(
+  open: () => Promise<Connection>,
+  { target, restored }: SwapRequest,
+): Promise<string[]> {
+  try {
+    const connection = await open();
+    try {
+      const rows = await connection.rows<{ holder: string }>(HOLDERS, [[target, restored]]);
+      return rows.map(({ holder }) => holder);
+    } finally {
+      await connection.close();
+    }
+  } catch {
+    // The rename's own error is the one to report, with or without who was in its way.
+    return [];
+  }
+}
+
+function failed(
+  error: unknown,
+  { target, restored, statements }: SwapRequest,
+  holders: readonly string[],
+): LifeboatError {
   const said = (error as Error).message;
+  const inTheWay = holders.length > 0 ? `; connected: ${holders.join(', ')}` : '';
   return new LifeboatError(
     'RESTORE_FAILED',
-    `The restored database could not take the name ${JSON.stringify(target)}: ${said}`,
+    `The restored database could not take the name ${JSON.stringify(target)}: ${said}${inTheWay}`,
     {
-      hint: 'The old database is as it was, the restored copy was removed. See who is connected: SELECT * FROM pg_stat_activity, then run the restore again.',
+      hint: `Nothing was replaced. The restored copy is complete and its rows were checked; it is kept as ${JSON.stringify(restored)}. When nothing is in the way any more, run in psql, connected to another database: BEGIN; ${statements.join('; ')}; COMMIT; or run the restore again, which removes that copy first.`,
       cause: error,
     },
   );
