@@ -53,8 +53,13 @@ export function dropDatabase(name: string): string {
   return `DROP DATABASE ${quoteIdentifier(name)}`;
 }
 
+/** Before the load: from PostgreSQL 15 on only the database's owner may create anything in the schema public. */
+export function databaseOwner(name: string, { owner }: DatabaseDescription): string {
+  return `ALTER DATABASE ${quoteIdentifier(name)} OWNER TO ${quoteIdentifier(owner)}`;
+}
+
 /**
- * Owner, grants, settings and connection limit; the comment is left to the rename's own transaction, because until then
+ * Grants, settings and connection limit, which could hinder the load; the comment is left to the rename's own transaction, because until then
  * it marks the database as unfinished.
  *
  * @param unknownSettings parameters that this server does not know, left out
@@ -65,7 +70,7 @@ export function databaseProperties(
   unknownSettings: ReadonlySet<string>,
 ): string[] {
   const database = quoteIdentifier(name);
-  const statements = [`ALTER DATABASE ${database} OWNER TO ${quoteIdentifier(source.owner)}`];
+  const statements: string[] = [];
   if (source.grants) statements.push(...grantStatements(database, source.owner, source.grants));
   for (const { role, values } of source.settings) {
     const subject =

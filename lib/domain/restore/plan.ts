@@ -4,6 +4,7 @@ import { restoringMark, type DatabaseNames } from './database-names.ts';
 import {
   commentOnDatabase,
   createDatabase,
+  databaseOwner,
   databaseProperties,
   dropDatabase,
   renameDatabase,
@@ -70,6 +71,9 @@ export interface PlannedStatements {
   readonly create: string;
   /** Marks the database as unfinished. */
   readonly mark: string;
+  /** Gives it to its owner, before the load. */
+  readonly owner: readonly string[];
+  /** Tried out before the load, run after it. */
   readonly properties: readonly string[];
   /** In one transaction. */
   readonly swap: readonly string[];
@@ -141,6 +145,7 @@ function planStatements({ target, backup, names, server, targetFacts, runId }: P
   return {
     create: createDatabase(names.restoring, database, tablespace, server.versionNumber),
     mark: commentOnDatabase(names.restoring, restoringMark(target, backup.label, runId)),
+    owner: database ? [databaseOwner(names.restoring, database)] : [],
     properties: database
       ? databaseProperties(names.restoring, database, new Set(server.unknownSettings))
       : [],
@@ -176,7 +181,7 @@ export function planSteps(plan: RestorePlan): string[] {
   const steps = plan.leftovers.map((name) => `Remove what a killed restore left: ${dropDatabase(name)}`);
   steps.push(fetchStep(plan));
   if (plan.globals) steps.push(`Create the roles ${plan.globals.created.join(', ') || '(none is missing)'}`);
-  steps.push(statements.create, loadStep(plan));
+  steps.push(statements.create, ...statements.owner, loadStep(plan));
   steps.push(
     plan.backup.tables === undefined
       ? 'Compare no rows: how many there must be is not known'

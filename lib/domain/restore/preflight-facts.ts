@@ -20,7 +20,7 @@ export interface ServerFacts {
   readonly standby: boolean;
   readonly databases: readonly string[];
   readonly roles: readonly string[];
-  /** Roles to whom `user` may hand objects: those it is a member of, or all. */
+  /** Roles to whom `user` may hand objects, and do with them as with its own afterwards. */
   readonly memberOf: readonly string[];
   readonly tablespaces: readonly string[];
   readonly extensions: readonly AvailableExtension[];

@@ -1,3 +1,4 @@
+import { knowsRestrict } from '../backup/preflight.ts';
 import { ENV } from '../names.ts';
 import { LifeboatError } from '../errors.ts';
 import { formatBytes } from '../quantities.ts';
@@ -81,19 +82,11 @@ function serverProblems({ backup, server, forceOlder }: PreflightInput): Lifeboa
   return problems;
 }
 
-/** https://www.postgresql.org/about/news/postgresql-176-1610-1514-1419-1322-and-18-beta-3-released-3118/ */
-const FIRST_MINOR_WITH_RESTRICT: Readonly<Record<number, number>> = { 13: 22, 14: 19, 15: 14, 16: 10, 17: 6 };
-
-export function psqlKnowsRestrict(versionNumber: number): boolean {
-  const minor = FIRST_MINOR_WITH_RESTRICT[majorOf(versionNumber)];
-  return minor === undefined ? majorOf(versionNumber) >= 18 : versionNumber % 10_000 >= minor;
-}
-
 function clientProblems({ backup, tools, server }: PreflightInput): LifeboatError[] {
   if (!tools) return [];
   const problems: LifeboatError[] = [];
   const { psql, pgRestore } = tools;
-  if (backup.restricted && backup.format === 'plain' && !psqlKnowsRestrict(psql.versionNumber)) {
+  if (backup.restricted && backup.format === 'plain' && !knowsRestrict(psql.versionNumber)) {
     problems.push(
       tooOld(
         `${psql.path} is ${psql.version}; the dump begins with \\restrict, which psql knows from 13.22, 14.19, 15.14, 16.10, 17.6 and 18 on`,
@@ -138,7 +131,7 @@ function roleProblems({ backup, server, rolesToCome }: PreflightInput): Lifeboat
     const message = `${JSON.stringify(server.user)} is no superuser and no member of ${nameList(foreign)}, so it cannot give objects to them`;
     problems.push(
       new LifeboatError('DB_RIGHTS', message, {
-        hint: `Restore as a superuser, or GRANT those roles to ${server.user}.`,
+        hint: `Restore as a superuser, or GRANT those roles to ${server.user}, which must have INHERIT.`,
       }),
     );
   }

@@ -1,3 +1,4 @@
+import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { FoundRows, FoundTable } from '../../../lib/domain/restore/row-counts.ts';
 import { quoteQualified } from '../../../lib/domain/restore/sql.ts';
 import type { CountRequest } from '../ports/restore.ts';
@@ -37,7 +38,7 @@ async function openAll(open: () => Promise<Connection>): Promise<Connection[]> {
   try {
     for (let count = 0; count < CONNECTIONS; count += 1) opened.push(await open());
     // Rows that a policy hides would be missing from the count; this makes such a count an error instead.
-    for (const connection of opened) await connection.rows('SET row_security = off');
+    for (const connection of opened) await connection.rows('SET row_security = off; SET jit = off');
     return opened;
   } catch (error) {
     await Promise.all(opened.map((connection) => connection.close()));
@@ -107,9 +108,19 @@ async function countQueued(
   counts: (FoundTable | undefined)[],
 ): Promise<void> {
   for (let table = queue.shift(); table; table = queue.shift()) {
-    const [row] = await connection.rows<{ rows: string }>(table.count);
+    const [row] = await connection.rows<{ rows: string }>(table.count).catch(explainHiddenRows);
     counts[table.index] = { rows: Number(row?.rows), ofExtension: table.ofExtension };
   }
+}
+
+/** FORCE ROW LEVEL SECURITY hides rows from the table's owner too. */
+function explainHiddenRows(error: unknown): never {
+  const { message } = error as LifeboatError;
+  if (!/row-level security/.test(message)) throw error;
+  throw new LifeboatError('DB_RIGHTS', `The restored rows cannot all be counted: ${message}`, {
+    hint: 'Nothing was changed. Restore as a superuser, or let DB_USER see all rows: ALTER ROLE … BYPASSRLS.',
+    cause: error,
+  });
 }
 
 async function readOthers(connection: Connection): Promise<Omit<FoundRows, 'tables'>> {

@@ -48,12 +48,16 @@ async function readServer(connection: Connection): Promise<Server> {
   return row as Server;
 }
 
-/** From 16 on membership alone does not let a role hand objects over: the SET option does. */
+/**
+ * From 16 on membership alone does not let a role hand objects over: the SET option does. And what is handed over must
+ * still be altered, or dropped, afterwards, which takes membership that is inherited.
+ */
 async function readMemberships(connection: Connection, versionNumber: number): Promise<string[]> {
   const privilege = versionNumber >= 160_000 ? 'SET' : 'MEMBER';
   return await names(
     connection,
-    `SELECT rolname AS name FROM pg_roles WHERE pg_has_role(current_user, oid, '${privilege}')`,
+    `SELECT rolname AS name FROM pg_roles WHERE pg_has_role(current_user, oid, '${privilege}')
+        AND pg_has_role(current_user, oid, 'USAGE')`,
   );
 }
 
@@ -115,7 +119,7 @@ export async function readTargetState(
 ): Promise<TargetState | undefined> {
   const [row] = await connection.rows<TargetState & { oid: string } & Record<string, unknown>>(
     `SELECT d.oid::text AS oid, pg_get_userbyid(datdba)::text AS owner, datallowconn AS "takesConnections",
-            (rolsuper OR (rolcreatedb AND pg_has_role(current_user, datdba, 'MEMBER'))) AS "mayRename",
+            (rolsuper OR (rolcreatedb AND pg_has_role(current_user, datdba, 'USAGE'))) AS "mayRename",
             (SELECT count(*)::int FROM pg_stat_activity WHERE datid = d.oid) AS sessions,
             ARRAY(SELECT gid FROM pg_prepared_xacts WHERE database = d.datname) AS "preparedTransactions",
             ARRAY(SELECT subname::text FROM pg_subscription WHERE subdbid = d.oid) AS subscriptions
