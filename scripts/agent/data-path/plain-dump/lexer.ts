@@ -1,4 +1,5 @@
 import { countNewlines } from '../count-newlines.ts';
+import { stateOpenedBy, type State } from './states.ts';
 import { StatementText } from './statement-text.ts';
 import { SequenceFinder } from '../sequence-finder.ts';
 import { decodeUtf8, parseEncodingStatement, type DecodeText } from '../text-encoding.ts';
@@ -9,12 +10,10 @@ import {
   DOLLAR,
   SINGLE_QUOTE,
   STAR,
-  DASH,
   SLASH,
   SEMICOLON,
   BACKSLASH,
   UPPER_E,
-  LOWER_E,
   DIGIT_0,
   DIGIT_9,
   isNameByte,
@@ -41,22 +40,6 @@ export interface DumpListener {
 const COPY_TERMINATOR = Buffer.from('\n\\.');
 const COPY_STATEMENT = /^COPY .* FROM stdin$/s;
 const COMMENT_KEPT = 1024;
-
-/** What the bytes at hand belong to. */
-type State =
-  | 'between statements'
-  | 'statement'
-  | 'comment'
-  | 'block comment'
-  | 'meta command'
-  | 'string'
-  | 'escape string'
-  | 'quoted name'
-  | 'dollar tag'
-  | 'dollar body'
-  | 'copy line end'
-  | 'copy data'
-  | 'copy terminator';
 
 export class PlainDumpLexer {
   readonly #listener: DumpListener;
@@ -146,7 +129,7 @@ export class PlainDumpLexer {
         this.#endStatement();
         return at + 1;
       }
-      const next = this.#opens(byte, before);
+      const next = stateOpenedBy(byte, before, this.#beforePrevious);
       this.#beforePrevious = before;
       this.#previous = byte;
       if (next) {
@@ -157,21 +140,6 @@ export class PlainDumpLexer {
     }
     this.#statement.keep(chunk, position, chunk.length);
     return chunk.length;
-  }
-
-  /** The state that `byte` opens after `before`; `undefined` when it is just one more byte of the statement. */
-  #opens(byte: number, before: number): State | undefined {
-    if (byte === SINGLE_QUOTE) {
-      const escapes = (before === UPPER_E || before === LOWER_E) && !isNameByte(this.#beforePrevious);
-      return escapes ? 'escape string' : 'string';
-    }
-    if (byte === DOUBLE_QUOTE) return 'quoted name';
-    if (byte === DOLLAR && !isNameByte(before)) return 'dollar tag';
-    // psql obeys a command in the midst of a statement too.
-    if (byte === BACKSLASH) return 'meta command';
-    if (byte === DASH && before === DASH) return 'comment';
-    if (byte === STAR && before === SLASH) return 'block comment';
-    return undefined;
   }
 
   #open(state: State, at: number): void {
