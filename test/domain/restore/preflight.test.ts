@@ -4,12 +4,7 @@ import {
   parseVersion,
 } from '../../../lib/domain/restore/backup-facts.ts';
 import type { ServerFacts, TargetFacts } from '../../../lib/domain/restore/preflight-facts.ts';
-import {
-  checkRestore,
-  needsOf,
-  psqlKnowsRestrict,
-  type PreflightInput,
-} from '../../../lib/domain/restore/preflight.ts';
+import { checkRestore, needsOf, type PreflightInput } from '../../../lib/domain/restore/preflight.ts';
 import { sampleManifest } from './sample-manifest.ts';
 
 const SERVER: ServerFacts = {
@@ -202,13 +197,6 @@ describe('checkRestore', () => {
     expect(found.warnings[0]).toMatch(/old\.sql\.gz has no manifest: its SHA-256 .* could not be checked/);
     expect(found.problems.map(({ message }) => message).join('\n')).toMatch(/are missing: gone\n.*postgis/);
   });
-});
-
-it('knows in which psql \\restrict came, major by major', () => {
-  const known = [130_022, 140_019, 150_014, 160_010, 170_006, 180_000, 190_001];
-  const unknown = [120_022, 130_021, 140_018, 150_013, 160_009, 170_005];
-  expect(known.filter((version) => !psqlKnowsRestrict(version))).toEqual([]);
-  expect(unknown.filter(psqlKnowsRestrict)).toEqual([]);
 });
 
 it('asks the server for what the backup needs', () => {
