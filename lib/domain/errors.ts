@@ -65,6 +65,7 @@ const REGISTRY = {
     exit: 'refused',
     hint: 'Mend what is named above, then run the restore again. Nothing was touched.',
   },
+  CLOCK_SET: { exit: 'refused', hint: 'Check the clock (timedatectl), then run: lifeboat retention' },
   MANIFEST_NEWER: {
     exit: 'refused',
     hint: 'This backup was made by a newer Lifeboat: install that version, then run the command again.',

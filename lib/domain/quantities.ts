@@ -36,3 +36,9 @@ export function formatTime(time: Date): string {
 function pad(value: number): string {
   return String(value).padStart(2, '0');
 }
+
+/** `1 table`, `1,069,852 rows`. @param unit in the singular */
+export function formatCount(value: number, unit: string): string {
+  const digits = String(value).replace(/\B(?=(\d{3})+$)/g, ',');
+  return `${digits} ${unit}${value === 1 ? '' : 's'}`;
+}

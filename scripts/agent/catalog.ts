@@ -7,6 +7,7 @@ import {
   type ListedFile,
 } from '../../lib/domain/backup/catalog.ts';
 import { parseBackupFile, seriesPrefix } from '../../lib/domain/backup/keys.ts';
+import { LifeboatError } from '../../lib/domain/errors.ts';
 import { parseManifest, type Manifest } from '../../lib/domain/backup/manifest.ts';
 import { failedVerifications, type RunRecord } from '../../lib/domain/run/run-record.ts';
 import type { ObjectStore } from './ports/store.ts';
@@ -42,6 +43,16 @@ export async function readCatalog(
   };
 }
 
+/** Two stores' catalogs as one. */
+export function joinCatalogs(one: Catalog, other: Catalog | undefined): Catalog {
+  if (!other) return one;
+  const copies = [...one.backups, ...other.backups].flatMap((backup) => backup.copies);
+  return {
+    backups: mergeCopies(copies),
+    copiesIn: (wanted) => [...one.copiesIn(wanted), ...other.copiesIn(wanted)],
+  };
+}
+
 async function readStore(
   app: string,
   store: ObjectStore,
@@ -64,12 +75,21 @@ async function readManifests(
   const waiting = [...keys];
   const work = async (): Promise<void> => {
     for (let key = waiting.pop(); key !== undefined; key = waiting.pop()) {
-      // Kept, not thrown: one unreadable manifest must not hide the other backups. The catalog shows it as such.
-      manifests.set(key, await readManifest(store, key).catch((error: unknown) => error as Error));
+      manifests.set(key, await readManifest(store, key).catch(keepUnreadable));
     }
   };
   await Promise.all(Array.from({ length: MANIFESTS_AT_ONCE }, work));
   return manifests;
+}
+
+/**
+ * One manifest that says nothing must not hide the other backups; the catalog shows it as unreadable. A store that does
+ * not hand its manifests out is another matter: nobody can tell then whose backups those are.
+ */
+function keepUnreadable(error: unknown): Error {
+  const kept = ['CORRUPT', 'MANIFEST_NEWER', 'BACKUP_NOT_FOUND', 'DISK_FAILED'];
+  if (error instanceof LifeboatError && kept.includes(error.code)) return error;
+  throw error;
 }
 
 async function readManifest(store: ObjectStore, key: string): Promise<Manifest> {

@@ -9,8 +9,8 @@ type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
 
 /** Parses the arguments and runs the command; the only place that prints results and errors and sets the exit status. */
 export async function runCommandLine(argv: readonly string[]): Promise<void> {
-  process.stdout.on('error', exitOnBrokenPipe);
-  process.stderr.on('error', exitOnBrokenPipe);
+  const output = watchOutput();
+  process.once('beforeExit', endUnsettled);
   const json = argv.includes('--json');
   let status: number = EXIT_STATUS.success;
   const answer = (run: Run) => async (options: Options, args: readonly string[]) => {
@@ -20,8 +20,11 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
     await buildProgram(answer).parseAsync([...argv]);
   } catch (thrown) {
     status =
-      thrown instanceof CommanderError ? usageStatus(thrown) : printError(asLifeboatError(thrown), json);
+      thrown instanceof CommanderError
+        ? usageStatus(thrown, json)
+        : printError(asLifeboatError(thrown), json);
   }
+  if (status === EXIT_STATUS.success && output.lost) status = printError(lostOutput(output.lost), false);
   // Kept-alive connections would hold the process for seconds after its work is done.
   process.exit(status);
 }
@@ -210,11 +213,34 @@ function printError(error: LifeboatError, asJson: boolean): number {
 }
 
 /** commander has printed its message; help and version end well. */
-function usageStatus(error: CommanderError): number {
-  return error.exitCode === 0 ? EXIT_STATUS.success : EXIT_STATUS.usage;
+function usageStatus(error: CommanderError, asJson: boolean): number {
+  if (error.exitCode === 0) return EXIT_STATUS.success;
+  const usage = new LifeboatError('USAGE', error.message);
+  if (asJson) process.stdout.write(`${JSON.stringify(renderErrorAsJson(usage), null, 2)}\n`);
+  return usage.exitStatus;
 }
 
-/** `lifeboat list | head`: whoever read us has enough. */
-function exitOnBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') process.exit(EXIT_STATUS.success);
+/**
+ * Whoever reads us may go away, as in `lifeboat backup | head -1`, and a log's disk may be full: the work goes on, and only
+ * a reader that had enough is no failure.
+ */
+function watchOutput(): { readonly lost: Error | undefined } {
+  const output: { lost: Error | undefined } = { lost: undefined };
+  const note = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'EPIPE') output.lost ??= error;
+  };
+  process.stdout.on('error', note);
+  process.stderr.on('error', note);
+  return output;
+}
+
+function lostOutput(error: Error): LifeboatError {
+  return new LifeboatError('DISK_FAILED', `The output could not be written: ${error.message}`, {
+    hint: 'What was to be done is done: lifeboat list. Free space where the output goes.',
+  });
+}
+
+/** Nothing is left to wait for, yet the command has not settled: it would end as if nothing had happened. */
+function endUnsettled(): void {
+  process.exit(printError(new LifeboatError('BUG', 'The command ended without a result'), false));
 }

@@ -58,13 +58,15 @@ export interface NotifySettings {
 
 const DAYS = z.coerce.number().int().min(1).max(36500);
 const OPTIONAL = z.string().optional();
+const PORT = z.coerce.number().int().min(1).max(65535);
 const DEFAULT_SOCKET_FOLDER = '/var/run/postgresql';
 
 const schema = z.object({
   [ENV.appName]: z.string().default('hostmaster'),
   [ENV.backupDir]: z.string().regex(/^\//, 'must be an absolute path').optional(),
   [ENV.dbHost]: z.string().optional(),
-  [ENV.dbPort]: z.coerce.number().int().min(1).max(65535).optional(),
+  [ENV.dbPort]: PORT.optional(),
+  PGPORT: PORT.default(5432),
   [ENV.dbName]: z
     .string()
     .refine((name) => Buffer.byteLength(name) <= 63, 'PostgreSQL names have at most 63 bytes')
@@ -96,15 +98,6 @@ const schema = z.object({
   [ENV.compressionLevel]: z.coerce.number().int().min(1).max(19).optional(),
   [ENV.restoreJobs]: z.coerce.number().int().min(1).max(64).optional(),
   [ENV.maxBackupAgeHours]: z.coerce.number().positive().default(26),
-  [ENV.slackWebhookUrl]: z.url({ protocol: /^https?$/ }).optional(),
-  [ENV.emailTo]: z.string().default(''),
-  [ENV.emailFrom]: OPTIONAL,
-  [ENV.smtpUrl]: z.url({ protocol: /^smtps?$/ }).optional(),
-  [ENV.sendmailPath]: OPTIONAL,
-  [ENV.snsTopicArn]: z
-    .string()
-    .regex(/^arn:aws[\w-]*:sns:[\w-]+:\d{12}:[\w.-]+$/, 'is no SNS topic ARN')
-    .optional(),
   [ENV.runId]: z
     .string()
     .regex(/^[\w.-]{1,128}$/, 'must be letters, digits, ".", "-" or "_"')
@@ -140,7 +133,7 @@ function toSettings(parsed: Parsed, environment: Environment): Settings {
     backupDir: parsed[ENV.backupDir] ?? `/var/backups/${app}`,
     database: {
       host: parsed[ENV.dbHost] ?? environment['PGHOST'] ?? DEFAULT_SOCKET_FOLDER,
-      port: parsed[ENV.dbPort] ?? Number(environment['PGPORT'] ?? 5432),
+      port: parsed[ENV.dbPort] ?? parsed.PGPORT,
       name: parsed[ENV.dbName],
       user: parsed[ENV.dbUser] ?? environment['PGUSER'] ?? 'postgres',
       password: parsed[ENV.dbPassword] ?? environment['PGPASSWORD'],
@@ -154,19 +147,25 @@ function toSettings(parsed: Parsed, environment: Environment): Settings {
     compressionLevel: parsed[ENV.compressionLevel],
     restoreJobs: parsed[ENV.restoreJobs],
     maxBackupAgeHours: parsed[ENV.maxBackupAgeHours],
-    notify: {
-      slackWebhookUrl: parsed[ENV.slackWebhookUrl],
-      emailTo: parsed[ENV.emailTo]
-        .split(',')
-        .map((address) => address.trim())
-        .filter(Boolean),
-      emailFrom: parsed[ENV.emailFrom],
-      smtpUrl: parsed[ENV.smtpUrl],
-      sendmailPath: parsed[ENV.sendmailPath],
-      snsTopicArn: parsed[ENV.snsTopicArn],
-    },
+    notify: parseNotifySettings(environment),
     runId: parsed[ENV.runId],
     environment,
+  };
+}
+
+/** Never fails: how to reach people must be known even when everything else is wrong. Empty is not set. */
+export function parseNotifySettings(environment: Environment): NotifySettings {
+  const given = (name: string): string | undefined => environment[name] || undefined;
+  return {
+    slackWebhookUrl: given(ENV.slackWebhookUrl),
+    emailTo: (given(ENV.emailTo) ?? '')
+      .split(',')
+      .map((address) => address.trim())
+      .filter(Boolean),
+    emailFrom: given(ENV.emailFrom),
+    smtpUrl: given(ENV.smtpUrl),
+    sendmailPath: given(ENV.sendmailPath),
+    snsTopicArn: given(ENV.snsTopicArn),
   };
 }
 

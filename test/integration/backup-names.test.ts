@@ -190,7 +190,7 @@ describe('DB_HOST', () => {
       PGAPPNAME: 'other',
     });
     const end = await stage.run(['backup']);
-    expect(end.printed).toContain('Rows: 1 in 1 tables');
+    expect(end.printed).toContain('Rows: 1 in 1 table');
     expect(end.status).toBe(0);
   });
 

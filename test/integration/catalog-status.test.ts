@@ -49,7 +49,7 @@ describe('lifeboat status', () => {
       expect.stringMatching(/^Size trend        ███  [\d.]+K, \+0% since \d{4}-\d\d-\d\d$/),
       'Last failure      none on record',
       expect.stringMatching(/^Local             3 good backups, [\d.]+K$/),
-      expect.stringMatching(/^S3                1 good backups, [\d.]+K$/),
+      expect.stringMatching(/^S3                1 good backup, [\d.]+K$/),
       expect.stringMatching(/^Free disk         \d+[GT]$/),
       expect.stringMatching(/^S3 cost           about \$0\.00 a month/),
       expect.stringMatching(/^Restore time      about \d+s from the local copy, \d+s from S3 \(assumed/),
@@ -88,7 +88,7 @@ describe('lifeboat status', () => {
     const { error } = stale.json() as FailureJson;
     expect(error.code).toBe('ATTENTION');
     expect(error.message).toMatch(
-      /^The last good backup is (?:47h 59m|48h|2d 0h).* old; at most 26h 00m is allowed$/,
+      /^The last good backup of \S+ is (?:47h 59m|48h|2d 0h).* old; at most 26h 00m is allowed$/,
     );
     expect(stale.status).toBe(9);
     expect((await stage.run(['status'], { ...local, MAX_BACKUP_AGE_HOURS: '49' })).status).toBe(0);

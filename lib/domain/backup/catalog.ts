@@ -84,6 +84,10 @@ function describeCopy(
     parsed.role === 'dump' ? [{ key: file.key, size: file.size, encoding: parsed.encoding }] : [],
   )[0];
   const common = { id, store: contents.store, files: members.map(({ file }) => file), dump };
+  if (manifest && !(manifest instanceof Error) && manifest.id !== id) {
+    const detail = `its manifest is that of ${manifest.id}`;
+    return { ...common, state: 'unreadable', detail, time: members[0]!.parsed.id.time, manifest: undefined };
+  }
   if (manifest && !(manifest instanceof Error)) {
     const problem = findProblem(manifest, contents.files) ?? failed.get(id);
     const state = problem === undefined ? 'complete' : 'damaged';

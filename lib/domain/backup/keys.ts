@@ -19,6 +19,8 @@ const SUFFIX = {
 export const PARTIAL_SUFFIX = '.partial';
 
 const MANIFEST_SUFFIX = '.manifest.json';
+/** Exists, as `.partial`, for as long as a run is at work on the backup in the local folder. */
+const RUN_SUFFIX = '.run';
 const GLOBALS_SUFFIX = '.globals.sql.gz';
 
 export function dumpKey(id: BackupId, { format, compression }: DumpEncoding): string {
@@ -33,6 +35,10 @@ export function manifestKey(id: BackupId): string {
   return formatBackupId(id) + MANIFEST_SUFFIX;
 }
 
+export function runMarkKey(id: BackupId): string {
+  return formatBackupId(id) + RUN_SUFFIX;
+}
+
 /** What every file of a series begins with; a listing prefix, not yet a match: parse what it finds. */
 export function seriesPrefix(app: string): string {
   return `${app}_db_`;
@@ -42,6 +48,7 @@ export type BackupFile = { readonly id: BackupId; readonly partial: boolean } & 
   | { readonly role: 'dump'; readonly encoding: DumpEncoding }
   | { readonly role: 'globals' }
   | { readonly role: 'manifest' }
+  | { readonly role: 'run' }
 );
 
 /** The reverse of the functions above; `undefined` for a name that is none of ours. */
@@ -53,6 +60,7 @@ export function parseBackupFile(name: string): BackupFile | undefined {
   const id = stem === undefined ? undefined : parseBackupId(stem);
   if (!id || suffix === undefined) return undefined;
   if (suffix === MANIFEST_SUFFIX) return { id, partial, role: 'manifest' };
+  if (suffix === RUN_SUFFIX) return { id, partial, role: 'run' };
   if (suffix === GLOBALS_SUFFIX) return { id, partial, role: 'globals' };
   const encoding = parseDumpSuffix(suffix);
   return encoding && suffix === SUFFIX[encoding.format][encoding.compression]

@@ -1,5 +1,5 @@
 import { displayName } from '../backup/series.ts';
-import { formatBytes, formatDuration, formatTime } from '../quantities.ts';
+import { formatBytes, formatCount, formatDuration, formatTime } from '../quantities.ts';
 import type { BackupOutcome, LastGoodBackup, RestoreOutcome, RowTotals, RunFailure } from '../run/outcome.ts';
 import { oneLine, severalLines, type Message } from './message.ts';
 
@@ -120,15 +120,10 @@ function describeDatabase({ database, host }: { database: string; host: string }
 }
 
 function describeTotals({ tables, rows }: RowTotals): string {
-  return `${count(tables, 'table')}, ${count(rows, 'row')}`;
+  return `${formatCount(tables, 'table')}, ${formatCount(rows, 'row')}`;
 }
 
 /** Grouped by hand: a locale of the host must not change the words. */
-function count(value: number, unit: string): string {
-  const digits = String(value).replace(/\B(?=(\d{3})+$)/g, ',');
-  return `${digits} ${unit}${value === 1 ? '' : 's'}`;
-}
-
 function describeWarning(warning: string): string {
   return `⚠️ ${severalLines(warning)}`;
 }

@@ -14,6 +14,8 @@ export const runRecordSchema = z.object({
   /** Stored bytes, and bytes before compression. */
   bytes: z.number().int().nonnegative().optional(),
   rawBytes: z.number().int().nonnegative().optional(),
+  /** Since which boot, and for how long, the host had been up: a clock that was set shows against it. */
+  boot: z.object({ id: z.string(), uptimeMs: z.number().nonnegative() }).optional(),
   code: z.string().optional(),
   message: z.string().optional(),
 });
@@ -42,4 +44,24 @@ export function lastVerified(runs: readonly RunRecord[], store: 'local' | 's3'):
       verified.set(run.id, new Date(run.at));
   }
   return verified;
+}
+
+const CLOCK_TOLERANCE_MS = 60 * 60 * 1000;
+/** After a week of nights with the same clock it is taken for right. */
+const RECORDS_COMPARED = 7;
+
+/**
+ * Whether the wall clock was set since one of the last runs of this boot: between two runs it must advance as the host's
+ * uptime does. What is then called old may be new.
+ * @param runs oldest first
+ */
+export function clockWasSet(
+  runs: readonly RunRecord[],
+  now: { readonly time: Date; readonly boot: { readonly id: string; readonly uptimeMs: number } },
+): boolean {
+  const sameBoot = runs.filter(({ boot }) => boot?.id === now.boot.id).slice(-RECORDS_COMPARED);
+  return sameBoot.some(({ at, boot }) => {
+    const byClock = now.time.getTime() - new Date(at).getTime();
+    return Math.abs(byClock - (now.boot.uptimeMs - boot!.uptimeMs)) > CLOCK_TOLERANCE_MS;
+  });
 }

@@ -55,6 +55,7 @@ async function writeJournal(
     runId: request.runId,
     succeeded: run.failure === undefined,
     durationMs: Math.round(run.durationMs),
+    boot: ports.host.boot(),
     ...(run.completed && dump
       ? { id: run.completed.manifest.id, bytes: dump.size, rawBytes: dump.rawSize }
       : {}),

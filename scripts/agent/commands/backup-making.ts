@@ -1,5 +1,5 @@
 import type { BackupId } from '../../../lib/domain/backup/backup-id.ts';
-import { dumpKey, globalsKey, manifestKey } from '../../../lib/domain/backup/keys.ts';
+import { dumpKey, globalsKey, manifestKey, runMarkKey } from '../../../lib/domain/backup/keys.ts';
 import { formatManifest, type Manifest } from '../../../lib/domain/backup/manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatBytes } from '../../../lib/domain/quantities.ts';
@@ -27,7 +27,12 @@ export interface Run {
 /** From the snapshot to the manifests; on return every copy that is still good is a backup. */
 export async function makeCopies(ports: BackupPorts, request: BackupRequest, run: Run): Promise<Manifest> {
   const { ready, id, copies } = run;
-  const snapshot = await ports.source.openSnapshot();
+  // Whatever a kill leaves from here on is known for an unfinished run's, and the next run clears it.
+  const mark = await ports.stores[0].startUpload(runMarkKey(id));
+  const snapshot = await ports.source.openSnapshot().catch(async (error: unknown) => {
+    await mark.abort();
+    throw error;
+  });
   try {
     const description = await snapshot.describe();
     const globals = await dumpGlobals(ports, ready);
@@ -42,6 +47,7 @@ export async function makeCopies(ports: BackupPorts, request: BackupRequest, run
     return manifest;
   } finally {
     await snapshot.close();
+    await mark.abort();
   }
 }
 

@@ -9,7 +9,8 @@ import {
   major,
 } from '../../../lib/domain/backup/preflight.ts';
 import { asLifeboatError, combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
-import { readCatalog, type Catalog } from '../catalog.ts';
+import { joinCatalogs, readCatalog, type Catalog } from '../catalog.ts';
+import { rejectOnAbort } from '../abort.ts';
 import type { BackupPorts, DumpTools, SourceFacts } from '../ports/backup.ts';
 import type { ObjectStore } from '../ports/store.ts';
 import type { BackupRequest } from './backup-request.ts';
@@ -41,16 +42,20 @@ export async function preflight(ports: BackupPorts, request: BackupRequest): Pro
       return undefined;
     });
   const [local, s3] = ports.stores;
-  const [facts, freeBytes, localReady, s3Failure] = await Promise.all([
-    attempt(ports.source.inspect()),
-    attempt(ports.host.freeBytes(local.urlOf(''))),
-    attempt(local.check({ writable: true }).then(() => true)),
-    s3?.check({ writable: true }).then(() => undefined, asLifeboatError),
-  ]);
-  // An interruption is no trouble of S3's that a local backup could make good.
-  ports.interrupted.throwIfAborted();
-  const reachable = s3 && !s3Failure ? [local, s3] : [local];
-  const catalog = localReady ? await attempt(readStores(ports, request.app, reachable)) : undefined;
+  // --dry-run writes nothing, not even the folder.
+  const readLocal = readyStore(ports, request.app, local, !request.dryRun);
+  const [facts, freeBytes, localCopies, s3Found] = await untilInterrupted(
+    ports,
+    Promise.all([
+      attempt(ports.source.inspect()),
+      attempt(ports.host.freeBytes(local.urlOf(''))),
+      attempt(readLocal),
+      s3 && readyStore(ports, request.app, s3, true).catch(asLifeboatError),
+    ]),
+  );
+  const s3Failure = s3Found instanceof LifeboatError ? s3Found : undefined;
+  const catalog =
+    localCopies && joinCatalogs(localCopies, s3Found instanceof LifeboatError ? undefined : s3Found);
   // Without the server's version any client is looked for, so that a missing one is told in the same go.
   const tools = await attempt(ports.source.findDumpTools(facts ? major(facts.versionNumber) : 0));
   const estimate = facts && catalog ? estimateSizes(facts, catalog.backups) : undefined;
@@ -69,8 +74,26 @@ export async function preflight(ports: BackupPorts, request: BackupRequest): Pro
   };
 }
 
-async function readStores(ports: BackupPorts, app: string, stores: readonly ObjectStore[]): Promise<Catalog> {
-  return readCatalog(app, stores, await ports.journal.records());
+/** Reachable, writable, and read: a store that answers only the first question is of no use. */
+async function readyStore(
+  ports: BackupPorts,
+  app: string,
+  store: ObjectStore,
+  writable: boolean,
+): Promise<Catalog> {
+  await store.check({ writable });
+  return readCatalog(app, [store], await ports.journal.records());
+}
+
+/** A server or bucket that does not answer must not keep Ctrl-C waiting. */
+async function untilInterrupted<Result>(
+  { interrupted }: BackupPorts,
+  work: Promise<Result>,
+): Promise<Result> {
+  // An interruption is no trouble of S3's that a local backup could make good.
+  const result = await Promise.race([work, rejectOnAbort(interrupted)]);
+  interrupted.throwIfAborted();
+  return result;
 }
 
 interface Findings {

@@ -4,11 +4,13 @@ import {
   dumpKey,
   globalsKey,
   manifestKey,
+  PARTIAL_SUFFIX,
   parseBackupFile,
   seriesPrefix,
 } from '../../../lib/domain/backup/keys.ts';
 import type { Manifest } from '../../../lib/domain/backup/manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { formatCount } from '../../../lib/domain/quantities.ts';
 import type { BackupPorts } from '../ports/backup.ts';
 import type { HeldLock } from '../ports/host.ts';
 import { CopyInProgress } from './backup-copy.ts';
@@ -43,26 +45,22 @@ export interface CompletedBackup {
 
 /** `lifeboat backup --dry-run`: the preflight, and what would follow it. @throws as `backup` does */
 export async function planBackup(ports: BackupPorts, request: BackupRequest): Promise<BackupPlan> {
-  const lock = await ports.host.lock(request.app, holderOf(request));
-  try {
-    const ready = await preflight(ports, request);
-    const id = chooseId(request.app, ports.clock.now(), ready.catalog.backups);
-    const keys = [globalsKey(id), dumpKey(id, request.encoding), manifestKey(id)];
-    return {
-      id: formatBackupId(id),
-      app: request.app,
-      database: request.database,
-      serverVersion: ready.facts.version,
-      pgDump: `${ready.tools.pgDump.path} (${ready.tools.pgDump.version})`,
-      databaseBytes: ready.facts.databaseBytes,
-      estimatedBytes: ready.estimatedSize,
-      freeBytes: ready.freeBytes,
-      files: ports.stores.flatMap((store) => (store ? keys.map((key) => store.urlOf(key)) : [])),
-      warnings: ready.warnings,
-    };
-  } finally {
-    await lock.release();
-  }
+  // Without the lock: it lies in BACKUP_DIR, and nothing is written there.
+  const ready = await preflight(ports, request);
+  const id = chooseId(request.app, ports.clock.now(), ready.catalog.backups);
+  const keys = [globalsKey(id), dumpKey(id, request.encoding), manifestKey(id)];
+  return {
+    id: formatBackupId(id),
+    app: request.app,
+    database: request.database,
+    serverVersion: ready.facts.version,
+    pgDump: `${ready.tools.pgDump.path} (${ready.tools.pgDump.version})`,
+    databaseBytes: ready.facts.databaseBytes,
+    estimatedBytes: ready.estimatedSize,
+    freeBytes: ready.freeBytes,
+    files: ports.stores.flatMap((store) => (store ? keys.map((key) => store.urlOf(key)) : [])),
+    warnings: ready.warnings,
+  };
 }
 
 /**
@@ -84,7 +82,7 @@ export async function backup(ports: BackupPorts, request: BackupRequest): Promis
     const copies = openCopies(ports, request, ready);
     try {
       const manifest = await makeCopies(ports, request, { ready, id, copies, started });
-      const retained = await keepRetention(ports, request);
+      const retained = await keepRetention(ports, request, formatBackupId(id));
       return report(ports, { copies, manifest, started, ...retained });
     } catch (error) {
       for (const copy of copies) copy.fail(error);
@@ -110,12 +108,21 @@ async function removeUnfinished(
 ): Promise<void> {
   const [local, s3] = ports.stores;
   for (const copy of catalog.copiesIn(local)) {
-    if (copy.state !== 'unfinished') continue;
+    // Files without the mark of a run were brought here by somebody: a dump fetched from S3 without its manifest, say.
+    if (copy.state !== 'unfinished' || !copy.files.some(({ key }) => key.endsWith(PARTIAL_SUFFIX))) continue;
     for (const { key } of copy.files) await local.remove(key);
     ports.log.warn(`Removed what an unfinished run left behind: ${copy.id}`);
   }
   const ours = (key: string): boolean => parseBackupFile(key)?.id.app === app;
-  if (s3 && !s3Failure) await s3.removeUnfinished(seriesPrefix(app), ours);
+  await local.removeUnfinished(seriesPrefix(app), ours);
+  if (!s3 || s3Failure) return;
+  try {
+    await s3.removeUnfinished(seriesPrefix(app), ours);
+  } catch (error) {
+    // Parts without an object only cost storage until the bucket's lifecycle takes them; the backup matters more.
+    ports.interrupted.throwIfAborted();
+    ports.log.warn(`Unfinished uploads in S3 could not be removed: ${(error as Error).message}`);
+  }
 }
 
 function openCopies(
@@ -147,11 +154,12 @@ interface Finished {
 /** The backup stands by now; old ones that could not be removed cost space, and are told of. */
 async function keepRetention(
   ports: BackupPorts,
-  { app, localRetentionDays }: BackupRequest,
+  { app, localRetentionDays: days }: BackupRequest,
+  justMade: string,
 ): Promise<Pick<Finished, 'expired' | 'retentionWarning'>> {
   try {
     return {
-      expired: await removeExpiredLocally(ports, app, localRetentionDays),
+      expired: await removeExpiredLocally(ports, { app, days, justMade }),
       retentionWarning: undefined,
     };
   } catch (error) {
@@ -170,7 +178,9 @@ function report(
   const failed = copies.find(({ good }) => !good);
   if (failed) throw describePartialFailure(failed, kept);
   if (copies.length === 1) ports.log.info('No S3_BUCKET is set: this backup lies on this host only');
-  ports.log.info(`Rows: ${totalRows(manifest).toLocaleString('en-US')} in ${manifest.tables.length} tables`);
+  ports.log.info(
+    `Rows: ${totalRows(manifest).toLocaleString('en-US')} in ${formatCount(manifest.tables.length, 'table')}`,
+  );
   ports.log.info('✅ Backup completed successfully');
   return {
     manifest,

@@ -2,14 +2,16 @@ import type { BackupCopy } from '../../../lib/domain/backup/catalog.ts';
 import { decideRetention, type RetentionDecision } from '../../../lib/domain/backup/retention.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { OBJECT_TAG } from '../../../lib/domain/names.ts';
+import { clockWasSet } from '../../../lib/domain/run/run-record.ts';
 import { readCatalog } from '../catalog.ts';
-import type { Clock, Log } from '../ports/host.ts';
+import type { Clock, Host, Log } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
 export interface RetentionPorts {
   readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
   readonly journal: Journal;
+  readonly host: Pick<Host, 'boot'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -46,13 +48,22 @@ export async function retention(ports: RetentionPorts, request: RetentionRequest
 /** The end of every backup: only its own folder, only after the new backup stands. @returns the ids that went */
 export async function removeExpiredLocally(
   ports: RetentionPorts,
-  app: string,
-  days: number,
+  { app, days, justMade }: { app: string; days: number; justMade: string },
 ): Promise<string[]> {
   const [local] = ports.stores;
   const decisions = await decide(ports, app, local, days);
-  await removeCopies(local, decisions);
   const gone = expired(decisions).map(({ id }) => id);
+  if (gone.length === 0) return [];
+  const { clock, host } = ports;
+  const set = clockWasSet(await ports.journal.records(), { time: clock.now(), boot: host.boot() });
+  // A clock that jumped would make a week of backups look old at once, or the new one.
+  if (set || gone.includes(justMade)) {
+    throw new LifeboatError(
+      'CLOCK_SET',
+      `the clock was set since an earlier run, and ${gone.join(', ')} may not be old`,
+    );
+  }
+  await removeCopies(local, decisions);
   for (const id of gone) ports.log.info(`Removed ${id}: older than ${days} days`);
   return gone;
 }

@@ -62,7 +62,11 @@ export async function status(ports: StatusPorts, request: StatusRequest): Promis
     freeBytes: await ports.host.freeBytes(local.urlOf('')),
     monthlyCost: stored.filter(({ store }) => store === 's3').map(({ bytes }) => monthlyS3Cost(bytes))[0],
     restore: latest?.manifest && estimateRestore(latest.manifest.dump, measuredRestores(runs)),
-    failure: failure ?? (latest && judgeClock(latest, now)) ?? judge(request, lastGood?.ageMs, runs),
+    failure:
+      failure ??
+      (latest && judgeClock(latest, now)) ??
+      judgeStores(ports, request, backups, now) ??
+      judgeLastRun(runs),
   };
 }
 
@@ -114,25 +118,42 @@ function judgeClock({ id, time }: Backup, now: Date): LifeboatError | undefined 
   );
 }
 
-function judge(
-  request: StatusRequest,
-  ageMs: number | undefined,
-  runs: readonly RunRecord[],
+/** A copy on the host alone is lost with the host: where a bucket is configured, its newest copy counts too. */
+function judgeStores(
+  { stores: [, s3] }: StatusPorts,
+  { app, maxAgeMs }: StatusRequest,
+  backups: readonly Backup[],
+  now: Date,
 ): LifeboatError | undefined {
-  const limit = formatDuration(request.maxAgeMs);
-  if (ageMs === undefined) return new LifeboatError('ATTENTION', `There is no good backup of ${request.app}`);
-  if (ageMs > request.maxAgeMs) {
-    return new LifeboatError(
-      'ATTENTION',
-      `The last good backup is ${formatDuration(ageMs)} old; at most ${limit} is allowed`,
-    );
-  }
+  const inS3 = backups.map((backup) => ({
+    ...backup,
+    copies: backup.copies.filter(({ store }) => store === 's3'),
+  }));
+  const anywhere = judgeAge(`of ${app}`, latestBackup(backups, now), maxAgeMs, now);
+  return anywhere ?? (s3 && judgeAge(`of ${app} in S3`, latestBackup(inS3, now), maxAgeMs, now));
+}
+
+function judgeAge(
+  what: string,
+  latest: Backup | undefined,
+  maxAgeMs: number,
+  now: Date,
+): LifeboatError | undefined {
+  if (!latest) return new LifeboatError('ATTENTION', `There is no good backup ${what}`);
+  const ageMs = now.getTime() - new Date(latest.manifest!.finishedAt).getTime();
+  if (ageMs <= maxAgeMs) return undefined;
+  const [age, limit] = [formatDuration(ageMs), formatDuration(maxAgeMs)];
+  return new LifeboatError(
+    'ATTENTION',
+    `The last good backup ${what} is ${age} old; at most ${limit} is allowed`,
+  );
+}
+
+function judgeLastRun(runs: readonly RunRecord[]): LifeboatError | undefined {
   const last = runs.findLast(({ operation }) => operation === 'backup');
-  if (last && !last.succeeded) {
-    return new LifeboatError(
-      'ATTENTION',
-      `The last backup run failed at ${last.at}: ${last.message ?? last.code ?? ''}`,
-    );
-  }
-  return undefined;
+  if (!last || last.succeeded) return undefined;
+  return new LifeboatError(
+    'ATTENTION',
+    `The last backup run failed at ${last.at}: ${last.message ?? last.code ?? ''}`,
+  );
 }

@@ -1,5 +1,5 @@
 import { parseBackupId, requireBackupId } from '../../../lib/domain/backup/backup-id.ts';
-import { latestBackup, type Backup, type BackupCopy } from '../../../lib/domain/backup/catalog.ts';
+import { mergeCopies, type Backup, type BackupCopy } from '../../../lib/domain/backup/catalog.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { readCatalog } from '../catalog.ts';
 import type { DigestReader } from '../ports/backup.ts';
@@ -49,26 +49,49 @@ export interface VerifyResult {
 export async function verify(ports: VerifyPorts, request: VerifyRequest): Promise<VerifyResult> {
   const started = ports.clock.monotonic();
   const stores = ports.stores.filter((store) => store !== undefined);
-  const catalog = await readCatalog(request.app, stores);
+  const { backups, unreachable } = await readWhatCanBe(request.app, stores);
   const copies: VerifiedCopy[] = [];
-  for (const backup of choose(catalog.backups, request, ports.clock.now())) {
+  for (const backup of choose(backups, request)) {
     for (const copy of backup.copies) {
       const store = stores.find(({ kind }) => kind === copy.store)!;
       if (copy.state !== 'unfinished') copies.push(await verifyCopy(ports, request, store, copy));
     }
   }
-  return { copies, durationMs: ports.clock.monotonic() - started, failure: summarize(copies) };
+  if (copies.length === 0 && !unreachable) throw nothingToVerify(request);
+  return {
+    copies,
+    durationMs: ports.clock.monotonic() - started,
+    failure: summarize(copies) ?? unreachable,
+  };
 }
 
-function choose(backups: readonly Backup[], { id, all, app }: VerifyRequest, now: Date): readonly Backup[] {
+function nothingToVerify({ app, id }: VerifyRequest): LifeboatError {
+  return id === undefined
+    ? new LifeboatError('BACKUP_NOT_FOUND', `There is no backup of ${app} to verify`, {
+        hint: 'Run: lifeboat backup',
+      })
+    : new LifeboatError('BACKUP_NOT_FOUND', `${id} is no finished backup: there is nothing to verify`);
+}
+
+/** S3 being away must not keep the local copies from being verified; it is the verdict all the same. */
+async function readWhatCanBe(
+  app: string,
+  stores: readonly ObjectStore[],
+): Promise<{ backups: readonly Backup[]; unreachable: LifeboatError | undefined }> {
+  const read = await Promise.allSettled(stores.map((store) => readCatalog(app, [store])));
+  const failed = read.find((each) => each.status === 'rejected');
+  const catalogs = read.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  return {
+    backups: mergeCopies(catalogs.flatMap(({ backups }) => backups).flatMap(({ copies }) => copies)),
+    unreachable: failed && asLifeboatError(failed.reason),
+  };
+}
+
+/** Without an id the newest one that a run finished, whatever has become of it: that is what should be looked at. */
+function choose(backups: readonly Backup[], { id, all, app }: VerifyRequest): readonly Backup[] {
   if (all) return backups;
   if (id === undefined) {
-    const latest =
-      latestBackup(backups, now) ?? backups.find(({ copies }) => copies.some(({ dump }) => dump));
-    if (latest) return [latest];
-    throw new LifeboatError('BACKUP_NOT_FOUND', `There is no backup of ${app} to verify`, {
-      hint: 'Run: lifeboat backup',
-    });
+    return backups.filter(({ copies }) => copies.some(({ state }) => state !== 'unfinished')).slice(0, 1);
   }
   if (parseBackupId(id) === undefined) requireBackupId(id);
   const found = backups.filter((backup) => backup.id === id);
@@ -121,7 +144,7 @@ async function compareWithManifest(
     const url = store.urlOf(named.key);
     const listed = files.find(({ key }) => key === named.key);
     if (!listed)
-      throw new LifeboatError('BACKUP_NOT_FOUND', `${url} is missing`, {
+      throw new LifeboatError('CORRUPT', `${url} is missing`, {
         hint: 'Use another copy: lifeboat list',
       });
     if (listed.size !== named.size) {

@@ -10,6 +10,7 @@ import type {
   DumpWriterOptions,
   WrittenDump,
 } from '../ports/backup.ts';
+import { rejectOnAbort } from '../abort.ts';
 import type { Upload } from '../ports/store.ts';
 import { createDumpCounter } from './dump-counter.ts';
 import { DEFAULT_LEVEL, FrameWriter, RAW_FRAME_SIZE } from './frame-writer.ts';
@@ -82,16 +83,6 @@ async function collectDump(dump: DumpProcess): Promise<CollectedDump> {
   const output = new OutputDigest();
   output.update(body);
   return { body, ...output.result(), complete: raw.includes(GLOBALS_TRAILER), warnings };
-}
-
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  const aborted = new Promise<never>((_resolve, reject) => {
-    if (signal.aborted) reject(signal.reason as Error);
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
-  // Nobody may be racing against it when it comes.
-  aborted.catch(() => undefined);
-  return aborted;
 }
 
 /** Size, SHA-256 and CRC-32 of what was written. */

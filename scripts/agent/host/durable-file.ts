@@ -1,4 +1,4 @@
-import { link, lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { link, lstat, open, rename, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 
@@ -48,6 +48,16 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * As root in another user's BACKUP_DIR, what is made is given to that user: a single `sudo lifeboat backup` must not lock
+ * the nightly run out of its own lock file.
+ */
+export async function giveToFolderOwner(file: FileHandle, path: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(dirname(path));
+  if (uid !== 0) await file.chown(uid, gid);
 }
 
 export type LinkFile = (from: string, to: string) => Promise<void>;

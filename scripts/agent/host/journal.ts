@@ -1,7 +1,8 @@
-import { appendFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { runRecordSchema, type RunRecord } from '../../../lib/domain/run/run-record.ts';
 import type { Journal } from '../ports/journal.ts';
+import { giveToFolderOwner } from './durable-file.ts';
 
 const KEPT_RECORDS = 1000;
 
@@ -16,7 +17,7 @@ export function openJournal(path: string): Journal {
     append: async (record) => {
       try {
         await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-        await appendFile(path, `${JSON.stringify(record)}\n`, { mode: 0o600 });
+        await appendLine(path, JSON.stringify(record));
         const all = await records();
         if (all.length > KEPT_RECORDS * 2) await rewrite(path, all.slice(-KEPT_RECORDS));
       } catch {
@@ -24,6 +25,16 @@ export function openJournal(path: string): Journal {
       }
     },
   };
+}
+
+async function appendLine(path: string, line: string): Promise<void> {
+  const file = await open(path, 'a', 0o600);
+  try {
+    await giveToFolderOwner(file, path);
+    await file.appendFile(`${line}\n`);
+  } finally {
+    await file.close();
+  }
 }
 
 function parseLine(line: string): RunRecord[] {

@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { hostname, uptime } from 'node:os';
 import { dirname, join } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Host, HostFacts } from '../ports/host.ts';
@@ -15,6 +16,7 @@ export function openLocalHost(folder: string): Host {
       return lockFile(join(folder, `.${lockName(name)}.lock`), holder);
     },
     freeBytes,
+    boot: () => ({ id: readBootId(), uptimeMs: Math.round(uptime() * 1000) }),
     newRunId: () =>
       `${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}-${randomBytes(4).toString('hex')}`,
   };
@@ -68,4 +70,13 @@ function readFacts(): HostFacts {
     architecture: process.arch,
     libc: glibc ? `glibc ${glibc}` : 'unknown',
   };
+}
+
+/** https://docs.kernel.org/admin-guide/sysctl/kernel.html#random; elsewhere than on Linux no two runs share a boot. */
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return `unknown-${process.pid}-${Date.now()}`;
+  }
 }

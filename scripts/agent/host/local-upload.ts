@@ -4,7 +4,7 @@ import { PARTIAL_SUFFIX } from '../../../lib/domain/backup/keys.ts';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { StoredObject, Upload } from '../ports/store.ts';
-import { isMissing, onDisk, publishFile, readFully, writeFully } from './durable-file.ts';
+import { giveToFolderOwner, isMissing, onDisk, publishFile, readFully, writeFully } from './durable-file.ts';
 
 const READ_SIZE = 1024 * 1024;
 
@@ -18,7 +18,9 @@ export async function startLocalUpload(
 ): Promise<LocalUpload> {
   const partial = path + PARTIAL_SUFFIX;
   try {
-    return new LocalUpload(path, partial, await open(partial, 'wx', FILE_MODE), describe);
+    const file = await open(partial, 'wx', FILE_MODE);
+    await giveToFolderOwner(file, partial);
+    return new LocalUpload(path, partial, file, describe);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
       return await onDisk(`Cannot create ${partial}`, () => Promise.reject(error as Error));

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { open, type FileHandle } from 'node:fs/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { giveToFolderOwner } from './durable-file.ts';
 import type { HeldLock } from '../ports/host.ts';
 
 /**
@@ -18,6 +19,7 @@ export async function lockFile(path: string, holder: string): Promise<HeldLock> 
     });
   });
   try {
+    await giveToFolderOwner(file, path);
     if (!(await takeLock(file))) {
       const said = (await file.readFile('utf8')).trim();
       throw new LifeboatError('BUSY', `Another run holds ${path}: ${said || 'it did not say which'}`);

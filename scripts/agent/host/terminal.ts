@@ -26,7 +26,7 @@ export function openTerminal(output: Output, clock: Clock): Terminal {
     if (bar) output.write(CLEAR_LINE);
     const stamp = `[${formatTime(clock.now())}] `;
     output.write(
-      `${text
+      `${visible(text)
         .split('\n')
         .map((each) => stamp + each)
         .join('\n')}\n`,
@@ -69,7 +69,8 @@ class Bar {
   /** True when it is time to draw again. */
   advance(done: number, detail = ''): boolean {
     this.#done = done;
-    this.#detail = detail;
+    // A table's name may hold anything, a terminal's commands included.
+    this.#detail = visible(detail).replaceAll('\n', ' ');
     if (this.#clock.monotonic() - this.#drawnAt < REDRAW_MS) return false;
     this.#drawnAt = this.#clock.monotonic();
     return true;
@@ -95,6 +96,11 @@ class Bar {
       .join('  ')
       .slice(0, columns - 1);
   }
+}
+
+/** Control characters other than line ends are shown, not obeyed: they may come from the database or from a file's name. */
+function visible(text: string): string {
+  return text.replace(/(?!\n)\p{Cc}/gu, '\uFFFD');
 }
 
 function drawBar(share: number): string {

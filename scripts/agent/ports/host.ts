@@ -39,4 +39,6 @@ export interface Host {
   /** Free bytes for this user on the disk that holds `path` (or its nearest existing parent). */
   freeBytes(path: string): Promise<number>;
   newRunId(): string;
+  /** Which boot of the host this is, and how long ago it was; never set by anyone. */
+  boot(): { readonly id: string; readonly uptimeMs: number };
 }

@@ -37,10 +37,21 @@ export function openBackupSource(
       startDump(
         'pg_dumpall',
         pgDumpall,
-        ['--globals-only', '--no-password', ...(rolePasswords ? [] : ['--no-role-passwords'])],
+        [
+          '--globals-only',
+          '--no-password',
+          // Where this role may surely connect; left to itself pg_dumpall wants "postgres" or "template1".
+          `--database=dbname=${quoteConnectionValue(database)}`,
+          ...(rolePasswords ? [] : ['--no-role-passwords']),
+        ],
         toolEnv,
       ),
   };
+}
+
+/** https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-KEYWORD-VALUE */
+function quoteConnectionValue(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 }
 
 async function inspect(connection: Connection): Promise<SourceFacts> {

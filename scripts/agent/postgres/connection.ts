@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
@@ -30,8 +31,24 @@ export async function connect(
   }
   return {
     rows: (sql, values) => queryRows(client, sql, values),
-    close: () => client.end().catch(() => undefined),
+    close: () => closeClient(client),
   };
+}
+
+const CLOSE_TIMEOUT_MS = 3_000;
+
+/** A server that is frozen or cut off answers no farewell; the locks of our process must not wait for it. */
+async function closeClient(client: Client): Promise<void> {
+  const ended = client.end().catch(() => undefined);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+      resolve();
+    }, CLOSE_TIMEOUT_MS);
+  });
+  await Promise.race([ended, late]);
+  clearTimeout(timer);
 }
 
 /** Tries each way in turn, as libpq does; what the last one met is what is told. */
@@ -78,7 +95,7 @@ async function openClient(settings: DatabaseSettings, database: string, ssl: Tls
     );
     return client;
   } catch (error) {
-    await client.end().catch(() => undefined);
+    await closeClient(client);
     throw error;
   }
 }

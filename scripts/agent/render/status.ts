@@ -1,5 +1,5 @@
 import { displayName } from '../../../lib/domain/backup/series.ts';
-import { formatBytes, formatDuration, formatTime } from '../../../lib/domain/quantities.ts';
+import { formatBytes, formatCount, formatDuration, formatTime } from '../../../lib/domain/quantities.ts';
 import type { StatusResult } from '../commands/status.ts';
 import { renderErrorAsJson } from './error.ts';
 
@@ -16,7 +16,7 @@ export function renderStatus(result: StatusResult): string[] {
     `Last failure      ${lastFailure ? `${formatTime(new Date(lastFailure.at))} ${lastFailure.operation}: ${firstLine(lastFailure.message ?? '')}` : 'none on record'}`,
     ...result.stored.map(
       ({ store, backups, bytes }) =>
-        `${nameOf(store).padEnd(16)}  ${backups} good backups, ${formatBytes(bytes)}`,
+        `${nameOf(store).padEnd(16)}  ${formatCount(backups, 'good backup')}, ${formatBytes(bytes)}`,
     ),
     `Free disk         ${formatBytes(result.freeBytes)}`,
     ...(monthlyCost === undefined

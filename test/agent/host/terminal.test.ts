@@ -43,6 +43,15 @@ describe('The terminal', () => {
     expect(drawn.replace(/^.*\u001B\[2K/s, '').length).toBeLessThan(80);
   });
 
+  it('shows control characters of a name instead of obeying them', () => {
+    const { log, progress, written, wait } = open(true);
+    log.info('table \u001B[31mred\rx');
+    progress.start('Dumping', 100);
+    wait(5000);
+    progress.update(50, 'public.\u001B]0;title\u0007\nx');
+    expect(written.join('').replaceAll('\r\u001B[2K', '')).not.toMatch(/[\u001B\u0007\r]/);
+  });
+
   it('never claims to be done while bytes still come, though the total was underestimated', () => {
     const { progress, written, wait } = open(true);
     progress.start('Dumping', 100);

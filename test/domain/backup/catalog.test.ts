@@ -68,6 +68,24 @@ describe('The catalog of a store', () => {
     });
   });
 
+  it('does not take a manifest for that of another backup', () => {
+    const copied = { ...manifest, id: 'hostmaster_db_20260118_020000' };
+    const files = [
+      { key: 'hostmaster_db_20260118_020000.manifest.json', size: 1, modifiedAt },
+      ...filesOf(manifest),
+    ];
+    const manifests = new Map([
+      ['hostmaster_db_20260118_020000.manifest.json', manifest],
+      [`${manifest.id}.manifest.json`, manifest],
+    ]);
+    const [first] = catalogStore('hostmaster', { store: 'local', files, manifests });
+    expect(first).toMatchObject({
+      id: copied.id,
+      state: 'unreadable',
+      detail: expect.stringContaining(manifest.id),
+    });
+  });
+
   it('leaves the files of similarly named series alone', () => {
     const files = [
       'hostmaster_staging_db_20260115_020000.sql.gz',
