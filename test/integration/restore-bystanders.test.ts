@@ -47,6 +47,7 @@ describe('an idle session in the database that is being restored', () => {
     const { postgres } = ground();
     const { end } = await restoreWithBystander('visited', {});
     expect(end.printed).toContain('✅ Restore completed successfully');
+    expect(end.printed).toContain('vacuumdb --analyze-in-stages --dbname=visited');
     expect(await postgres.psql('visited', 'SELECT count(*) FROM tiny')).toBe('10');
     expect(await halfMade(postgres)).toEqual([]);
   });

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type ClientConfig } from 'pg';
+import { processesOfGroup } from './agent-process.ts';
 import { Stage, useGround, type FailureJson } from './backup-fixture.ts';
 import {
   databasesLike,
@@ -137,6 +138,40 @@ describe('kill -9', () => {
     },
   );
 
+  it('of the agent alone: the next run ends the pg_restore that it left, and restores the same file', async () => {
+    const { postgres } = ground();
+    const stage = await Stage.set(ground(), { S3_BUCKET: undefined });
+    const target = await preciousDatabase();
+    const file = await slowDump(stage, 'custom', 5);
+    const agent = stage.start(['restore', file, '--replace', '--jobs', '2'], { DB_NAME: target });
+    await untilLoading(target);
+    agent.kill('SIGKILL');
+    expect((await agent.ended).leftRunning.join()).toContain('pg_restore');
+    const [left] = await halfMade(postgres);
+
+    const end = await stage.run(['restore', file, '--replace'], { DB_NAME: target });
+    expect(end.printed).toContain(`Removing ${left!}, which a killed restore left`);
+    expect(end.status).toBe(0);
+    expect(await databasesLike(postgres, `${target}%`)).toHaveLength(2);
+    expect(await halfMade(postgres)).toEqual([]);
+    expect(processesOfGroup(agent.pid)).toEqual([]);
+    expect(await postgres.psql(target, 'SELECT count(*) FROM tiny')).toBe('10');
+  });
+
+  it('between CREATE DATABASE and its mark: the next run removes it, but nothing that somebody uses or has filled', async () => {
+    const { postgres } = ground();
+    const stage = await stageWithBackup();
+    const target = await preciousDatabase();
+    const [unmarked, filled] = [`${target}_restoring_20260101000000`, `${target}_restoring_20260101000001`];
+    for (const name of [unmarked, filled]) await postgres.createDatabase(name);
+    await postgres.psql(filled, 'CREATE TABLE mine (a int)');
+    const end = await stage.run(['restore', 'latest', '--replace'], { DB_NAME: target });
+    expect(end.printed).toContain(`Removing ${unmarked}, which a killed restore left`);
+    expect(end.status).toBe(0);
+    expect(await halfMade(postgres)).toEqual([filled]);
+    await postgres.psql('postgres', `DROP DATABASE ${filled}`);
+  });
+
   it('at any moment of the swap: the target is always there, old or new, and takes connections', async () => {
     const { postgres } = ground();
     const stage = await stageWithBackup();
@@ -214,7 +249,43 @@ describe('a target in use', () => {
   });
 });
 
+describe('what cannot be tidied up', () => {
+  it('is told, and turns no restore that is done into a failure', async () => {
+    const { postgres } = ground();
+    const stage = await Stage.set(ground(), { S3_BUCKET: undefined });
+    const target = await preciousDatabase();
+    const agent = stage.start(['restore', await slowDump(stage, 'plain', 2), '--replace', '--json'], {
+      DB_NAME: target,
+    });
+    await untilLoading(target);
+    const scratch = path.join(stage.dir, `.restore-${target}.unpacked.partial`);
+    mkdirSync(scratch);
+    const end = await agent.ended;
+    expect(end.json()).toMatchObject({ succeeded: true });
+    expect(end.status).toBe(0);
+    expect(end.printed).toMatch(/left behind: .*unpacked\.partial/);
+    expect(await postgres.psql(target, 'SELECT count(*) FROM tiny')).toBe('10');
+    rmSync(scratch, { recursive: true });
+  });
+});
+
 describe('the server', () => {
+  it('may crash and come back during a restore: nothing is left behind', async () => {
+    const { postgres } = ground();
+    const stage = await Stage.set(ground(), { S3_BUCKET: undefined });
+    const target = await preciousDatabase();
+    const file = await slowDump(stage, 'plain');
+    const agent = stage.start(['restore', file, '--replace', '--json'], { DB_NAME: target });
+    await untilLoading(target);
+    await postgres.kill();
+    await sleep(1500);
+    await postgres.start();
+    const end = await agent.ended;
+    expect(end.status).toBe(4);
+    expect((end.json() as FailureJson).error.hint).toContain('the half-made database was removed');
+    await expectUntouched(stage, target);
+  });
+
   it('may crash during a restore: it is said, and the next restore removes what is left', async () => {
     const { postgres } = ground();
     const stage = await stageWithBackup();
@@ -227,6 +298,9 @@ describe('the server', () => {
     const end = await agent.ended;
     expect(end.status).toBe(4);
     expect(end.printed).toMatch(/could not be removed.*\n.*The next restore into the same target removes it/);
+    expect((end.json() as FailureJson).error.hint).toMatch(
+      /could not be removed.* dropdb target_\d+_restoring_/,
+    );
     await postgres.start();
     expect(await postgres.psql(target, 'SELECT answer FROM precious')).toBe('42');
     const again = await stage.run(['restore', 'latest', '--replace'], { DB_NAME: target });

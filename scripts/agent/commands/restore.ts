@@ -8,6 +8,7 @@ import { parseRestoreSource } from '../../../lib/domain/restore/source.ts';
 import type { RestorePorts, TargetServer } from '../ports/restore.ts';
 import { openCheckedDump, type CheckedDump } from './restore-copy.ts';
 import { findBackup, type FoundBackup } from './restore-find.ts';
+import { dropLeftover, inShell, removeHalfMade, tidyUp } from './restore-removal.ts';
 import { restoreTables } from './restore-tables.ts';
 import { lookInto, prepareRestore, type PreparedRestore } from './restore-prepare.ts';
 
@@ -51,7 +52,7 @@ export interface CompletedRestore {
 
 /**
  * Restores beside, checks, then swaps by rename. Whatever goes wrong before the swap leaves the target as it was, and the
- * half-made database is removed.
+ * half-made database is removed; one that lacks only the rename is kept. What fails after the swap is a warning.
  *
  * @throws LifeboatError
  */
@@ -66,6 +67,8 @@ export async function restore(ports: RestorePorts, request: RestoreRequest): Pro
   let server: TargetServer | undefined;
   let checked: CheckedDump | undefined;
   try {
+    // What a killed run left would be in the way of this one's, and takes the room that is measured.
+    if (touches) await ports.files.removeScratch(target);
     ports.log.info('Checking prerequisites...');
     server = await ports.connectServer(target);
     if (touches) await server.claim();
@@ -91,10 +94,12 @@ export async function restore(ports: RestorePorts, request: RestoreRequest): Pro
     const run = { prepared, checked, found, started };
     return { plan: prepared.plan, completed: await execute(ports, server, run) };
   } finally {
-    await checked?.dump.close();
-    if (touches) await ports.files.removeScratch(target);
-    await server?.close();
-    await lock?.release();
+    await tidyUp(ports, [
+      async () => await checked?.dump.close(),
+      async () => touches && (await ports.files.removeScratch(target)),
+      async () => await server?.close(),
+      async () => await lock?.release(),
+    ]);
   }
 }
 
@@ -110,7 +115,7 @@ async function execute(ports: RestorePorts, server: TargetServer, run: Run): Pro
   const warnings = [...plan.warnings];
   for (const name of plan.leftovers) {
     ports.log.info(`Removing ${name}, which a killed restore left`);
-    await server.dropDatabase(name);
+    await dropLeftover(ports, server, name, warnings);
   }
   if (globals && globals.statements.length > 0) {
     await server.executeTogether(globals.statements);
@@ -140,8 +145,7 @@ async function execute(ports: RestorePorts, server: TargetServer, run: Run): Pro
     await recordRates(ports, run, loadMs);
     return report(ports, run, { checked, keptAs, warnings });
   } catch (error) {
-    if (half !== undefined) await removeHalfMade(ports, server, half);
-    throw error;
+    throw half === undefined ? error : await removeHalfMade(ports, server, half, error);
   }
 }
 
@@ -231,17 +235,6 @@ async function settleOld(
   return keptAs;
 }
 
-/** The error that led here is the one to report; what could not be removed is found by the next restore. */
-async function removeHalfMade(ports: RestorePorts, server: TargetServer, name: string): Promise<void> {
-  try {
-    await server.dropDatabase(name);
-  } catch (error) {
-    ports.log.warn(
-      `The half-made database ${name} could not be removed: ${(error as Error).message}\nThe next restore into the same target removes it, or: dropdb ${JSON.stringify(name)}`,
-    );
-  }
-}
-
 async function recordRates(ports: RestorePorts, { prepared, checked }: Run, loadMs: number): Promise<void> {
   const { format, rawSize } = prepared.plan.backup;
   const measured = [{ rate: format, bytes: rawSize, milliseconds: loadMs } as const];
@@ -257,6 +250,9 @@ function report(
   const durationMs = ports.clock.monotonic() - started;
   ports.log.info('✅ Restore completed successfully');
   ports.log.info(`Recovery time (RTO): ${formatDuration(durationMs)}`);
+  ports.log.info(
+    `Queries may be slow until PostgreSQL has new statistics; now: vacuumdb --analyze-in-stages --dbname=${inShell(prepared.plan.target)}`,
+  );
   return {
     database: prepared.plan.target,
     source: checked.source,

@@ -134,7 +134,7 @@ export interface TargetServer {
    * @throws LifeboatError BUSY
    */
   claim(): Promise<void>;
-  /** Databases that killed restores of this target left; the ones in use by someone are not among them. */
+  /** Databases that killed restores of this target left; without the claim, those in use are not among them. */
   leftovers(): Promise<string[]>;
   /** Each statement on its own (CREATE DATABASE cannot be in a transaction). */
   execute(statements: readonly string[]): Promise<void>;

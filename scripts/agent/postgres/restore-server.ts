@@ -63,6 +63,14 @@ interface Reach {
   open(): Promise<Connection>;
 }
 
+interface Suspect extends Record<string, unknown> {
+  readonly name: string;
+  readonly comment: string | null;
+  readonly sessions: number;
+  /** Our role's, and one may look into it. */
+  readonly ours: boolean;
+}
+
 class PostgresTarget implements TargetServer {
   readonly #reach: Reach;
   #session: Connection;
@@ -121,17 +129,28 @@ class PostgresTarget implements TargetServer {
   }
 
   async leftovers(): Promise<string[]> {
-    const rows = await this.#session.rows<{ name: string; comment: string | null; sessions: number }>(
+    const rows = await this.#session.rows<Suspect>(
       `SELECT datname::text AS name, shobj_description(oid, 'pg_database') AS comment,
-              (SELECT count(*)::int FROM pg_stat_activity WHERE datid = d.oid) AS sessions
+              (SELECT count(*)::int FROM pg_stat_activity WHERE datid = d.oid) AS sessions,
+              datallowconn AND datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS ours
          FROM pg_database d ORDER BY datname`,
     );
-    const { target } = this.#reach;
-    return rows
-      .filter(({ name, comment, sessions }) => {
-        return sessions === 0 && isRestoringName(name, target) && isRestoringMark(comment, target);
-      })
-      .map(({ name }) => name);
+    const found: string[] = [];
+    for (const row of rows) {
+      if (isRestoringName(row.name, this.#reach.target) && (await this.#isLeftover(row)))
+        found.push(row.name);
+    }
+    return found;
+  }
+
+  /**
+   * With the claim held nobody else restores this target, so sessions in a marked database are a killed run's orphans,
+   * such as its pg_restore, or bystanders. Without it (a dry run) they may be a restore that is going on.
+   */
+  async #isLeftover({ name, comment, sessions, ours }: Suspect): Promise<boolean> {
+    if (isRestoringMark(comment, this.#reach.target)) return this.#claimed || sessions === 0;
+    // A run that was killed between CREATE DATABASE and the mark.
+    return comment === null && ours && sessions === 0 && (await this.contentsOf(name)) === undefined;
   }
 
   async execute(statements: readonly string[]): Promise<void> {
