@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { Stage, useGround, type FailureJson } from './backup-fixture.ts';
 import { databasesLike, execute, halfMade, TINY_SQL, type RestoreJson } from './restore-fixture.ts';
 
@@ -128,6 +129,118 @@ describe('a dump without a manifest', () => {
       message: expect.stringContaining(`! touch ${touched}`) as string,
     });
     expect(existsSync(touched)).toBe(false);
+  });
+});
+
+/** Of the same size as before. */
+function flip(file: string): void {
+  const bytes = readFileSync(file);
+  bytes[bytes.length >> 1]! ^= 4;
+  writeFileSync(file, bytes);
+}
+
+interface BackedUp {
+  readonly stage: Stage;
+  readonly id: string;
+  readonly file: string;
+}
+
+async function backUp(env: Overrides = {}): Promise<BackedUp> {
+  const stage = await Stage.set(ground(), { DB_NAME: TINY, ...env });
+  return { stage, ...(await backUpAgain(stage)) };
+}
+
+async function backUpAgain(stage: Stage): Promise<{ id: string; file: string }> {
+  const end = await stage.run(['backup', '--json']);
+  expect(end.printed).toContain('completed successfully');
+  const { id, file } = end.json() as { id: string; file: string };
+  return { id, file };
+}
+
+/** As by a user who unpacks a dump, changes a line and packs it again. */
+function edit(file: string): void {
+  writeFileSync(file, gzipSync(gunzipSync(readFileSync(file)).toString('utf8').replace('\n7\n', '\n700\n')));
+}
+
+describe('latest', () => {
+  it.each<[string, Overrides, string]>([
+    ['refuses the key', { AWS_SECRET_ACCESS_KEY: 'wrong' }, 'S3_DENIED'],
+    ['is away', { AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:1', AWS_MAX_ATTEMPTS: '1' }, 'S3_UNAVAILABLE'],
+  ])('is not an older backup here when S3, which may hold a newer one, %s', async (_, env, code) => {
+    const { stage, id } = await backUp();
+    const newer = await backUpAgain(stage);
+    for (const suffix of ['manifest.json', 'globals.sql.gz'])
+      rmSync(path.join(stage.dir, `${newer.id}.${suffix}`));
+    rmSync(path.join(stage.dir, newer.file));
+    const error = await refused(stage, ['latest'], env);
+    expect(error.code).toBe(code);
+    expect(error.message).toContain(`s3://${stage.bucket}/${stage.prefix}/`);
+    expect(error.hint).toContain(`lifeboat restore ${id}`);
+    expect(await restored(stage, [id], env)).toMatchObject({ id, rows: 10 });
+  });
+
+  it('asks for the version of Lifeboat that made it, and names the backup before it', async () => {
+    const { stage, id } = await backUp(localOnly);
+    const newer = await backUpAgain(stage);
+    const manifest = path.join(stage.dir, `${newer.id}.manifest.json`);
+    const content = JSON.parse(readFileSync(manifest, 'utf8')) as object;
+    writeFileSync(manifest, JSON.stringify({ ...content, schemaVersion: 99 }));
+    const error = await refused(stage, ['latest']);
+    expect(error).toMatchObject({ code: 'MANIFEST_NEWER', exitStatus: 3 });
+    expect(error.hint).toMatch(new RegExp(`install that version.*lifeboat restore ${id}$`));
+  });
+});
+
+describe('a file that was named', () => {
+  it.each(['by a path elsewhere', 'by its path in BACKUP_DIR', 'by its name', 'by a URL'])(
+    'is never replaced by another copy when it is not what was backed up: %s',
+    async (how) => {
+      const { stage, id, file } = await backUp();
+      const here = path.join(stage.dir, file);
+      const elsewhere = path.join(stage.dir, 'elsewhere', file);
+      mkdirSync(path.dirname(elsewhere));
+      copyFileSync(here, elsewhere);
+      if (how === 'by its name') flip(here);
+      else edit(how === 'by a path elsewhere' ? elsewhere : here);
+      if (how === 'by a URL') {
+        await stage.put(file, readFileSync(here));
+        copyFileSync(elsewhere, here);
+      }
+      const sources: Record<string, string> = {
+        'by a path elsewhere': elsewhere,
+        'by its path in BACKUP_DIR': here,
+        'by its name': file,
+        'by a URL': `s3://${stage.bucket}/${stage.prefix}/${file}`,
+      };
+      const error = await refused(stage, [sources[how]!]);
+      expect(error).toMatchObject({ code: 'CORRUPT', exitStatus: 7 });
+      expect(error.hint).toContain(`lifeboat restore ${id}`);
+      expect(await restored(stage, [id])).toMatchObject({ rows: 10 });
+    },
+  );
+
+  it('needs no S3 when its manifest lies beside it', async () => {
+    const { stage, id, file } = await backUp();
+    const asked = stage.requests().length;
+    for (const source of [path.join(stage.dir, file), path.join(stage.dir, `${id}.manifest.json`)]) {
+      const result = await restored(stage, [source, '--globals']);
+      expect(result).toMatchObject({ id, rows: 10 });
+      expect(result.printed).not.toContain('was left out');
+    }
+    expect(stage.requests().length).toBe(asked);
+  });
+
+  it('takes from the series’ places what does not lie beside it', async () => {
+    const { stage, id, file } = await backUp();
+    const elsewhere = path.join(stage.dir, 'elsewhere');
+    mkdirSync(elsewhere);
+    copyFileSync(path.join(stage.dir, file), path.join(elsewhere, file));
+    const copied = path.join(elsewhere, file);
+    expect(await restored(stage, [copied, '--globals'])).toMatchObject({ id, from: copied });
+    const manifest = path.join(stage.dir, `${id}.manifest.json`);
+    rmSync(path.join(stage.dir, file));
+    const fromS3 = `s3://${stage.bucket}/${stage.prefix}/${file}`;
+    expect(await restored(stage, [manifest])).toMatchObject({ id, from: fromS3 });
   });
 });
 

@@ -267,7 +267,7 @@ describe('a source that is not there', () => {
 describe('S3', () => {
   it('may be away for ever: what lies here still restores, and it is said', async () => {
     const scene = await setScene();
-    const { printed } = await succeeds(scene, ['latest'], {
+    const { printed } = await succeeds(scene, [scene.id], {
       AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:1',
       AWS_MAX_ATTEMPTS: '1',
     });

@@ -32,14 +32,18 @@ const COPY_FAILURES: ReadonlySet<string> = new Set([
 export async function openCheckedDump(
   ports: RestorePorts,
   target: string,
-  { copies, manifest }: FoundBackup,
+  { copies, manifest, hintIfCorrupt }: FoundBackup,
 ): Promise<CheckedDump> {
   for (const [index, copy] of copies.entries()) {
     try {
       return await openCopy(ports, target, copy, manifest);
     } catch (error) {
       const last = index === copies.length - 1;
-      if (last || !(error instanceof LifeboatError) || !COPY_FAILURES.has(error.code)) throw error;
+      if (!(error instanceof LifeboatError) || !COPY_FAILURES.has(error.code)) throw error;
+      if (last && error.code === 'CORRUPT' && hintIfCorrupt !== undefined) {
+        throw new LifeboatError('CORRUPT', error.message, { hint: hintIfCorrupt, cause: error });
+      }
+      if (last) throw error;
       ports.log.warn(`${error.message}\nTrying the next copy: ${copies[index + 1]?.url ?? ''}`);
     }
   }

@@ -1,13 +1,19 @@
 import { formatBackupId, type BackupId } from '../../../lib/domain/backup/backup-id.ts';
-import { latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
 import { manifestKey, parseBackupFile } from '../../../lib/domain/backup/keys.ts';
 import { parseManifest, type Manifest, type StoredFile } from '../../../lib/domain/backup/manifest.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { splitPath, type RestoreSource } from '../../../lib/domain/restore/source.ts';
-import { readCatalog } from '../catalog.ts';
 import type { RestorePorts } from '../ports/restore.ts';
 import type { ObjectStore } from '../ports/store.ts';
-import { folderPlace, openPlaces, storePlace, type FoundCopy, type Place } from './restore-places.ts';
+import { findLatest } from './restore-latest.ts';
+import {
+  folderPlace,
+  openPlaces,
+  storePlace,
+  type FoundCopy,
+  type LocatedBackup,
+  type Place,
+} from './restore-places.ts';
 
 /** What was found for the source that the user named. */
 export interface FoundBackup {
@@ -18,55 +24,18 @@ export interface FoundBackup {
   /** In the order in which they are to be tried; those of a wrong size are left out. */
   readonly copies: readonly FoundCopy[];
   readonly warnings: readonly string[];
+  /** What to do when every copy proves damaged, where the error's own hint does not serve. */
+  readonly hintIfCorrupt: string | undefined;
   /** @returns the roles file, from the first place that has it in its recorded size and content */
   readGlobals(): Promise<string | undefined>;
 }
 
-/** @throws LifeboatError BACKUP_NOT_FOUND, CORRUPT, MANIFEST_NEWER */
+/** @throws LifeboatError BACKUP_NOT_FOUND, CORRUPT, MANIFEST_NEWER; for `latest` the failure of any configured store */
 export async function findBackup(ports: RestorePorts, source: RestoreSource): Promise<FoundBackup> {
-  if (source.kind === 'latest') return await findLatest(ports);
+  if (source.kind === 'latest') return await describe(ports, await findLatest(ports));
   if (source.kind === 'id') return await findById(ports, source.id);
   if (source.kind === 'path') return await findByPath(ports, source.path);
   return await findByUrl(ports, source);
-}
-
-async function findLatest(ports: RestorePorts): Promise<FoundBackup> {
-  const { reachable, warnings } = await openPlaces(ports);
-  const { backups } = await readCatalog(ports.app, reachable);
-  const latest = latestBackup(backups);
-  requireNothingNewer(backups, latest);
-  const unproven = backups.find(({ copies }) => copies.some(({ state }) => state === 'without manifest'));
-  if (!latest && !unproven) {
-    const where = ports.stores.map((store) => store.urlOf('')).join(' and ');
-    throw new LifeboatError(
-      'BACKUP_NOT_FOUND',
-      `There is no backup of ${JSON.stringify(ports.app)} in ${where}`,
-    );
-  }
-  if (latest && unproven && unproven.time > latest.time) {
-    warnings.push(`${unproven.id} is newer, but has no manifest to prove it by; name it to restore from it.`);
-  }
-  const places = reachable.map((store) => storePlace(store, ''));
-  const chosen = latest ?? (unproven as Backup);
-  const manifest = chosen.copies.find((copy) => copy.state === 'complete')?.manifest;
-  const name = manifest?.dump.key ?? chosen.copies.find(({ dump }) => dump)?.dump?.key ?? '';
-  return await describe(ports, { label: chosen.id, name, manifest, places, warnings });
-}
-
-/** Older data than the user means by "latest" is never restored without their word. */
-function requireNothingNewer(backups: readonly Backup[], latest: Backup | undefined): void {
-  for (const backup of backups) {
-    if (backup === latest) return;
-    const bad = backup.copies.find(({ state }) => state === 'damaged' || state === 'unreadable');
-    if (!bad) continue;
-    throw new LifeboatError(
-      'CORRUPT',
-      `The newest backup, ${backup.id}, cannot be used: ${bad.detail ?? bad.state}`,
-      {
-        hint: latest ? `To restore the one before it: lifeboat restore ${latest.id}` : 'Run: lifeboat list',
-      },
-    );
-  }
 }
 
 async function findById(ports: RestorePorts, id: BackupId): Promise<FoundBackup> {
@@ -114,14 +83,21 @@ async function findByUrl(
   return await findByName(ports, place, name);
 }
 
-/** The named copy comes first; the series' own places may hold its manifest, and another copy should it be damaged. */
+/**
+ * A file that the user named is never replaced by another of the same name. The series' own places serve for what does not
+ * lie beside it; they are asked only then, as S3 may be away.
+ */
 async function findByName(ports: RestorePorts, place: Place, name: string): Promise<FoundBackup> {
   const id = parseBackupFile(name)?.id;
-  const { reachable, warnings } = id ? await openPlaces(ports) : { reachable: [], warnings: [] };
-  const places = [place, ...reachable.map((store) => storePlace(store, ''))];
-  const manifest = id && (await findManifest(places, id));
+  const warnings: string[] = [];
+  const openOthers = async (): Promise<Place[]> => {
+    const opened = await openPlaces(ports);
+    warnings.push(...opened.warnings);
+    return opened.reachable.map((store) => storePlace(store, ''));
+  };
+  const manifest = id && (await findManifestOf(id, place, openOthers));
   if (!id || !manifest)
-    return await describe(ports, { label: name, name, manifest, places: [place], warnings });
+    return await describe(ports, { label: name, name, manifest: undefined, places: [place], warnings });
   const isManifest = name === manifestKey(id);
   if (manifest.dump.key !== name && !isManifest) {
     throw new LifeboatError(
@@ -132,7 +108,27 @@ async function findByName(ports: RestorePorts, place: Place, name: string): Prom
       },
     );
   }
-  return await describe(ports, { label: manifest.id, name: manifest.dump.key, manifest, places, warnings });
+  const dump = manifest.dump.key;
+  const elsewhere = isManifest && !(await place.copyOf(dump));
+  return await describe(ports, {
+    label: manifest.id,
+    name: dump,
+    manifest,
+    places: elsewhere ? [place, ...(await openOthers())] : [place],
+    openOthers,
+    warnings,
+    hintIfCorrupt: `For the backup as it was made, from wherever a good copy lies: lifeboat restore ${manifest.id}. To restore ${dump} as it is, unchecked: copy it elsewhere under another name.`,
+  });
+}
+
+async function findManifestOf(
+  id: BackupId,
+  place: Place,
+  openOthers: () => Promise<Place[]>,
+): Promise<Manifest | undefined> {
+  // A failure comes again below, unless another place has a good one.
+  const beside = await findManifest([place], id).catch(() => undefined);
+  return beside ?? (await findManifest([place, ...(await openOthers())], id));
 }
 
 /** The first that can be read; one that cannot counts only where no other place has a good one. */
@@ -154,16 +150,8 @@ async function findManifest(places: readonly Place[], id: BackupId): Promise<Man
   return undefined;
 }
 
-interface Found {
-  readonly label: string;
-  readonly name: string;
-  readonly manifest: Manifest | undefined;
-  readonly places: readonly Place[];
-  readonly warnings: string[];
-}
-
-async function describe(ports: RestorePorts, found: Found): Promise<FoundBackup> {
-  const { label, name, manifest, places, warnings } = found;
+async function describe(ports: RestorePorts, found: LocatedBackup): Promise<FoundBackup> {
+  const { label, name, manifest, places, warnings, openOthers, hintIfCorrupt } = found;
   const copies = new Map<string, FoundCopy>();
   for (const place of places) {
     const copy = await place.copyOf(name);
@@ -174,14 +162,15 @@ async function describe(ports: RestorePorts, found: Found): Promise<FoundBackup>
   }
   if (copies.size === 0) {
     const message = warnings.at(-1) ?? `The manifest of ${label} is there, but no copy of ${name}`;
-    throw new LifeboatError('CORRUPT', message);
+    throw new LifeboatError('CORRUPT', message, hintIfCorrupt === undefined ? {} : { hint: hintIfCorrupt });
   }
   return {
     label,
     manifest,
     copies: [...copies.values()],
     warnings,
-    readGlobals: () => readGlobals(ports, manifest?.globals, places),
+    hintIfCorrupt,
+    readGlobals: () => readGlobals(ports, manifest?.globals, places, openOthers),
   };
 }
 
@@ -189,6 +178,7 @@ async function readGlobals(
   ports: RestorePorts,
   globals: StoredFile | undefined,
   places: readonly Place[],
+  openOthers?: () => Promise<Place[]>,
 ): Promise<string | undefined> {
   if (!globals) return undefined;
   let failure: unknown;
@@ -201,6 +191,7 @@ async function readGlobals(
       failure ??= error;
     }
   }
+  if (openOthers) return await readGlobals(ports, globals, [...places, ...(await openOthers())]);
   if (failure) throw failure;
   throw new LifeboatError('BACKUP_NOT_FOUND', `There is no ${globals.key} beside the backup`, {
     hint: 'Create the missing roles by hand and run the restore without --globals.',

@@ -1,4 +1,5 @@
-import { asLifeboatError } from '../../../lib/domain/errors.ts';
+import type { Manifest } from '../../../lib/domain/backup/manifest.ts';
+import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
 import type { DumpFiles, RestorePorts } from '../ports/restore.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
@@ -25,6 +26,19 @@ export type FoundCopy = {
       readonly crc32: string | undefined;
     }
 );
+
+/** A backup and where it is to be looked for. */
+export interface LocatedBackup {
+  readonly label: string;
+  /** The dump's file name. */
+  readonly name: string;
+  readonly manifest: Manifest | undefined;
+  readonly places: readonly Place[];
+  readonly warnings: string[];
+  /** Where else a roles file may lie. */
+  readonly openOthers?: () => Promise<Place[]>;
+  readonly hintIfCorrupt?: string;
+}
 
 /** @param prefix with its slash; empty for the store's own root */
 export function storePlace(store: ObjectStore, prefix: string): Place {
@@ -56,25 +70,30 @@ export function folderPlace(files: DumpFiles, folder: string): Place {
   };
 }
 
+export interface UnreachableStore {
+  readonly url: string;
+  readonly failure: LifeboatError;
+}
+
 /**
  * The stores that answer. S3 may be what has failed today: the copies in BACKUP_DIR then still serve.
  * @throws the failure when no store answers
  */
 export async function openPlaces(
   ports: RestorePorts,
-): Promise<{ reachable: ObjectStore[]; warnings: string[] }> {
+): Promise<{ reachable: ObjectStore[]; unreachable: UnreachableStore[]; warnings: string[] }> {
   const reachable: ObjectStore[] = [];
-  const warnings: string[] = [];
-  let failure: unknown;
+  const unreachable: UnreachableStore[] = [];
   for (const store of ports.stores) {
     try {
       await store.check({ writable: false });
       reachable.push(store);
     } catch (error) {
-      failure = error;
-      warnings.push(`${store.urlOf('')} was left out: ${asLifeboatError(error).message}`);
+      unreachable.push({ url: store.urlOf(''), failure: asLifeboatError(error) });
     }
   }
-  if (reachable.length === 0 && failure !== undefined) throw failure;
-  return { reachable, warnings };
+  const last = unreachable.at(-1);
+  if (reachable.length === 0 && last) throw last.failure;
+  const warnings = unreachable.map(({ url, failure }) => `${url} was left out: ${failure.message}`);
+  return { reachable, unreachable, warnings };
 }
