@@ -195,7 +195,7 @@ export class Stage {
   /** Whether the lock of the series could be had. */
   lockIsFree(app = 'hostmaster'): boolean {
     const lock = path.join(this.dir, `.${app}.lock`);
-    return spawnSync('flock', ['--nonblock', lock, 'true']).status === 0;
+    return !existsSync(lock) || spawnSync('flock', ['--nonblock', lock, 'true']).status === 0;
   }
 
   /** Keys below the prefix. */

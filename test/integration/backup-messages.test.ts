@@ -159,6 +159,14 @@ describe('the message of a backup', () => {
     for (const { printed } of [good, bad]) expect(printed).not.toContain('s3cretpathof4711');
   });
 
+  it('to a webhook that is no URL is reported, without printing it, and keeps nothing from being backed up', async () => {
+    const stage = await setStage({ SLACK_WEBHOOK_URL: 'hush://s3cretpathof4711' });
+    const end = await stage.run(['backup', '--json']);
+    expect(end.status).toBe(0);
+    expect((end.json() as BackupJson).messages).toMatchObject([{ name: 'slack', delivered: false }]);
+    expect(end.printed).not.toContain('s3cretpathof4711');
+  });
+
   it('is none when whoever started the run, by its id, tells people', async () => {
     const stage = await setStage({ LIFEBOAT_RUN_ID: 'ssm-4711' });
     const end = await stage.run(['backup', '--json']);

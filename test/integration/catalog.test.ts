@@ -415,7 +415,9 @@ describe('a backup that is dated in the future', () => {
     for (const suffix of ['.sql.gz', '.globals.sql.gz', '.manifest.json'])
       rmSync(path.join(stage.dir, id + suffix));
     const end = await stage.run(['status']);
-    expect(end.stderr).toMatch(/❌ The last good backup of hostmaster is 3d 0h old; at most 26h 00m is allowed/);
+    expect(end.stderr).toMatch(
+      /❌ The last good backup of hostmaster is 3d 0h old; at most 26h 00m is allowed/,
+    );
     expect(end.status).toBe(9);
   });
 
