@@ -76,7 +76,7 @@ function prepareTests(node) {
 /** Asks the finder that the demo and the tests use, so that both mean the same. */
 function hasPostgres(node) {
   const finder = pathToFileURL(path.join(ROOT, 'scripts/set-up/postgres-installation.ts'));
-  const program = `import { findPostgresBinDir } from '${finder}'; findPostgresBinDir(${JSON.stringify(POSTGRES_PROGRAMS)});`;
+  const program = `import { findPostgresBinDir } from '${finder.href}'; findPostgresBinDir(${JSON.stringify(POSTGRES_PROGRAMS)});`;
   return spawnSync(node, ['--input-type=module', '-e', program], { stdio: 'ignore' }).status === 0;
 }
 

@@ -10,7 +10,7 @@ export interface ListedFile {
   readonly storageClass?: string | undefined;
 }
 
-export type StoreKind = 'local' | 's3';
+type StoreKind = 'local' | 's3';
 
 /**
  * - `complete`: a manifest, and every file it names is there in its recorded size

@@ -60,14 +60,14 @@ export interface PlannedBackup {
   readonly rows: number | undefined;
 }
 
-export interface PlannedCopy {
+interface PlannedCopy {
   readonly where: 'local' | 's3';
   /** A path or an `s3://` URL. */
   readonly url: string;
   readonly size: number;
 }
 
-export interface PlannedStatements {
+interface PlannedStatements {
   readonly create: string;
   /** Marks the database as unfinished. */
   readonly mark: string;

@@ -36,7 +36,7 @@ export interface RestoreResult {
   readonly completed: CompletedRestore | undefined;
 }
 
-export interface CompletedRestore {
+interface CompletedRestore {
   readonly database: string;
   /** The copy that was restored from. */
   readonly source: string;

@@ -28,7 +28,7 @@ export interface VerifyRequest {
   readonly runId: string;
 }
 
-export interface VerifiedCopy {
+interface VerifiedCopy {
   readonly id: string;
   readonly store: 'local' | 's3';
   readonly url: string;

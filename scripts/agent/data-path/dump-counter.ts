@@ -5,7 +5,7 @@ import { BlockWalker } from './custom-archive/block-walker.ts';
 import { PlainDumpLexer } from './plain-dump/lexer.ts';
 
 /** What is learnt of a dump while it streams by. */
-export interface DumpCounts {
+interface DumpCounts {
   /** Rows of each table that has data in the dump, in the dump's order; one entry a table. */
   readonly tables: readonly { readonly schema: string; readonly name: string; readonly rows: number }[];
   /** False when the dump's own end mark was not seen: pg_dump did not finish, whatever its exit status. */

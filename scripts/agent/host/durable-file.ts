@@ -5,7 +5,7 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 /** How a file comes to stay: written beside, fsynced, given its name without replacing anything, folder fsynced. */
 
 /** @throws LifeboatError DISK_FULL, DISK_FAILED: `message` (as in "Cannot write /var/…") followed by the system's reason. */
-export function diskError(message: string, error: unknown): LifeboatError {
+function diskError(message: string, error: unknown): LifeboatError {
   if (error instanceof LifeboatError) return error;
   const { code, message: reason } = error as NodeJS.ErrnoException;
   const full = code === 'ENOSPC' || code === 'EDQUOT';

@@ -40,7 +40,7 @@ describe('The terminal', () => {
     const drawn = written.join('');
     for (const part of ['████████░░░░░░░░', '50%', '50M', '10M/s', '5s left', 'public.a_table'])
       expect(drawn).toContain(part);
-    expect(drawn.replace(/^.*\u001B\[2K/s, '').length).toBeLessThan(80);
+    expect(drawn.split('\u001B[2K').at(-1)!.length).toBeLessThan(80);
   });
 
   it('shows control characters of a name instead of obeying them', () => {
@@ -49,7 +49,8 @@ describe('The terminal', () => {
     progress.start('Dumping', 100);
     wait(5000);
     progress.update(50, 'public.\u001B]0;title\u0007\nx');
-    expect(written.join('').replaceAll('\r\u001B[2K', '')).not.toMatch(/[\u001B\u0007\r]/);
+    const shown = written.join('').replaceAll('\r\u001B[2K', '');
+    for (const control of ['\u001B', '\u0007', '\r']) expect(shown).not.toContain(control);
   });
 
   it('never claims to be done while bytes still come, though the total was underestimated', () => {
