@@ -70,7 +70,7 @@ export function useGround(options: PostgresOptions = {}): () => Ground {
 
 export type RecordedRequest = LocalS3['requests'][number];
 
-export interface ListedCopy {
+interface ListedCopy {
   readonly store: 'local' | 's3';
   readonly url: string;
   readonly state: string;
