@@ -21,6 +21,7 @@ import {
 } from '@aws-sdk/client-s3';
 import type { Manifest } from '../../lib/domain/backup/manifest.ts';
 import { startLocalS3, type LocalS3 } from '../../scripts/local-aws/s3/server.ts';
+import { startWatchdog } from '../../scripts/set-up/watchdog.ts';
 import { startPostgres, type PostgresOptions, type PostgresServer } from '../postgres-server.ts';
 import {
   runAgent,
@@ -41,8 +42,11 @@ export interface Ground {
 /** Started before the file's first test, removed after its last; each test plays on a stage of its own. */
 export function useGround(options: PostgresOptions = {}): () => Ground {
   let ground: Ground | undefined;
+  let watchdog: ReturnType<typeof startWatchdog> | undefined;
   beforeAll(async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-test-'));
+    // Removes the folder even if the test process is killed.
+    watchdog = startWatchdog(folder);
     const s3Folder = path.join(folder, 's3');
     mkdirSync(s3Folder);
     const [postgres, s3] = await Promise.all([
@@ -61,6 +65,7 @@ export function useGround(options: PostgresOptions = {}): () => Ground {
     await ground?.s3.close();
     await ground?.postgres.remove();
     if (ground) await rm(ground.folder, { recursive: true, force: true });
+    await watchdog?.end();
   });
   return () => {
     if (!ground) throw new Error('useGround: it stands only between beforeAll and afterAll');
