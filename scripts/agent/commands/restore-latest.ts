@@ -1,4 +1,4 @@
-import { latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
+import { isFromFuture, latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { readCatalog } from '../catalog.ts';
 import type { RestorePorts } from '../ports/restore.ts';
@@ -12,9 +12,15 @@ import { openPlaces, storePlace, type LocatedBackup, type UnreachableStore } fro
 export async function findLatest(ports: RestorePorts): Promise<LocatedBackup> {
   const { reachable, unreachable, warnings } = await openPlaces(ports);
   const { backups } = await readCatalog(ports.app, reachable);
-  const latest = latestBackup(backups);
+  const now = ports.clock.now();
+  const latest = latestBackup(backups, now);
   requireAllReachable(unreachable, latest);
   requireNothingNewer(backups, latest);
+  const ahead = backups.filter(({ time }) => isFromFuture(time, now) && latest && time > latest.time);
+  if (ahead.length > 0) {
+    const ids = ahead.map(({ id }) => id).join(', ');
+    warnings.push(`Dated in the future by a wrong clock, so not taken for the latest: ${ids}`);
+  }
   const unproven = backups.find(({ copies }) => copies.some(({ state }) => state === 'without manifest'));
   if (!latest && !unproven) {
     const where = ports.stores.map((store) => store.urlOf('')).join(' and ');
