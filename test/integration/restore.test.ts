@@ -113,6 +113,7 @@ describe('lifeboat restore', () => {
       '✅ Rows verified: 7 tables, 36,006 rows',
       '✅ Restore completed successfully',
       expect.stringMatching(/^Recovery time \(RTO\): \d+s$/),
+      `Queries may be slow until PostgreSQL has new statistics; now: vacuumdb --analyze-in-stages --dbname=${name}`,
       '',
     ]);
     expect(end.stderr).toBe('');
