@@ -39,3 +39,40 @@ export const OBJECT_TAG = {
   expirable: { key: 'lifeboat', value: 'expirable' },
   pinned: 'lifeboat-pin',
 } as const;
+
+/** Environment variables of the Lambdas; constructs set them, each handler's environment.ts reads them. */
+export const LAMBDA_ENV = {
+  bucket: 'LIFEBOAT_BUCKET',
+  stateBucket: 'LIFEBOAT_STATE_BUCKET',
+  topicArn: 'LIFEBOAT_TOPIC_ARN',
+  backupDocument: 'LIFEBOAT_BACKUP_DOCUMENT',
+  restoreDocument: 'LIFEBOAT_RESTORE_DOCUMENT',
+  commandLogGroup: 'LIFEBOAT_COMMAND_LOG_GROUP',
+  slackParameter: 'LIFEBOAT_SLACK_PARAMETER',
+  dashboardUrl: 'LIFEBOAT_DASHBOARD_URL',
+} as const;
+
+/** Beside every handler's bundle lies the deployment's configuration (lib/domain/deployment/config.ts). */
+export const DEPLOYMENT_FILE = 'deployment.json';
+
+/** The SSM documents' one parameter. */
+export const DOCUMENT_PARAMETER = 'Request';
+
+/** Printed by the Lambdas in CloudWatch's embedded metric format; alarms and dashboard read them. */
+export const METRIC_NAMESPACE = 'Lifeboat';
+export const METRIC_DIMENSION = { deployment: 'Deployment', app: 'App', host: 'Host' } as const;
+export const METRIC = {
+  /** Seconds since the newest verified backup's start, from what lies in S3. */
+  backupAge: 'BackupAgeSeconds',
+  backupBytes: 'BackupBytes',
+  backupSeconds: 'BackupDurationSeconds',
+  /** The newest backup's size against the median of the seven before it. */
+  sizeRatio: 'BackupSizeRatio',
+  runFailed: 'RunFailed',
+  runSucceeded: 'RunSucceeded',
+  /** Of a run that is at work: the share of its time that is over. */
+  runningShare: 'RunningShareOfTimeout',
+  hostUnreachable: 'HostUnreachable',
+  expirableObjects: 'ObjectsTaggedExpirable',
+  restoreSeconds: 'RestoreDurationSeconds',
+} as const;

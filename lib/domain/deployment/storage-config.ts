@@ -1,0 +1,109 @@
+import { z } from 'zod';
+
+const bucketName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no bucket name (3 to 63 of a-z, 0-9, "." and "-")');
+
+/**
+ * The numbers that S3 would refuse, or accept and then not honour, are refused here
+ * (https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html).
+ */
+export const storageSchema = z
+  .strictObject({
+    bucketName: bucketName
+      .optional()
+      .describe(
+        'An existing bucket to use instead of a new one. What it lacks is said at synth and in the README.',
+      ),
+    stateBucketName: bucketName
+      .optional()
+      .describe('The name of the state bucket that is made; default: AWS chooses.'),
+    newBucketName: bucketName
+      .optional()
+      .describe('The name of the backup bucket that is made; default: AWS chooses.'),
+    prefix: z
+      .string()
+      .max(200)
+      .regex(/^[A-Za-z0-9!_.*'()-]+(\/[A-Za-z0-9!_.*'()-]+)*$/, 'use letters, digits and "/" between parts')
+      .refine(
+        (prefix) => !prefix.split('/').some((part) => part === '.' || part === '..'),
+        'must not hold ".." parts',
+      )
+      .default('database'),
+    kmsKeyArn: z
+      .string()
+      .regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[\w-]+$/, 'is no ARN of a KMS key')
+      .optional()
+      .describe('Encrypt with this key instead of AES-256 with S3’s own keys.'),
+    retentionDays: z
+      .int()
+      .min(1)
+      .max(3650)
+      .default(30)
+      .describe('The floor: nothing younger is ever removed.'),
+    transitionDays: z
+      .int()
+      .min(30, 'S3 moves nothing to STANDARD_IA before day 30')
+      .max(3650)
+      .default(30)
+      .describe('Strays in STANDARD move to STANDARD_IA at this age.'),
+    expirationDays: z
+      .int()
+      .min(2)
+      .max(3651)
+      .default(31)
+      .describe('What the watcher has tagged as expirable is removed at this age.'),
+    noncurrentDays: z
+      .int()
+      .min(1)
+      .max(3650)
+      .default(31)
+      .describe('How long replaced or deleted versions stay.'),
+    objectLock: z.enum(['governance', 'compliance', 'off']).default('governance'),
+    lockDays: z.int().min(1).max(3650).default(30),
+    drRegion: z
+      .string()
+      .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is no region such as eu-west-1')
+      .optional()
+      .describe('A second region that every backup is replicated to.'),
+  })
+  .superRefine((storage, context) => {
+    for (const [path, message] of contradictions(storage))
+      context.addIssue({ code: 'custom', path: [path], message });
+  });
+
+interface Lifetimes {
+  readonly retentionDays: number;
+  readonly transitionDays: number;
+  readonly expirationDays: number;
+  readonly objectLock: 'governance' | 'compliance' | 'off';
+  readonly lockDays: number;
+  readonly bucketName?: string | undefined;
+  readonly newBucketName?: string | undefined;
+  readonly drRegion?: string | undefined;
+}
+
+function contradictions(storage: Lifetimes): [path: string, message: string][] {
+  const { retentionDays, transitionDays, expirationDays, objectLock, lockDays } = storage;
+  const found: [string, string][] = [];
+  if (expirationDays <= transitionDays)
+    found.push([
+      'expirationDays',
+      `S3 refuses ${expirationDays}: it must be greater than transitionDays (${transitionDays})`,
+    ]);
+  if (expirationDays <= retentionDays)
+    found.push([
+      'expirationDays',
+      `${expirationDays} would cut retentionDays (${retentionDays}) short: make it greater`,
+    ]);
+  if (objectLock !== 'off' && lockDays > expirationDays)
+    found.push([
+      'lockDays',
+      `${lockDays} days of lock outlast expirationDays (${expirationDays}): the lifecycle could not remove anything`,
+    ]);
+  if (storage.bucketName !== undefined && storage.newBucketName !== undefined)
+    found.push(['newBucketName', 'bucketName names an existing bucket: give one of the two']);
+  if (storage.bucketName !== undefined && storage.drRegion !== undefined)
+    found.push(['drRegion', 'an existing bucket’s replication is its owner’s to set up: leave drRegion out']);
+  return found;
+}

@@ -1,0 +1,107 @@
+import { z } from 'zod';
+import { LifeboatError } from '../errors.ts';
+import { isRunId } from './run-id.ts';
+
+/**
+ * What a Lambda asks a host to do. The same object lies in the state bucket as `request.json` and travels to the host as
+ * the SSM document's one parameter, in base64url: no character of it means anything to a shell, to JSON or to SSM's own
+ * `{{ }}`. It carries no secret: SSM logs its parameters.
+ */
+
+export const REQUEST_SCHEMA_VERSION = 1;
+
+/** What `start-run` may ask for; restores have a Lambda, a document and rights of their own. */
+export const RUN_OPERATIONS = ['backup', 'verify', 'status', 'list', 'retention'] as const;
+
+const text = z.string().max(1024);
+
+/** How the series is reached, on the host; the agent's settings in a name that is not an environment variable. */
+const requestedSeries = z.object({
+  app: z.string().max(63),
+  database: z.string().max(63),
+  dbHost: text,
+  port: z.int().min(1).max(65535),
+  user: z.string().max(63),
+  osUser: z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/),
+  passwordSecretArn: text.optional(),
+  pgBinDir: text.optional(),
+  format: z.enum(['plain', 'custom']),
+  compression: z.enum(['gzip', 'zstd']),
+  compressionLevel: z.int().optional(),
+  backupDir: text.optional(),
+  localRetentionDays: z.int().positive(),
+});
+
+const requestedStorage = z.object({
+  bucket: z.string().max(63),
+  /** Of the backups; a host that was chosen by tag has its instance id at the end of it. */
+  prefix: text,
+  stateBucket: z.string().max(63),
+  /** Of `runs/`, without the instance id. */
+  statePrefix: text,
+  region: z.string().max(32),
+  kmsKeyArn: text.optional(),
+  retentionDays: z.int().positive(),
+});
+
+const requestedRestore = z.object({
+  /** `latest`, a backup’s id or an `s3://` URL; never a path of the host. */
+  source: text,
+  database: z.string().max(63),
+  replace: z.boolean(),
+  globals: z.boolean(),
+});
+
+export const runRequestSchema = z
+  .object({
+    schemaVersion: z.literal(REQUEST_SCHEMA_VERSION),
+    runId: z.string().refine(isRunId, 'is no run id'),
+    operation: z.enum([...RUN_OPERATIONS, 'restore']),
+    trigger: z.enum(['schedule', 'manual']),
+    instanceId: z.string().max(32),
+    requestedAt: z.iso.datetime(),
+    /** After it the run is certainly over: delivery and execution have timed out. */
+    deadline: z.iso.datetime(),
+    series: requestedSeries,
+    storage: requestedStorage,
+    /** `verify`: one backup; all of them when left out. */
+    backupId: text.optional(),
+    restore: requestedRestore.optional(),
+  })
+  .refine(({ operation, restore }) => (operation === 'restore') === (restore !== undefined), {
+    message: 'a restore, and nothing else, says what to restore',
+    path: ['restore'],
+  });
+
+export type RunRequest = z.infer<typeof runRequestSchema>;
+export type RunOperation = RunRequest['operation'];
+
+/** The document's `allowedPattern`; anchored, because the SSM agent matches anywhere in the value otherwise. */
+export const ENCODED_REQUEST_PATTERN = '^[A-Za-z0-9_-]{1,8192}$';
+
+export function encodeRequest(request: RunRequest): string {
+  return Buffer.from(JSON.stringify(request), 'utf8').toString('base64url');
+}
+
+/** @throws LifeboatError USAGE saying what is wrong with it */
+export function decodeRequest(encoded: string): RunRequest {
+  if (!new RegExp(ENCODED_REQUEST_PATTERN).test(encoded))
+    throw new LifeboatError('USAGE', 'The request is no base64url text of at most 8192 characters');
+  return parseRequest(Buffer.from(encoded, 'base64url').toString('utf8'));
+}
+
+/** @param json as in `request.json` @throws LifeboatError USAGE */
+export function parseRequest(json: string): RunRequest {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (cause) {
+    throw new LifeboatError('USAGE', `The request is no JSON: ${(cause as Error).message}`, { cause });
+  }
+  const parsed = runRequestSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  throw new LifeboatError('USAGE', `The request cannot be understood: ${problems.join('; ')}`, {
+    hint: 'Agent and stack are of different versions: deploy the stack again.',
+  });
+}

@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import { RUN_OPERATIONS } from './request.ts';
+
+/**
+ * How a run ended, as the host wrote it to the state bucket: `result.json`, once. It is authoritative; SSM's own word for
+ * the run is only asked for when there is none. docs/formats.md explains every field.
+ */
+
+export const RESULT_SCHEMA_VERSION = 1;
+
+const totals = z.object({ tables: z.int().nonnegative(), rows: z.int().nonnegative() });
+
+const failure = z.object({ code: z.string(), message: z.string(), hint: z.string() });
+
+const backupOutcome = z.object({
+  kind: z.literal('backup'),
+  id: z.string(),
+  file: z.string(),
+  bytes: z.int().nonnegative(),
+  locations: z.array(z.string()),
+  totals,
+});
+
+const restoreOutcome = z.object({
+  kind: z.literal('restore'),
+  source: z.string(),
+  database: z.string(),
+  /** `null`: the backup had no manifest to compare with. */
+  checked: totals.nullable(),
+  keptAs: z.string().nullable(),
+});
+
+/** verify, status, list and retention: lines for people, and the command’s own JSON. */
+const reportOutcome = z.object({
+  kind: z.literal('report'),
+  lines: z.array(z.string()),
+  json: z.unknown(),
+});
+
+export const runResultSchema = z.object({
+  schemaVersion: z.literal(RESULT_SCHEMA_VERSION),
+  runId: z.string(),
+  operation: z.enum([...RUN_OPERATIONS, 'restore']),
+  app: z.string(),
+  database: z.string(),
+  /** The host’s name. */
+  host: z.string(),
+  instanceId: z.string(),
+  /** SSM’s; `null` when something else started the agent. */
+  commandId: z.string().nullable(),
+  agentVersion: z.string(),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime(),
+  durationMs: z.number().nonnegative(),
+  warnings: z.array(z.string()),
+  /** `null` after a failure. */
+  outcome: z.discriminatedUnion('kind', [backupOutcome, restoreOutcome, reportOutcome]).nullable(),
+  /** `null` after success. */
+  failure: failure.nullable(),
+  /** A failed restore: whether the target is certainly as it was. */
+  targetUntouched: z.boolean().optional(),
+  exitStatus: z.int(),
+});
+
+export type RunResult = z.infer<typeof runResultSchema>;
+export type RunOutcome = NonNullable<RunResult['outcome']>;
+
+/**
+ * What the agent prints first and last: one line of JSON, at most 2 KB, so that it survives SSM's cutting of the output
+ * at 24,000 bytes from whichever side somebody looks.
+ */
+export const VERDICT_PREFIX = 'LIFEBOAT-VERDICT ';
+
+const verdictSchema = z.object({
+  runId: z.string(),
+  succeeded: z.boolean(),
+  exitStatus: z.int(),
+  /** Why it failed; `null` after success. */
+  code: z.string().nullable(),
+  message: z.string(),
+});
+
+export type Verdict = z.infer<typeof verdictSchema>;
+
+const LONGEST_MESSAGE = 400;
+
+export function formatVerdict({ runId, exitStatus, failure: failed, outcome }: RunResult): string {
+  const message = failed?.message ?? (outcome?.kind === 'backup' ? outcome.id : 'done');
+  const verdict: Verdict = {
+    runId,
+    succeeded: failed === null,
+    exitStatus,
+    code: failed?.code ?? null,
+    message: message.slice(0, LONGEST_MESSAGE),
+  };
+  return VERDICT_PREFIX + JSON.stringify(verdict);
+}
+
+/** The verdict in a command's standard output; `undefined` when there is none, as when the agent was killed. */
+export function findVerdict(output: string): Verdict | undefined {
+  const line = output.split('\n').find((each) => each.startsWith(VERDICT_PREFIX));
+  if (line === undefined) return undefined;
+  try {
+    return verdictSchema.parse(JSON.parse(line.slice(VERDICT_PREFIX.length)));
+  } catch {
+    return undefined; // cut off, or somebody else's
+  }
+}

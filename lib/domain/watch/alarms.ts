@@ -1,0 +1,94 @@
+import { METRIC } from '../names.ts';
+
+/**
+ * Every alarm on a metric of ours: what raises it, what it says and where the runbook says what to do. Alarms on AWS' own
+ * metrics (Lambda errors, dead letters, the rule) are listed with them, so that the runbook and the dashboard know all.
+ */
+export interface AlarmRule {
+  /** The alarm's name is `<deployment>-<id>`, with the app's name where there is one for each series. */
+  readonly id: string;
+  readonly title: string;
+  /** The heading in docs/runbook.md; a test proves that it is there. */
+  readonly runbookHeading: string;
+  /** One alarm for each series, or one for the deployment. */
+  readonly per: 'series' | 'deployment';
+}
+
+export const ALARMS = {
+  backupTooOld: {
+    id: 'backup-too-old',
+    title: 'The newest verified backup is too old',
+    runbookHeading: 'Alarm: backup too old',
+    per: 'series',
+  },
+  backupFailed: {
+    id: 'backup-failed',
+    title: 'A run failed',
+    runbookHeading: 'Alarm: backup failed',
+    per: 'series',
+  },
+  sizeDrop: {
+    id: 'size-drop',
+    title: 'The newest backup is much smaller than those before it',
+    runbookHeading: 'Alarm: size drop',
+    per: 'series',
+  },
+  runOverdue: {
+    id: 'run-overdue',
+    title: 'A run takes longer than it should',
+    runbookHeading: 'Alarm: run overdue',
+    per: 'series',
+  },
+  hostUnreachable: {
+    id: 'host-unreachable',
+    title: 'The host does not answer SSM',
+    runbookHeading: 'Alarm: host unreachable',
+    per: 'series',
+  },
+  lambdaErrors: {
+    id: 'lambda-errors',
+    title: 'A Lambda function failed',
+    runbookHeading: 'Alarm: Lambda errors',
+    per: 'deployment',
+  },
+  deadLetters: {
+    id: 'dead-letters',
+    title: 'An event could not be delivered',
+    runbookHeading: 'Alarm: dead letters',
+    per: 'deployment',
+  },
+  ruleFailed: {
+    id: 'rule-failed',
+    title: 'EventBridge could not start a run',
+    runbookHeading: 'Alarm: rule failed',
+    per: 'deployment',
+  },
+  undeliverable: {
+    id: 'message-undeliverable',
+    title: 'A message could not be delivered by e-mail or to Slack',
+    runbookHeading: 'Alarm: message undeliverable',
+    per: 'deployment',
+  },
+} as const satisfies Record<string, AlarmRule>;
+
+/** The metric behind each alarm of ours. */
+export const ALARM_METRIC = {
+  backupTooOld: METRIC.backupAge,
+  backupFailed: METRIC.runFailed,
+  sizeDrop: METRIC.sizeRatio,
+  runOverdue: METRIC.runningShare,
+  hostUnreachable: METRIC.hostUnreachable,
+} as const;
+
+/** A backup below this share of the median of the seven before it raises the alarm. */
+export const SIZE_DROP_RATIO = 0.5;
+/** A run above this share of the time that it may take raises the alarm. */
+export const OVERDUE_SHARE = 0.8;
+
+/** `alarm-backup-too-old`: the heading's anchor, as GitHub makes it. */
+export function runbookAnchor(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+}
