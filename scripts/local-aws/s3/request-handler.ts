@@ -28,6 +28,20 @@ export interface RecordedRequest {
   readonly status: number;
 }
 
+/** Who asks for what, as policies are written about it. */
+export interface S3Access {
+  readonly accessKeyId: string;
+  /** S3's name of the operation, such as `HeadObject`. */
+  readonly operation: string;
+  readonly request: S3Request;
+}
+
+/**
+ * @returns whether the caller may know that a key is not there: without the right to list, S3 denies it instead
+ * @throws S3Error AccessDenied
+ */
+export type AuthorizeS3 = (access: S3Access) => { readonly mayKnowOfAbsence: boolean };
+
 export interface HandlerOptions {
   readonly store: Store;
   readonly region: string;
@@ -35,6 +49,7 @@ export interface HandlerOptions {
   readonly faults: Faults;
   readonly verifier: SignatureVerifier;
   readonly md5Etags: boolean;
+  readonly authorize: AuthorizeS3 | undefined;
 }
 
 /** Bounds the memory of a server that runs for weeks. */
@@ -89,6 +104,8 @@ export class RequestHandler {
     exchange.line = { ...exchange.line, effects: this.faults.take(record) };
     await this.#meetFaults(exchange);
     const verified = this.#options.verifier.verify(request);
+    const { accessKeyId } = verified;
+    const granted = this.#options.authorize?.({ accessKeyId, operation: route.action, request });
     const body = new RequestBody(message, verified, {
       line: exchange.line,
       onStart: () => {
@@ -98,7 +115,8 @@ export class RequestHandler {
       checksumIsOfObject: route.action === 'CompleteMultipartUpload',
     });
     const { store, region, md5Etags, now } = this.#options;
-    return await dispatch(route, { request, body, store, region, md5Etags, now: now() });
+    const answered = dispatch(route, { request, body, store, region, md5Etags, now: now() });
+    return await (granted?.mayKnowOfAbsence === false ? hidingAbsence(answered) : answered);
   }
 
   #record(request: S3Request): MutableRecord {
@@ -169,6 +187,16 @@ interface Exchange {
   awaitsContinue: boolean;
   line: Line;
   record: MutableRecord | undefined;
+}
+
+async function hidingAbsence(answered: Promise<Answer>): Promise<Answer> {
+  try {
+    return await answered;
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'NoSuchKey')
+      throw s3Error('AccessDenied', 'Access Denied');
+    throw error;
+  }
 }
 
 async function dispatch(route: Route, call: Call): Promise<Answer> {

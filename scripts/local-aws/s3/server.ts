@@ -3,7 +3,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { DefaultRetention } from './bucket.ts';
 import { Faults } from './faults.ts';
-import { RequestHandler, type RecordedRequest } from './request-handler.ts';
+import { RequestHandler, type AuthorizeS3, type RecordedRequest } from './request-handler.ts';
 import { SignatureVerifier, type Credentials } from './signature.ts';
 import { Store } from './store.ts';
 
@@ -20,6 +20,8 @@ export interface LocalS3Options {
   readonly tls?: { readonly key: string; readonly cert: string };
   /** The server's clock, milliseconds since the epoch: signatures, retention, dates. */
   readonly now?: () => number;
+  /** Asked for every verified request; without it, whoever has a key may do everything. */
+  readonly authorize?: AuthorizeS3;
 }
 
 interface NewBucket {
@@ -70,6 +72,7 @@ export async function startLocalS3(options: LocalS3Options): Promise<LocalS3> {
     faults: new Faults(),
     verifier: new SignatureVerifier(region, credentials, now),
     md5Etags: options.etags !== 'random',
+    authorize: options.authorize,
   });
   const inFlight = new Set<Promise<void>>();
   const server = createHttpServer(handler, inFlight, options.tls);

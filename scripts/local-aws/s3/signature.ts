@@ -34,10 +34,13 @@ export class SignatureVerifier {
   readonly #region: string;
   readonly #credentials: ReadonlyMap<string, Credentials>;
   readonly #now: () => number;
+  readonly #service: string;
   readonly #signingKeys = new Map<string, Buffer>();
 
-  constructor(region: string, credentials: readonly Credentials[], now: () => number) {
+  /** @param service whose signatures: the other services of the local AWS sign in the same way */
+  constructor(region: string, credentials: readonly Credentials[], now: () => number, service = 's3') {
     this.#region = region;
+    this.#service = service;
     this.#credentials = new Map(credentials.map((each) => [each.accessKeyId, each]));
     this.#now = now;
   }
@@ -88,8 +91,8 @@ export class SignatureVerifier {
     const code = inQuery ? 'AuthorizationQueryParametersError' : 'AuthorizationHeaderMalformed';
     const malformed = (reason: string, fields: Record<string, string> = {}): Error =>
       s3Error(code, `The authorization header is malformed; ${reason}`, { fields });
-    if (scope.service !== 's3' || scope.terminator !== 'aws4_request')
-      throw malformed(`incorrect service "${scope.service}". This endpoint belongs to "s3".`);
+    if (scope.service !== this.#service || scope.terminator !== 'aws4_request')
+      throw malformed(`incorrect service "${scope.service}". This endpoint belongs to "${this.#service}".`);
     if (scope.region !== this.#region)
       throw malformed(`the region '${scope.region}' is wrong; expecting '${this.#region}'`, {
         Region: this.#region,

@@ -1,0 +1,192 @@
+import { randomUUID } from 'node:crypto';
+import type { StepRecord } from './run-document.ts';
+import type { ParameterValues } from './document.ts';
+import { combineOutput } from './step-output.ts';
+
+export type InvocationStatus = 'Pending' | 'InProgress' | 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
+
+/** What SSM tells apart where the status alone does not. */
+export type StatusDetails =
+  | 'Pending'
+  | 'InProgress'
+  | 'Success'
+  | 'Failed'
+  | 'ExecutionTimedOut'
+  | 'DeliveryTimedOut'
+  | 'Cancelled'
+  | 'Undeliverable'
+  | 'Terminated'
+  | 'InvalidPlatform'
+  | 'AccessDenied';
+
+const STATUS_OF: Readonly<Record<StatusDetails, InvocationStatus>> = {
+  Pending: 'Pending',
+  InProgress: 'InProgress',
+  Success: 'Success',
+  Failed: 'Failed',
+  ExecutionTimedOut: 'TimedOut',
+  DeliveryTimedOut: 'TimedOut',
+  Cancelled: 'Cancelled',
+  Undeliverable: 'Failed',
+  Terminated: 'Failed',
+  InvalidPlatform: 'Failed',
+  AccessDenied: 'Failed',
+};
+
+interface CommandRequest {
+  readonly documentName: string;
+  readonly instanceId: string;
+  readonly parameters: ParameterValues;
+  readonly comment: string;
+  readonly timeoutSeconds: number;
+  readonly logGroup: string | undefined;
+  readonly stepNames: readonly string[];
+}
+
+/** A command for one host, with its one invocation. */
+export class Command {
+  readonly id = randomUUID();
+  readonly requestedAt = new Date();
+  readonly request: CommandRequest;
+  readonly cancellation = new AbortController();
+  #details: StatusDetails = 'Pending';
+  #steps: readonly StepRecord[] = [];
+  #startedAt: Date | undefined;
+  #finishedAt: Date | undefined;
+
+  constructor(request: CommandRequest) {
+    this.request = request;
+  }
+
+  get details(): StatusDetails {
+    return this.#details;
+  }
+
+  get status(): InvocationStatus {
+    return STATUS_OF[this.#details];
+  }
+
+  get hasEnded(): boolean {
+    return this.#finishedAt !== undefined;
+  }
+
+  begin(): void {
+    this.#startedAt = new Date();
+  }
+
+  note(steps: readonly StepRecord[]): void {
+    this.#steps = [...steps];
+  }
+
+  change(details: StatusDetails): void {
+    this.#details = details;
+    if (details !== 'Pending' && details !== 'InProgress') this.#finishedAt = new Date();
+  }
+
+  /** An element of ListCommands. */
+  describe(): Record<string, unknown> {
+    const { documentName, instanceId, parameters, comment, timeoutSeconds, logGroup } = this.request;
+    return {
+      CommandId: this.id,
+      DocumentName: documentName,
+      DocumentVersion: '$DEFAULT',
+      Comment: comment,
+      ExpiresAfter: seconds(new Date(this.requestedAt.getTime() + timeoutSeconds * 1000)),
+      Parameters: parameters,
+      InstanceIds: [instanceId],
+      Targets: [],
+      RequestedDateTime: seconds(this.requestedAt),
+      Status: this.status,
+      StatusDetails: this.#details,
+      TargetCount: 1,
+      CompletedCount: this.hasEnded ? 1 : 0,
+      ErrorCount: this.hasEnded && this.status === 'Failed' ? 1 : 0,
+      TimeoutSeconds: timeoutSeconds,
+      CloudWatchOutputConfig: {
+        CloudWatchLogGroupName: logGroup ?? '',
+        CloudWatchOutputEnabled: logGroup !== undefined,
+      },
+    };
+  }
+
+  /** An element of ListCommandInvocations. */
+  describeInvocation(withDetails: boolean): Record<string, unknown> {
+    const { documentName, instanceId, comment } = this.request;
+    return {
+      CommandId: this.id,
+      InstanceId: instanceId,
+      InstanceName: '',
+      Comment: comment,
+      DocumentName: documentName,
+      DocumentVersion: '$DEFAULT',
+      RequestedDateTime: seconds(this.requestedAt),
+      Status: this.status,
+      StatusDetails: this.#details,
+      CommandPlugins: withDetails ? this.request.stepNames.map((name) => this.#describePlugin(name)) : [],
+    };
+  }
+
+  #describePlugin(name: string): Record<string, unknown> {
+    const step = this.#steps.find((each) => each.name === name);
+    if (!step)
+      return { Name: name, Status: this.status, StatusDetails: this.#details, ResponseCode: -1, Output: '' };
+    return {
+      Name: name,
+      Status: stepStatus(step),
+      StatusDetails: stepDetails(step),
+      ResponseCode: step.code,
+      ResponseStartDateTime: seconds(step.startedAt),
+      ResponseFinishDateTime: seconds(step.finishedAt),
+      Output: combineOutput(step.stdout, step.stderr),
+    };
+  }
+
+  /**
+   * The answer of GetCommandInvocation about one step; before the host took the command, a step is where the command is.
+   */
+  describeOutput(stepName: string): Record<string, unknown> {
+    const { documentName, instanceId, comment } = this.request;
+    return {
+      CommandId: this.id,
+      InstanceId: instanceId,
+      Comment: comment,
+      DocumentName: documentName,
+      DocumentVersion: '$DEFAULT',
+      PluginName: stepName,
+      StandardOutputUrl: '',
+      StandardErrorUrl: '',
+      ...this.#describeEnding(this.#steps.find(({ name }) => name === stepName)),
+    };
+  }
+
+  #describeEnding(step: StepRecord | undefined): Record<string, unknown> {
+    if (!step)
+      return {
+        ResponseCode: -1,
+        ExecutionStartDateTime: this.#startedAt?.toISOString() ?? '',
+        ExecutionElapsedTime: '',
+        ExecutionEndDateTime: this.#finishedAt?.toISOString() ?? '',
+        Status: this.status,
+        StatusDetails: this.#details,
+        StandardOutputContent: '',
+        StandardErrorContent: '',
+      };
+    return {
+      ResponseCode: step.code,
+      ExecutionStartDateTime: step.startedAt.toISOString(),
+      ExecutionElapsedTime: `PT${(step.finishedAt.getTime() - step.startedAt.getTime()) / 1000}S`,
+      ExecutionEndDateTime: step.finishedAt.toISOString(),
+      Status: stepStatus(step),
+      StatusDetails: stepDetails(step),
+      StandardOutputContent: step.stdout.slice(0, 24_000),
+      StandardErrorContent: step.stderr.slice(0, 8000),
+    };
+  }
+}
+
+const stepStatus = ({ status }: StepRecord): string => (status === 'Skipped' ? 'Success' : status);
+const stepDetails = ({ status }: StepRecord): string =>
+  status === 'TimedOut' ? 'ExecutionTimedOut' : status === 'Skipped' ? 'Success' : status;
+
+/** JSON 1.1 writes times as seconds since the epoch. */
+const seconds = (time: Date): number => time.getTime() / 1000;

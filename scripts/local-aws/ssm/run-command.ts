@@ -1,0 +1,128 @@
+import type { AwsEvent } from '../eventbridge/event.ts';
+import { eventTime } from '../eventbridge/event.ts';
+import { AwsError } from '../http/aws-error.ts';
+import { Command, type StatusDetails } from './command.ts';
+import { findWrongParameters, type CommandDocument, type ParameterValues } from './document.ts';
+import type { ManagedHost } from './managed-host.ts';
+
+type EmittedEvent = Pick<AwsEvent, 'source' | 'detail-type' | 'detail' | 'resources'>;
+
+interface RunCommandOptions {
+  readonly documents: ReadonlyMap<string, CommandDocument>;
+  readonly hosts: ReadonlyMap<string, ManagedHost>;
+  /** To EventBridge. */
+  readonly emit: (event: EmittedEvent) => void;
+  /** Whatever runs on after the call was answered. */
+  readonly follow: (work: Promise<void>) => void;
+}
+
+export interface NewCommand {
+  readonly documentName: string;
+  readonly instanceId: string;
+  readonly parameters: ParameterValues;
+  readonly comment: string;
+  readonly timeoutSeconds: number;
+  readonly logGroup: string | undefined;
+}
+
+const DETAILS_OF_DOCUMENT = {
+  Success: 'Success',
+  Failed: 'Failed',
+  TimedOut: 'ExecutionTimedOut',
+  Cancelled: 'Cancelled',
+} as const;
+
+/** Commands and their delivery to the hosts. */
+export class RunCommand {
+  readonly commands: Command[] = [];
+  readonly #options: RunCommandOptions;
+
+  constructor(options: RunCommandOptions) {
+    this.#options = options;
+  }
+
+  get hosts(): readonly ManagedHost[] {
+    return [...this.#options.hosts.values()];
+  }
+
+  /** @throws AwsError InvalidDocument, InvalidInstanceId, InvalidParameters */
+  send(request: NewCommand): Command {
+    const document = this.document(request.documentName);
+    const host = this.#options.hosts.get(request.instanceId);
+    if (!host)
+      throw new AwsError(
+        'InvalidInstanceId',
+        `Instances [[${request.instanceId}]] not in a valid state for account`,
+      );
+    const problems = findWrongParameters(document, request.parameters);
+    if (problems.length > 0) throw new AwsError('InvalidParameters', problems.join('; '));
+    const command = new Command({ ...request, stepNames: document.mainSteps.map(({ name }) => name) });
+    this.commands.push(command);
+    this.#change(command, 'Pending');
+    this.#options.follow(this.#deliver(command, document, host));
+    return command;
+  }
+
+  /** @throws AwsError InvalidDocument */
+  document(name: string): CommandDocument {
+    const document = this.#options.documents.get(name);
+    if (document) return document;
+    throw new AwsError('InvalidDocument', `Document with name ${name} does not exist.`);
+  }
+
+  find(commandId: string): Command | undefined {
+    return this.commands.find(({ id }) => id === commandId);
+  }
+
+  cancel(command: Command): void {
+    if (command.hasEnded) return;
+    command.cancellation.abort();
+    const host = this.#options.hosts.get(command.request.instanceId);
+    if (host?.isUp !== true) this.#change(command, 'Cancelled');
+  }
+
+  /** What nobody took ends now, as it does when its time for delivery is over. */
+  expireDeliveries(details: StatusDetails = 'DeliveryTimedOut'): void {
+    for (const command of this.commands) {
+      const host = this.#options.hosts.get(command.request.instanceId);
+      if (!command.hasEnded && host?.isUp !== true) this.#change(command, details);
+    }
+  }
+
+  async #deliver(command: Command, document: CommandDocument, host: ManagedHost): Promise<void> {
+    // SSM says so before the host has it: a host that is away looks exactly like one that is at work.
+    this.#change(command, 'InProgress');
+    if (!host.isUp) return;
+    command.begin();
+    const status = await host.run(document, command);
+    if (command.hasEnded) return;
+    this.#change(command, DETAILS_OF_DOCUMENT[status]);
+  }
+
+  #change(command: Command, details: StatusDetails): void {
+    command.change(details);
+    const { documentName, instanceId, parameters, timeoutSeconds } = command.request;
+    const common = {
+      'command-id': command.id,
+      'document-name': documentName,
+      'requested-date-time': eventTime(command.requestedAt),
+      status: command.status,
+    };
+    this.#options.emit({
+      source: 'aws.ssm',
+      'detail-type': 'EC2 Command Invocation Status-change Notification',
+      detail: { ...common, 'instance-id': instanceId },
+      resources: [],
+    });
+    this.#options.emit({
+      source: 'aws.ssm',
+      'detail-type': 'EC2 Command Status-change Notification',
+      detail: {
+        ...common,
+        'expire-after': eventTime(new Date(command.requestedAt.getTime() + timeoutSeconds * 1000)),
+        parameters,
+      },
+      resources: [],
+    });
+  }
+}
