@@ -1,16 +1,12 @@
-import { App, Validations, type Environment } from 'aws-cdk-lib/core';
-import { AwsSolutionsChecks } from 'cdk-nag';
+import { App, type Environment } from 'aws-cdk-lib/core';
 import { asLifeboatError } from '../lib/domain/errors.ts';
 import { readConfiguration } from '../lib/infra/configuration.ts';
-import { StorageStack } from '../lib/infra/storage/storage-stack.ts';
+import { addStacks } from '../lib/infra/deployment.ts';
 
-/** The CDK app: configuration → stacks. */
+/** The CDK app: configuration → stacks. It runs on the Node that the `cdk` command brings, 20 or later. */
 function main(): void {
   const app = new App();
-  const config = readConfiguration(app);
-  const env = readTarget();
-  new StorageStack(app, `${config.name}Storage`, { config, env });
-  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  addStacks(app, readConfiguration(app), readTarget());
   app.synth();
 }
 
@@ -23,7 +19,11 @@ function readTarget(): Environment {
 try {
   main();
 } catch (error) {
-  const { message, hint, exitStatus } = asLifeboatError(error);
-  console.error(`${message}\n${hint}`);
+  const { code, message, hint, exitStatus } = asLifeboatError(error);
+  // The CDK's own refusals are written to be read; only a defect needs its stack.
+  const isDefect =
+    code === 'BUG' && !(error instanceof Error && /^(\w*ValidationError|ConstructError)$/.test(error.name));
+  console.error(isDefect ? (error as Error).stack : message);
+  if (isDefect || code !== 'BUG') console.error(hint);
   process.exitCode = exitStatus;
 }

@@ -17,7 +17,8 @@ const SINGLE_SETTINGS = ['name', 'hostRoleName'];
  */
 export function readConfiguration(app: App): DeploymentConfig {
   const context = app.node.getAllContext() as Readonly<Record<string, unknown>>;
-  const file = String(context['config'] ?? CONFIG_FILE);
+  const given = context['config'];
+  const file = typeof given === 'string' ? given : CONFIG_FILE;
   return parseDeploymentConfig(withOverrides(parseFile(file), context), file);
 }
 

@@ -1,5 +1,10 @@
 import { z } from 'zod';
 
+const kmsKeyArn = z
+  .string()
+  .regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[\w-]+$/, 'is no ARN of a KMS key')
+  .optional();
+
 const bucketName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no bucket name (3 to 63 of a-z, 0-9, "." and "-")');
@@ -30,11 +35,7 @@ export const storageSchema = z
         'must not hold ".." parts',
       )
       .default('database'),
-    kmsKeyArn: z
-      .string()
-      .regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[\w-]+$/, 'is no ARN of a KMS key')
-      .optional()
-      .describe('Encrypt with this key instead of AES-256 with S3’s own keys.'),
+    kmsKeyArn: kmsKeyArn.describe('Encrypt with this key instead of AES-256 with S3’s own keys.'),
     retentionDays: z
       .int()
       .min(1)
@@ -66,6 +67,9 @@ export const storageSchema = z
       .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is no region such as eu-west-1')
       .optional()
       .describe('A second region that every backup is replicated to.'),
+    drKmsKeyArn: kmsKeyArn.describe(
+      'A key of the second region for the copies; needed there if kmsKeyArn is given.',
+    ),
   })
   .superRefine((storage, context) => {
     for (const [path, message] of contradictions(storage))
@@ -80,7 +84,9 @@ interface Lifetimes {
   readonly lockDays: number;
   readonly bucketName?: string | undefined;
   readonly newBucketName?: string | undefined;
+  readonly kmsKeyArn?: string | undefined;
   readonly drRegion?: string | undefined;
+  readonly drKmsKeyArn?: string | undefined;
 }
 
 function contradictions(storage: Lifetimes): [path: string, message: string][] {
@@ -105,5 +111,23 @@ function contradictions(storage: Lifetimes): [path: string, message: string][] {
     found.push(['newBucketName', 'bucketName names an existing bucket: give one of the two']);
   if (storage.bucketName !== undefined && storage.drRegion !== undefined)
     found.push(['drRegion', 'an existing bucket’s replication is its owner’s to set up: leave drRegion out']);
-  return found;
+  return [...found, ...replicaContradictions(storage)];
+}
+
+function replicaContradictions({ kmsKeyArn, drRegion, drKmsKeyArn }: Lifetimes): [string, string][] {
+  if (drKmsKeyArn === undefined)
+    return kmsKeyArn !== undefined && drRegion !== undefined
+      ? [
+          [
+            'drKmsKeyArn',
+            `S3 cannot encrypt copies in ${drRegion} with a key of another region: name one of ${drRegion}`,
+          ],
+        ]
+      : [];
+  if (kmsKeyArn === undefined || drRegion === undefined)
+    return [['drKmsKeyArn', 'it goes with both kmsKeyArn and drRegion: leave it out or give all three']];
+  const keyRegion = drKmsKeyArn.split(':')[3];
+  return keyRegion === drRegion
+    ? []
+    : [['drKmsKeyArn', `the key lies in ${keyRegion}, the copies in drRegion ${drRegion}`]];
 }
