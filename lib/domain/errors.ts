@@ -111,6 +111,18 @@ const REGISTRY = {
   BUSY: { exit: 'busy', hint: 'Wait until the other run has finished, then run the command again.' },
   ATTENTION: { exit: 'attention', hint: 'Run: lifeboat backup' },
   UNDELIVERED: { exit: 'attention', hint: 'Check the channel’s settings, then run: lifeboat notify --test' },
+  RUN_REFUSED: {
+    exit: 'refused',
+    hint: 'Correct the series in lifeboat.config.json and deploy it, then start the run again.',
+  },
+  RUN_REPEATED: {
+    exit: 'refused',
+    hint: 'Nothing was done; the first run’s outcome stands. Start a new run: invoke start-run again.',
+  },
+  SECRET_UNREADABLE: {
+    exit: 'refused',
+    hint: 'Check that the secret is there and that the host’s role may read it (secretsmanager:GetSecretValue).',
+  },
   INSTALL_FAILED: {
     exit: 'refused',
     hint: 'See what the system said above. lifeboat install --print shows what is to be written where.',
@@ -122,6 +134,10 @@ const REGISTRY = {
   TERMINATED: {
     exit: 'terminated',
     hint: 'Nothing half-made was left behind; run the command again when ready.',
+  },
+  RUN_KILLED: {
+    exit: 'terminated',
+    hint: 'Look for who killed it, such as the kernel short of memory (journalctl -k), then start a new run: it clears away what is left.',
   },
 } as const satisfies Record<string, { exit: ExitName; hint: string }>;
 

@@ -6,4 +6,6 @@ export interface Answer {
   readonly json: unknown;
   /** Printed after the answer; its exit status is the process'. */
   readonly failure?: LifeboatError | undefined;
+  /** Of a failure that has been told of already. */
+  readonly exitStatus?: number;
 }

@@ -42,6 +42,7 @@ function buildProgram(answer: Wrap): Command {
   addRestore(program, answer);
   addCatalogCommands(program, answer);
   addHostCommands(program, answer);
+  addRun(program, answer);
   return program;
 }
 
@@ -186,6 +187,36 @@ function addHostCommands(program: Command, answer: Wrap): void {
     );
 }
 
+function addRun(program: Command, answer: Wrap): void {
+  program
+    .command('run')
+    .description(
+      'Do what a Lambda asked for, once, and write its result to the state bucket (started by SSM)',
+    )
+    .requiredOption('--request <base64url>', 'the request, as in request.json, encoded')
+    .addOption(
+      new Option('--only <kind>', 'refuse requests of the other kind').choices(['backup', 'restore']),
+    )
+    .addHelpText(
+      'after',
+      `${examples('sudo lifeboat run --only backup --request eyJzY2hlbWFWZXJzaW9uIjoxLC…')}
+
+As root it goes on as the series' user (osUser). Settings come from the request alone, not from .env.
+Standard output: the verdict, the log's beginning and end, the verdict. The whole log goes to standard error.`,
+    )
+    .action((options: Options) =>
+      answer(async (given) => (await import('./cli/run.ts')).runRun(given))(options, []),
+    );
+  program
+    .command('run-work', { hidden: true })
+    .description('The part of run that is done as the series’ user')
+    .requiredOption('--request <base64url>')
+    .option(...JSON_OPTION)
+    .action((options: Options) =>
+      answer(async (given) => (await import('./cli/run-work.ts')).runWork(given))(options, []),
+    );
+}
+
 function examples(...lines: string[]): string {
   return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`;
 }
@@ -198,10 +229,10 @@ Exit status: 0 success, 1 a defect in Lifeboat, 2 wrong arguments or settings, 3
 4 PostgreSQL failed, 5 S3 failed, 6 the disk failed, 7 a backup is damaged, 8 another run is at work,
 9 attention needed (status, notify), 130 and 143 stopped by a signal.`;
 
-function printAnswer({ lines, json, failure }: Answer, asJson: boolean): number {
+function printAnswer({ lines, json, failure, exitStatus }: Answer, asJson: boolean): number {
   if (asJson) process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
   else if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
-  if (!failure) return EXIT_STATUS.success;
+  if (!failure) return exitStatus ?? EXIT_STATUS.success;
   process.stderr.write(`${renderError(failure, new Date())}\n`);
   return failure.exitStatus;
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readEnvironment } from './environment.ts';
+import { readEnvironment, type Environment } from './environment.ts';
 import { systemClock } from './host/clock.ts';
 import { openJournal } from './host/journal.ts';
 import { openLocalHost } from './host/local-host.ts';
@@ -26,9 +26,14 @@ export interface Context extends Terminal {
   readonly interrupted: AbortSignal;
 }
 
+interface ContextOptions {
+  readonly json: boolean;
+  /** Instead of the process' own and `.env`. */
+  readonly environment?: Environment;
+}
+
 /** @throws LifeboatError SETTINGS_INVALID */
-export function openContext({ json }: { json: boolean }): Context {
-  const environment = readEnvironment();
+export function openContext({ json, environment = readEnvironment() }: ContextOptions): Context {
   const settings = parseSettings(environment);
   const host = openLocalHost(settings.backupDir);
   const local = openLocalStore(settings.backupDir);

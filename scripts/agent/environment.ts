@@ -10,6 +10,14 @@ export function readEnvironment(dotEnvPath = '.env'): Environment {
 }
 
 /**
+ * `process.env` alone: a run that SSM started finds itself in whatever folder, and what lies there as `.env` is not meant
+ * for it.
+ */
+export function readProcessEnvironment(): Environment {
+  return { ...process.env };
+}
+
+/**
  * The AWS SDK reads its many variables from `process.env` by itself. Those that stand only in `.env` are put there, so
  * that every one of them means what it means to the SDK; what is exported already stays.
  */

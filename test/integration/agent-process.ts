@@ -12,6 +12,8 @@ export interface AgentOptions {
   readonly cwd?: string;
   /** A program and its arguments that start the agent, such as `unshare --mount …`. */
   readonly through?: readonly string[];
+  /** The agent, with what starts it; this Node with the sources when left out. */
+  readonly agent?: readonly [string, ...string[]];
 }
 
 /** How a run ended. */
@@ -49,8 +51,9 @@ export async function runAgent(args: readonly string[], options: AgentOptions): 
 /** Starts the real command line as a child process, in a process group of its own. */
 export function startAgent(args: readonly string[], options: AgentOptions): RunningAgent {
   const home = mkdtempSync(path.join(tmpdir(), 'lifeboat-agent-'));
-  const [program, ...before] = [...(options.through ?? []), process.execPath];
-  const child = spawn(program!, [...before, AGENT, ...args], {
+  const agent = options.agent ?? [process.execPath, AGENT];
+  const [program, ...before] = [...(options.through ?? []), ...agent];
+  const child = spawn(program!, [...before, ...args], {
     cwd: options.cwd ?? home,
     env: definedOnly({ PATH: process.env['PATH'], HOME: home, TMPDIR: home, ...options.env }),
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -15,6 +15,22 @@ export const RUN_OPERATIONS = ['backup', 'verify', 'status', 'list', 'retention'
 
 const text = z.string().max(1024);
 
+/** Made and entered by root before it becomes another user; the same folders as lifeboat.config.json allows. */
+const folder = text
+  .regex(/^\/[\w./-]*$/, 'is no absolute path of letters, digits, ".", "_" and "-"')
+  .refine((path) => !path.split('/').includes('..'), 'must not hold ".." parts');
+const bucket = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no bucket name (3 to 63 of a-z, 0-9, "." and "-")');
+/** Becomes part of a host name, to which credentials are sent. */
+const region = z.string().regex(/^[a-z0-9-]{1,32}$/, 'is no region');
+const prefix = text
+  .refine((value) => !/[\p{Cc}\\]/u.test(value), 'must not hold control characters or backslashes')
+  .refine(
+    (value) => value === '' || !value.split('/').some((part) => ['', '.', '..'].includes(part)),
+    'must not hold "..", "." or empty parts, nor begin or end with a slash',
+  );
+
 /** How the series is reached, on the host; the agent's settings in a name that is not an environment variable. */
 const requestedSeries = z.object({
   app: z.string().max(63),
@@ -23,23 +39,28 @@ const requestedSeries = z.object({
   port: z.int().min(1).max(65535),
   user: z.string().max(63),
   osUser: z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/),
-  passwordSecretArn: text.optional(),
-  pgBinDir: text.optional(),
+  passwordSecretArn: text
+    .regex(
+      /^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]{1,32}:\d{12}:secret:[\w/+=.@-]+$/,
+      'is no Secrets Manager ARN',
+    )
+    .optional(),
+  pgBinDir: folder.optional(),
   format: z.enum(['plain', 'custom']),
   compression: z.enum(['gzip', 'zstd']),
   compressionLevel: z.int().optional(),
-  backupDir: text.optional(),
+  backupDir: folder.optional(),
   localRetentionDays: z.int().positive(),
 });
 
 const requestedStorage = z.object({
-  bucket: z.string().max(63),
+  bucket,
   /** Of the backups; a host that was chosen by tag has its instance id at the end of it. */
-  prefix: text,
-  stateBucket: z.string().max(63),
+  prefix,
+  stateBucket: bucket,
   /** Of `runs/`, without the instance id. */
-  statePrefix: text,
-  region: z.string().max(32),
+  statePrefix: prefix,
+  region,
   kmsKeyArn: text.optional(),
   retentionDays: z.int().positive(),
 });
@@ -58,7 +79,7 @@ export const runRequestSchema = z
     runId: z.string().refine(isRunId, 'is no run id'),
     operation: z.enum([...RUN_OPERATIONS, 'restore']),
     trigger: z.enum(['schedule', 'manual']),
-    instanceId: z.string().max(32),
+    instanceId: z.string().regex(/^m?i-[0-9a-f]{8,17}$/, 'is no instance id'),
     requestedAt: z.iso.datetime(),
     /** After it the run is certainly over: delivery and execution have timed out. */
     deadline: z.iso.datetime(),

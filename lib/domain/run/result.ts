@@ -53,7 +53,7 @@ export const runResultSchema = z.object({
   finishedAt: z.iso.datetime(),
   durationMs: z.number().nonnegative(),
   warnings: z.array(z.string()),
-  /** `null` after a failure. */
+  /** `null` after a failure, unless a report was made all the same: what `status` or `verify` found wrong. */
   outcome: z.discriminatedUnion('kind', [backupOutcome, restoreOutcome, reportOutcome]).nullable(),
   /** `null` after success. */
   failure: failure.nullable(),
@@ -64,6 +64,17 @@ export const runResultSchema = z.object({
 
 export type RunResult = z.infer<typeof runResultSchema>;
 export type RunOutcome = NonNullable<RunResult['outcome']>;
+
+/** What the process that does the work, as the series’ user, tells the one that writes the result. */
+export const workReportSchema = runResultSchema.pick({
+  warnings: true,
+  outcome: true,
+  failure: true,
+  targetUntouched: true,
+  exitStatus: true,
+});
+
+export type WorkReport = z.infer<typeof workReportSchema>;
 
 /**
  * What the agent prints first and last: one line of JSON, at most 2 KB, so that it survives SSM's cutting of the output
@@ -85,15 +96,23 @@ export type Verdict = z.infer<typeof verdictSchema>;
 const LONGEST_MESSAGE = 400;
 
 export function formatVerdict({ runId, exitStatus, failure: failed, outcome }: RunResult): string {
-  const message = failed?.message ?? (outcome?.kind === 'backup' ? outcome.id : 'done');
-  const verdict: Verdict = {
+  return formatVerdictLine({
     runId,
     succeeded: failed === null,
     exitStatus,
     code: failed?.code ?? null,
-    message: message.slice(0, LONGEST_MESSAGE),
-  };
-  return VERDICT_PREFIX + JSON.stringify(verdict);
+    message: failed?.message ?? (outcome?.kind === 'backup' ? outcome.id : 'done'),
+  });
+}
+
+/** Also for a run that was refused and so has no result: `RUN_REPEATED` above all says nothing about the first one. */
+export function formatVerdictLine(verdict: Verdict): string {
+  // A control character or half of a pair takes six bytes in JSON, and a message may be made of them.
+  const message = verdict.message
+    .slice(0, LONGEST_MESSAGE)
+    .toWellFormed()
+    .replaceAll(/(?!\n)\p{Cc}/gu, '\uFFFD');
+  return VERDICT_PREFIX + JSON.stringify({ ...verdict, message });
 }
 
 /** The verdict in a command's standard output; `undefined` when there is none, as when the agent was killed. */

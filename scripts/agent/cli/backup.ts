@@ -44,7 +44,7 @@ async function openOrTell(
   }
 }
 
-function openBackupPorts(context: Context, database: string): BackupPorts {
+export function openBackupPorts(context: Context, database: string): BackupPorts {
   const { settings } = context;
   return {
     ...context,
@@ -54,7 +54,7 @@ function openBackupPorts(context: Context, database: string): BackupPorts {
   };
 }
 
-function describeRequest(
+export function describeRequest(
   { settings, host }: Context,
   database: string,
   options: Readonly<Record<string, unknown>>,

@@ -94,7 +94,7 @@ function describeOutcome(ports: TellingPorts, request: RestoreRequest, tried: Tr
 }
 
 /** Only a server that was lost in the middle of the rename leaves it open which database has the name. */
-function isUntouched(failure: LifeboatError): boolean {
+export function isUntouched(failure: LifeboatError): boolean {
   const { cause } = failure;
   return !(
     failure.code === 'RESTORE_FAILED' &&

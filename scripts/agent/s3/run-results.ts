@@ -1,0 +1,72 @@
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { OBJECT_METADATA } from '../../../lib/domain/names.ts';
+import type { RunRequest } from '../../../lib/domain/run/request.ts';
+import { runKey } from '../../../lib/domain/run/run-keys.ts';
+import type { Environment } from '../environment.ts';
+import type { RunResults } from '../ports/run.ts';
+import type { ObjectStore } from '../ports/store.ts';
+import { openS3Store } from './s3-store.ts';
+
+/** Before the work, nobody waits long for an answer that only makes surer. */
+const LOOK = { attempts: '2', milliseconds: 10_000 } as const;
+/** After it: enough for a minute of throttling. */
+const WRITE_MS = 60_000;
+/** After SIGTERM: SIGKILL is near. */
+const WRITE_INTERRUPTED_MS = 15_000;
+
+/** `result.json` of one run in the state bucket. A signal does not end the writing: the result is to tell of it. */
+export function openRunResults(
+  request: RunRequest,
+  options: { environment: Environment; interrupted: AbortSignal },
+): RunResults {
+  const { storage, runId, series } = request;
+  const environment = { ...options.environment, AWS_REGION: storage.region };
+  const key = runKey(storage.statePrefix, runId, 'result');
+  const open = (env: Environment, interrupted: AbortSignal): ObjectStore => {
+    const { stateBucket, kmsKeyArn } = storage;
+    const settings = { bucket: stateBucket, prefix: '', stateBucket, kmsKeyId: kmsKeyArn };
+    return openS3Store(settings, { environment: env, interrupted });
+  };
+  return {
+    exists: () =>
+      within(LOOK.milliseconds, storage.stateBucket, async (signal) => {
+        const store = open({ ...environment, AWS_MAX_ATTEMPTS: LOOK.attempts }, signal);
+        try {
+          return (await store.head(key)) !== undefined;
+        } finally {
+          store.close();
+        }
+      }),
+    put: (result) => {
+      const limit = options.interrupted.aborted ? WRITE_INTERRUPTED_MS : WRITE_MS;
+      return within(limit, storage.stateBucket, async (signal) => {
+        const store = open(environment, signal);
+        try {
+          await store.putOnce(key, Buffer.from(`${JSON.stringify(result, null, 1)}\n`), {
+            contentType: 'application/json',
+            metadata: { [OBJECT_METADATA.app]: series.app, [OBJECT_METADATA.runId]: runId },
+          });
+        } finally {
+          store.close();
+        }
+      });
+    },
+  };
+}
+
+async function within<T>(
+  milliseconds: number,
+  bucket: string,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController();
+  const timer = setTimeout(() => {
+    const message = `s3://${bucket} did not answer within ${milliseconds / 1000} seconds`;
+    late.abort(new LifeboatError('S3_UNAVAILABLE', message));
+  }, milliseconds);
+  try {
+    return await work(late.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
