@@ -52,11 +52,20 @@ export const LAMBDA_ENV = {
   dashboardUrl: 'LIFEBOAT_DASHBOARD_URL',
 } as const;
 
+/**
+ * Set by tests and the local loop alone, never by a construct: the origin (`http://127.0.0.1:PORT`) of what stands in for
+ * Slack. The slack Lambda then posts there as well as to Slack; it refuses any origin that is not on this machine.
+ */
+export const LAMBDA_TEST_ENV = { slackOrigin: 'LIFEBOAT_TEST_SLACK_ORIGIN' } as const;
+
 /** Beside every handler's bundle lies the deployment's configuration (lib/domain/deployment/config.ts). */
 export const DEPLOYMENT_FILE = 'deployment.json';
 
 /** The SSM documents' one parameter. */
 export const DOCUMENT_PARAMETER = 'Request';
+
+/** The step of both documents that runs the agent: GetCommandInvocation wants it as PluginName where there are several. */
+export const DOCUMENT_STEP = 'runAgent';
 
 /** Printed by the Lambdas in CloudWatch's embedded metric format; alarms and dashboard read them. */
 export const METRIC_NAMESPACE = 'Lifeboat';

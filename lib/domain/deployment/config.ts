@@ -72,6 +72,12 @@ const notificationsSchema = z.strictObject({
     .describe(
       'Name of an SSM SecureString that holds the Slack webhook’s URL; you create it, see the README.',
     ),
+  runbookUrl: z
+    .string()
+    .max(300)
+    .regex(/^[^\s#]+$/, 'is no address such as https://wiki.example.com/runbook')
+    .default('docs/runbook.md')
+    .describe('Where docs/runbook.md can be read; every alarm links to its section there.'),
 });
 
 const limitsSchema = z.strictObject({
@@ -89,6 +95,12 @@ const limitsSchema = z.strictObject({
     .max(168)
     .default(26)
     .describe('An older newest backup raises the alarm.'),
+  reserveConcurrency: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Reserve one concurrent execution for the watch. A second one is harmless; new accounts have too few to reserve any.',
+    ),
 });
 
 const configSchema = z.strictObject({

@@ -1,0 +1,176 @@
+import type { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { IBucket } from 'aws-cdk-lib/aws-s3';
+import type { CfnDocument } from 'aws-cdk-lib/aws-ssm';
+import type { ITopic } from 'aws-cdk-lib/aws-sns';
+import { Stack } from 'aws-cdk-lib/core';
+import type { Construct } from 'constructs';
+import type { DeploymentConfig } from '../../domain/deployment/config.ts';
+import { LifeboatError } from '../../domain/errors.ts';
+import type { FunctionName } from '../storage/principals.ts';
+import { parameterArn } from './host-access.ts';
+import type { RunDocuments } from './run-documents.ts';
+import { allow } from './statements.ts';
+
+/** IAM cuts a role's own policies at 10,240 characters. */
+const MOST_INSTANCES = 100;
+
+export interface Surroundings {
+  readonly config: DeploymentConfig;
+  readonly bucket: IBucket;
+  readonly stateBucket: IBucket;
+  readonly documents: RunDocuments;
+  readonly topic: ITopic;
+  readonly messageKey: IKey;
+}
+
+/** What each function may do, besides writing its own log. */
+export function functionRights(
+  scope: Construct,
+  name: FunctionName,
+  surroundings: Surroundings,
+): PolicyStatement[] {
+  const { documents } = surroundings;
+  switch (name) {
+    case 'start-run':
+      return [
+        ...sendRights(scope, documents.backup, surroundings),
+        ...stateRights(surroundings, ['request', 'command']),
+        ...storageKeyRights(surroundings),
+      ];
+    case 'restore':
+      return [
+        ...sendRights(scope, documents.restore, surroundings),
+        ...stateRights(surroundings, ['request', 'command']),
+        ...planRights(surroundings),
+        ...catalogRights(surroundings),
+        ...storageKeyRights(surroundings),
+      ];
+    case 'report-run':
+      return [
+        allow('ReadInvocations', ['ssm:GetCommandInvocation'], ['*']),
+        ...tellingRights(surroundings),
+        ...catalogRights(surroundings),
+        ...storageKeyRights(surroundings),
+      ];
+    case 'watch':
+      return [
+        ...tellingRights(surroundings),
+        ...catalogRights(surroundings),
+        ...taggingRights(surroundings),
+        ...storageKeyRights(surroundings),
+      ];
+    case 'slack':
+      return slackRights(scope, surroundings);
+  }
+}
+
+/**
+ * Two statements, never one: a condition on instances in the statement that names the document would be a condition on the
+ * document as well (https://docs.aws.amazon.com/systems-manager/latest/userguide/run-command-setting-up.html).
+ */
+function sendRights(scope: Construct, document: CfnDocument, { config, documents }: Surroundings) {
+  return [
+    allow('SendOwnDocument', ['ssm:SendCommand'], [documents.arnOf(document)]),
+    ...targetRights(scope, config),
+    allow('FindHostsAndCommands', ['ssm:DescribeInstanceInformation', 'ssm:ListCommands'], ['*']),
+  ];
+}
+
+function targetRights(scope: Construct, { series }: DeploymentConfig): PolicyStatement[] {
+  const { partition, region, account } = Stack.of(scope);
+  const ec2 = `arn:${partition}:ec2:${region}:${account}:instance/`;
+  const managed = `arn:${partition}:ssm:${region}:${account}:managed-instance/`;
+  const hosts = series.map(({ host }) => host);
+  const named = [...new Set(hosts.flatMap((host) => ('instanceId' in host ? [host.instanceId] : [])))];
+  if (named.length > MOST_INSTANCES)
+    throw new LifeboatError(
+      'SETTINGS_INVALID',
+      `series: ${named.length} hosts by instance id are more than a policy holds (${MOST_INSTANCES})`,
+      { hint: 'Tag the hosts and choose them by tag.' },
+    );
+  const tags = new Map<string, Set<string>>();
+  for (const host of hosts)
+    if ('tag' in host) tags.set(host.tag.key, new Set([...(tags.get(host.tag.key) ?? []), host.tag.value]));
+  return [
+    ...(named.length === 0
+      ? []
+      : [
+          allow(
+            'SendToNamedHosts',
+            ['ssm:SendCommand'],
+            named.map((id) => `${id.startsWith('mi-') ? managed : ec2}${id}`),
+          ),
+        ]),
+    ...[...tags].map(([key, values], index) =>
+      allow(`SendToTaggedHosts${index}`, ['ssm:SendCommand'], [`${ec2}*`, `${managed}*`], {
+        StringEquals: { [`ssm:resourceTag/${key}`]: [...values] },
+      }),
+    ),
+  ];
+}
+
+/** Reads all about runs, and writes those of its own objects. Without the listing, S3 calls a missing object denied. */
+function stateRights({ config, stateBucket }: Surroundings, writes: string[]): PolicyStatement[] {
+  const runs = `${config.storage.prefix}/runs`;
+  return [
+    allow('ReadRuns', ['s3:GetObject'], [stateBucket.arnForObjects(`${runs}/*`)]),
+    allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], {
+      StringLike: { 's3:prefix': [runs, `${runs}/*`, `${config.storage.prefix}/plans/*`] },
+    }),
+    allow(
+      'WriteRuns',
+      ['s3:PutObject'],
+      writes.map((object) => stateBucket.arnForObjects(`${runs}/*/${object}.json`)),
+    ),
+  ];
+}
+
+function planRights({ config, stateBucket }: Surroundings): PolicyStatement[] {
+  const plans = stateBucket.arnForObjects(`${config.storage.prefix}/plans/*`);
+  return [allow('KeepPlans', ['s3:GetObject', 's3:PutObject'], [plans])];
+}
+
+/** Which backups there are, from their names and manifests; never their contents. */
+function catalogRights({ config, bucket }: Surroundings): PolicyStatement[] {
+  const { prefix } = config.storage;
+  return [
+    allow('ListBackups', ['s3:ListBucket'], [bucket.bucketArn], {
+      StringLike: { 's3:prefix': [prefix, `${prefix}/*`] },
+    }),
+    allow('ReadManifests', ['s3:GetObject'], [bucket.arnForObjects(`${prefix}/*.manifest.json`)]),
+  ];
+}
+
+function taggingRights({ config, bucket }: Surroundings): PolicyStatement[] {
+  const backups = [bucket.arnForObjects(`${config.storage.prefix}/*`)];
+  return [allow('TagExpirable', ['s3:GetObjectTagging', 's3:PutObjectTagging'], backups)];
+}
+
+function tellingRights(surroundings: Surroundings): PolicyStatement[] {
+  return [
+    ...stateRights(surroundings, ['report', 'reported']),
+    allow('Tell', ['sns:Publish'], [surroundings.topic.topicArn]),
+    allow('EncryptMessages', ['kms:Decrypt', 'kms:GenerateDataKey'], [surroundings.messageKey.keyArn]),
+  ];
+}
+
+function slackRights(scope: Construct, { config, messageKey }: Surroundings): PolicyStatement[] {
+  const { slackParameter } = config.notifications;
+  if (slackParameter === undefined) return [];
+  const arn = parameterArn(scope, slackParameter);
+  return [
+    allow('ReadWebhook', ['ssm:GetParameter'], [arn]),
+    // The context is the parameter's ARN: the same key's messages stay closed to this function.
+    allow('DecryptWebhook', ['kms:Decrypt'], [messageKey.keyArn], {
+      StringEquals: { 'kms:EncryptionContext:PARAMETER_ARN': arn },
+    }),
+  ];
+}
+
+function storageKeyRights({ config }: Surroundings): PolicyStatement[] {
+  const { kmsKeyArn } = config.storage;
+  return kmsKeyArn === undefined
+    ? []
+    : [allow('UseStorageKey', ['kms:Decrypt', 'kms:GenerateDataKey'], [kmsKeyArn])];
+}

@@ -1,0 +1,178 @@
+import {
+  CfnInstanceProfile,
+  ManagedPolicy,
+  Role,
+  ServicePrincipal,
+  type IManagedPolicy,
+  type IRole,
+  type PolicyStatement,
+} from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
+import type { IBucket } from 'aws-cdk-lib/aws-s3';
+import { ArnFormat, CfnOutput, Stack } from 'aws-cdk-lib/core';
+import { Construct } from 'constructs';
+import type { DeploymentConfig } from '../../domain/deployment/config.ts';
+import { LifeboatError } from '../../domain/errors.ts';
+import { hostRolePath } from '../storage/principals.ts';
+import type { AgentDelivery } from './agent-delivery.ts';
+import { acknowledge, allow, deny } from './statements.ts';
+
+/** IAM cuts a managed policy at 6,144 characters; so many ARNs are certain to fit beside the rest. */
+const MOST_SECRETS = 20;
+
+export interface HostAccessProps {
+  readonly config: DeploymentConfig;
+  readonly bucket: IBucket;
+  readonly stateBucket: IBucket;
+  readonly delivery: AgentDelivery;
+  /** Where SSM writes the commands' output, with the host's credentials. */
+  readonly commandLog: ILogGroup;
+  /** Of messages and of the Slack webhook: nothing that a host may read. */
+  readonly messageKey: IKey;
+}
+
+/**
+ * What a database host may do: add backups and read its own. One managed policy holds it all, on a new role with an instance
+ * profile, or on the role that the hosts have already. Denies stand beside the allows, because the role may have been
+ * given more elsewhere; AmazonSSMManagedInstanceCore alone reads every parameter of the account.
+ */
+export class HostAccess extends Construct {
+  readonly role: IRole;
+  readonly policy: IManagedPolicy;
+
+  constructor(scope: Construct, id: string, props: HostAccessProps) {
+    super(scope, id);
+    const { hostRoleName } = props.config;
+    this.role =
+      hostRoleName === undefined
+        ? this.#newRole(props.config)
+        : Role.fromRoleName(this, 'Role', hostRoleName);
+    this.policy = new ManagedPolicy(this, 'Policy', {
+      description: `${props.config.name}: what the Lifeboat agent may do on a database host`,
+      roles: [this.role],
+      statements: [...storageRights(props), ...this.#otherRights(props), ...this.#denials(props)],
+    });
+    acknowledge(this.policy as ManagedPolicy, {
+      'AwsSolutions-IAM5':
+        'The names of objects under the deployment’s prefix are not known beforehand; what has a wildcard as its resource ' +
+        'is a denial, or the listing of log groups, which has no narrower one.',
+    });
+    new CfnOutput(this, 'PolicyArn', {
+      value: this.policy.managedPolicyArn,
+      description: 'Already attached; for a further role of yours: aws iam attach-role-policy',
+    });
+    new CfnOutput(this, 'RoleName', { value: this.role.roleName });
+  }
+
+  #newRole(config: DeploymentConfig): Role {
+    const role = new Role(this, 'Role', {
+      path: hostRolePath(config),
+      assumedBy: new ServicePrincipal('ec2.amazonaws.com'),
+      description: `${config.name}: the role of the database hosts`,
+      managedPolicies: [ManagedPolicy.fromAwsManagedPolicyName('AmazonSSMManagedInstanceCore')],
+    });
+    acknowledge(role, {
+      'AwsSolutions-IAM4':
+        'AWS’ own policy for managed instances, kept by AWS in step with the SSM agent; our denials narrow it.',
+    });
+    const profile = new CfnInstanceProfile(this, 'Profile', {
+      path: hostRolePath(config),
+      roles: [role.roleName],
+    });
+    new CfnOutput(this, 'InstanceProfileName', { value: profile.ref });
+    new CfnOutput(this, 'AttachCommand', {
+      description: 'Gives a host without an instance profile this one',
+      value: `aws ec2 associate-iam-instance-profile --instance-id INSTANCE_ID --iam-instance-profile Name=${profile.ref}`,
+    });
+    return role;
+  }
+
+  #otherRights({ config, delivery, commandLog }: HostAccessProps): PolicyStatement[] {
+    const secrets = [...new Set(config.series.flatMap(({ passwordSecretArn }) => passwordSecretArn ?? []))];
+    if (secrets.length > MOST_SECRETS)
+      throw new LifeboatError(
+        'SETTINGS_INVALID',
+        `series: ${secrets.length} different passwordSecretArn are more than one policy holds (${MOST_SECRETS})`,
+        { hint: 'Use peer authentication over the local socket, or divide the series into two deployments.' },
+      );
+    const { kmsKeyArn } = config.storage;
+    return [
+      allow('FetchAgent', ['s3:GetObject'], [delivery.x64.objectArn, delivery.arm64.objectArn]),
+      allow(
+        'WriteCommandLog',
+        ['logs:CreateLogStream', 'logs:DescribeLogStreams', 'logs:PutLogEvents'],
+        [commandLog.logGroupArn],
+      ),
+      allow('FindCommandLog', ['logs:DescribeLogGroups'], ['*']),
+      ...(secrets.length === 0
+        ? []
+        : [allow('ReadDatabasePasswords', ['secretsmanager:GetSecretValue'], secrets)]),
+      ...(kmsKeyArn === undefined
+        ? []
+        : [allow('UseStorageKey', ['kms:Decrypt', 'kms:GenerateDataKey'], [kmsKeyArn])]),
+    ];
+  }
+
+  #denials({ config, bucket, stateBucket, messageKey }: HostAccessProps): PolicyStatement[] {
+    const { slackParameter } = config.notifications;
+    const buckets = [bucket, stateBucket].flatMap(({ bucketArn }) => [bucketArn, `${bucketArn}/*`]);
+    return [
+      deny('TakeNothingAway', { actions: TAKING_AWAY, resources: buckets }),
+      deny('ReadNoMessages', { actions: ['kms:*'], resources: [messageKey.keyArn] }),
+      deny('CommandNobody', { actions: ['ssm:SendCommand', 'ssm:StartSession'], resources: ['*'] }),
+      ...(slackParameter === undefined
+        ? []
+        : [
+            deny('ReadNoWebhook', {
+              actions: ['ssm:GetParameter*'],
+              resources: [parameterArn(this, slackParameter)],
+            }),
+          ]),
+    ];
+  }
+}
+
+/** Deletes, what undoes the lock, and what changes the buckets themselves. */
+const TAKING_AWAY = [
+  's3:Delete*',
+  's3:BypassGovernanceRetention',
+  's3:PutBucket*',
+  's3:PutEncryptionConfiguration',
+  's3:PutLifecycleConfiguration',
+  's3:PutObjectAcl',
+  's3:PutObjectLegalHold',
+  's3:PutObjectRetention',
+  's3:PutObjectTagging',
+  's3:PutObjectVersionAcl',
+  's3:PutObjectVersionTagging',
+  's3:PutReplicationConfiguration',
+];
+
+function storageRights({ config, bucket, stateBucket }: HostAccessProps): PolicyStatement[] {
+  const { prefix } = config.storage;
+  const under = (folder: string) => ({ StringLike: { 's3:prefix': [folder, `${folder}/*`] } });
+  return [
+    allow(
+      'AddAndReadBackups',
+      ['s3:AbortMultipartUpload', 's3:GetObject', 's3:ListMultipartUploadParts', 's3:PutObject'],
+      [bucket.arnForObjects(`${prefix}/*`)],
+    ),
+    allow('ListBackups', ['s3:ListBucket'], [bucket.bucketArn], under(prefix)),
+    allow('ListUploads', ['s3:ListBucketMultipartUploads'], [bucket.bucketArn]),
+    allow('WriteResults', ['s3:PutObject'], [stateBucket.arnForObjects(`${prefix}/runs/*/result.json`)]),
+    allow('ReadRuns', ['s3:GetObject'], [stateBucket.arnForObjects(`${prefix}/runs/*`)]),
+    allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], under(`${prefix}/runs`)),
+  ];
+}
+
+/** @param name begins with a slash */
+export function parameterArn(scope: Construct, name: string): string {
+  const where = {
+    service: 'ssm',
+    resource: 'parameter',
+    resourceName: name.slice(1),
+    arnFormat: ArnFormat.SLASH_RESOURCE_NAME,
+  };
+  return Stack.of(scope).formatArn(where);
+}

@@ -1,0 +1,87 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import 'aws-cdk-lib/testhelpers/jest-autoclean';
+import { Template } from 'aws-cdk-lib/assertions';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { App, CfnWaitConditionHandle, Stack } from 'aws-cdk-lib/core';
+import { parseDeploymentConfig, type DeploymentConfig } from '../../../lib/domain/deployment/config.ts';
+import { FUNCTION_NAMES, type OperationsAssets } from '../../../lib/infra/operations/built-assets.ts';
+import { OperationsStack } from '../../../lib/infra/operations/operations-stack.ts';
+
+export const ENV = { account: '123456789012', region: 'eu-central-1' };
+
+const SERIES = {
+  app: 'hostmaster',
+  host: { instanceId: 'i-0123456789abcdef0' },
+  database: 'hostmaster_prod',
+};
+
+/** The configuration with everything that is optional left out, but for `changes`. */
+export function configuration(changes: Record<string, unknown> = {}): DeploymentConfig {
+  return parseDeploymentConfig({ series: [SERIES], ...changes }, 'test');
+}
+
+/** With Slack, mail, a key, hosts by tag and a password: every branch that adds rights or resources. */
+export function fullConfiguration(changes: Record<string, unknown> = {}): DeploymentConfig {
+  return configuration({
+    notifications: { emails: ['ops@example.com'], slackParameter: '/lifeboat/slack-webhook-url' },
+    storage: { kmsKeyArn: 'arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555' },
+    series: [
+      SERIES,
+      { app: 'fleet', host: { tag: { key: 'Backup', value: 'nightly' } }, database: 'app' },
+      {
+        ...{ app: 'guarded', host: { instanceId: 'i-0fedcba9876543210' }, database: 'vault' },
+        passwordSecretArn: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:vault-AbCdEf',
+      },
+    ],
+    ...changes,
+  });
+}
+
+let folder: string | undefined;
+
+/** Small files instead of what `npm run build` makes. */
+export function standInAssets(): OperationsAssets {
+  folder ??= makeStandIns();
+  return {
+    agentX64: join(folder, 'lifeboat-0.1.0-linux-x64.tar.gz'),
+    agentArm64: join(folder, 'lifeboat-0.1.0-linux-arm64.tar.gz'),
+    lambdas: join(folder, 'lambda'),
+    version: '0.1.0',
+  };
+}
+
+function makeStandIns(): string {
+  const made = mkdtempSync(join(tmpdir(), 'lifeboat-assets-'));
+  process.once('exit', () => rmSync(made, { recursive: true, force: true }));
+  writeFileSync(join(made, 'lifeboat-0.1.0-linux-x64.tar.gz'), 'the agent for x64');
+  writeFileSync(join(made, 'lifeboat-0.1.0-linux-arm64.tar.gz'), 'the agent for arm64');
+  for (const name of FUNCTION_NAMES) {
+    mkdirSync(join(made, 'lambda', name), { recursive: true });
+    writeFileSync(join(made, 'lambda', name, 'index.mjs'), `export const handler = async () => '${name}';\n`);
+  }
+  return made;
+}
+
+/** The context that `cdk` would read from cdk.json, and nothing of this machine. */
+export function newApp(): App {
+  const { context } = JSON.parse(readFileSync('cdk.json', 'utf8')) as { context: Record<string, unknown> };
+  return new App({ context, analyticsReporting: false });
+}
+
+export function addOperations(app: App, config: DeploymentConfig, env: object = ENV): OperationsStack {
+  const buckets = new Stack(app, `${config.name}Buckets`, { env });
+  new CfnWaitConditionHandle(buckets, 'Something'); // CloudFormation knows no empty stack
+  return new OperationsStack(app, `${config.name}Operations`, {
+    config,
+    env,
+    bucket: Bucket.fromBucketName(buckets, 'Backups', 'backups-of-ours'),
+    stateBucket: Bucket.fromBucketName(buckets, 'State', 'state-of-ours'),
+    assets: standInAssets(),
+  });
+}
+
+export function synthesize(config: DeploymentConfig): Template {
+  return Template.fromStack(addOperations(newApp(), config));
+}
