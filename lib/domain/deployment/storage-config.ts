@@ -2,12 +2,22 @@ import { z } from 'zod';
 
 const kmsKeyArn = z
   .string()
-  .regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[\w-]+$/, 'is no ARN of a KMS key')
+  .regex(
+    /^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/,
+    'is no ARN of a KMS key',
+  )
   .optional();
 
 const bucketName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no bucket name (3 to 63 of a-z, 0-9, "." and "-")');
+
+/** No dots: S3's certificate does not cover the host name of such a bucket. */
+const newBucketName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/, 'is no name for a new bucket (3 to 63 of a-z, 0-9 and "-")')
+  .refine((name) => !/^xn--|-s3alias$/.test(name), 'has a beginning or end that S3 keeps for itself')
+  .optional();
 
 /**
  * The numbers that S3 would refuse, or accept and then not honour, are refused here
@@ -20,16 +30,17 @@ export const storageSchema = z
       .describe(
         'An existing bucket to use instead of a new one. What it lacks is said at synth and in the README.',
       ),
-    stateBucketName: bucketName
-      .optional()
-      .describe('The name of the state bucket that is made; default: AWS chooses.'),
-    newBucketName: bucketName
-      .optional()
-      .describe('The name of the backup bucket that is made; default: AWS chooses.'),
+    stateBucketName: newBucketName.describe(
+      'The name of the state bucket that is made; default: AWS chooses.',
+    ),
+    newBucketName: newBucketName.describe(
+      'The name of the backup bucket that is made; default: AWS chooses.',
+    ),
     prefix: z
       .string()
       .max(200)
-      .regex(/^[A-Za-z0-9!_.*'()-]+(\/[A-Za-z0-9!_.*'()-]+)*$/, 'use letters, digits and "/" between parts')
+      // A "*" would be a wildcard in every policy that the prefix stands in.
+      .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'use letters, digits, ".", "-", "_" and "/" between parts')
       .refine(
         (prefix) => !prefix.split('/').some((part) => part === '.' || part === '..'),
         'must not hold ".." parts',
@@ -83,6 +94,7 @@ interface Lifetimes {
   readonly objectLock: 'governance' | 'compliance' | 'off';
   readonly lockDays: number;
   readonly bucketName?: string | undefined;
+  readonly stateBucketName?: string | undefined;
   readonly newBucketName?: string | undefined;
   readonly kmsKeyArn?: string | undefined;
   readonly drRegion?: string | undefined;
@@ -111,6 +123,9 @@ function contradictions(storage: Lifetimes): [path: string, message: string][] {
     found.push(['newBucketName', 'bucketName names an existing bucket: give one of the two']);
   if (storage.bucketName !== undefined && storage.drRegion !== undefined)
     found.push(['drRegion', 'an existing bucket’s replication is its owner’s to set up: leave drRegion out']);
+  const backups = storage.bucketName ?? storage.newBucketName;
+  if (backups !== undefined && backups === storage.stateBucketName)
+    found.push(['stateBucketName', `${backups} is the backup bucket: the state needs one of its own`]);
   return [...found, ...replicaContradictions(storage)];
 }
 

@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs';
+import 'aws-cdk-lib/testhelpers/jest-autoclean';
+import { App, type Environment, type Stack } from 'aws-cdk-lib/core';
+import type { CloudAssembly } from 'aws-cdk-lib/cx-api';
+import { parseDeploymentConfig, type DeploymentConfig } from '../../lib/domain/deployment/config.ts';
+import { addStacks, type Deployment } from '../../lib/infra/deployment.ts';
+
+export const ACCOUNT = '111122223333';
+export const REGION = 'eu-west-1';
+
+const { context } = JSON.parse(readFileSync('cdk.json', 'utf8')) as { context: Record<string, unknown> };
+
+export interface Synthesized extends Deployment {
+  readonly assembly: CloudAssembly;
+}
+
+/** As a user would write it in lifeboat.config.json; the one series may be left out. */
+export function deploymentConfig(settings: Record<string, unknown> = {}): DeploymentConfig {
+  const series = [{ host: { instanceId: 'i-0123456789abcdef0' }, database: 'hostmaster' }];
+  return parseDeploymentConfig({ series, ...settings }, 'the test');
+}
+
+/** What `cdk synth` makes of it, with the flags of cdk.json. */
+export function synthesize(
+  settings: Record<string, unknown> = {},
+  env: Environment = { account: ACCOUNT, region: REGION },
+): Synthesized {
+  const app = new App({ context });
+  const deployment = addStacks(app, deploymentConfig(settings), env);
+  return { ...deployment, assembly: app.synth() };
+}
+
+export function templateOf(assembly: CloudAssembly, stack: Stack): Template {
+  return assembly.getStackByName(stack.stackName).template as Template;
+}
+
+export interface Template {
+  readonly Resources: Readonly<Record<string, Resource>>;
+  readonly Outputs?: Readonly<Record<string, { readonly Value: unknown }>>;
+}
+
+export interface Resource {
+  readonly Type: string;
+  readonly Properties?: Readonly<Record<string, unknown>>;
+  readonly DeletionPolicy?: string;
+  readonly UpdateReplacePolicy?: string;
+}
+
+/** Every resource of a type, with its logical id. */
+export function resourcesOf(template: Template, type: string): [logicalId: string, resource: Resource][] {
+  return Object.entries(template.Resources).filter(([, { Type }]) => Type === type);
+}
