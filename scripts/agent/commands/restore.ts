@@ -189,17 +189,29 @@ async function load(
   const { interrupted } = ports;
   const started = ports.clock.monotonic();
   const onProgress = (bytes: number): void => ports.progress.update(bytes);
-  const request = { database: plan.restoringInto, tools, interrupted, onProgress };
+  const request = {
+    database: plan.restoringInto,
+    tools,
+    jobs: plan.jobs,
+    interrupted,
+    onProgress,
+  };
   const layout = found.manifest?.dump;
+  const { dump } = checked;
+  const unpacking = { layout, target: plan.target, interrupted, onProgress };
+  const plain = plan.backup.format === 'plain';
   try {
-    if (plan.backup.format === 'plain') {
-      ports.progress.start('Restoring', plan.backup.rawSize);
-      await server.loadPlain({ ...request, content: checked.dump.content(layout) });
+    ports.progress.start(plain || layout ? 'Restoring' : 'Unpacking', plan.backup.rawSize);
+    // Only of a dump that Lifeboat made is it known that its rows and all else can be told apart.
+    if (plain && layout) await server.loadPlainPieces({ ...request, pieces: dump.plainPieces(layout) });
+    else if (plain) await server.loadPlain({ ...request, content: dump.content(layout) });
+    else if (layout) {
+      const pieces = dump.archivePieces({ ...unpacking, layout });
+      await server.loadArchivePieces({ ...request, pieces });
     } else {
-      ports.progress.start('Unpacking', plan.backup.rawSize);
-      const path = await checked.dump.unpack({ layout, target: plan.target, interrupted, onProgress });
+      const path = await dump.unpack(unpacking);
       ports.progress.start('Restoring', 0);
-      await server.loadCustom({ ...request, path, jobs: plan.jobs });
+      await server.loadCustom({ ...request, path });
     }
   } finally {
     ports.progress.stop();

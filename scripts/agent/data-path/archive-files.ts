@@ -12,11 +12,13 @@ import { sniffCompression, type DumpInspection } from '../../../lib/domain/resto
 import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
 import { LIST_SUFFIX } from '../ports/restore.ts';
 import type {
+  ArchivePiece,
   Digest,
   DownloadRequest,
   DumpFiles,
   FoundFile,
   OpenDump,
+  PlainPiece,
   ReadRequest,
   UnpackRequest,
 } from '../ports/restore.ts';
@@ -24,8 +26,10 @@ import { readCustomEntries, readPlainEntries, selectPlainEntries } from './archi
 import { inspectDump } from './archive-inspection.ts';
 import { readStream } from './archive-stream.ts';
 import { unpackArchive } from './archive-unpack.ts';
+import { takeArchiveApart } from './custom-archive/archive-pieces.ts';
 import { download } from './download.ts';
 import { readFrames } from './frame-reader.ts';
+import { takePlainApart } from './plain-dump/plain-pieces.ts';
 
 const HASH_READ_SIZE = 4 * 1024 * 1024;
 /** Enough for the frame index of a dump of several terabytes. */
@@ -158,6 +162,25 @@ class LocalDump implements OpenDump {
   async *content(layout: DumpFile | undefined): AsyncGenerator<Buffer> {
     if (layout) yield* readFrames(this.#file, layout, this.path);
     else yield* readStream(this.#file, this.size, await this.#compression(), this.path);
+  }
+
+  plainPieces(layout: DumpFile): AsyncIterable<PlainPiece> {
+    return takePlainApart(this.content(layout), this.path);
+  }
+
+  async *archivePieces(request: UnpackRequest & { layout: DumpFile }): AsyncGenerator<ArchivePiece> {
+    const { layout, target, interrupted, onProgress } = request;
+    const path = this.#scratchPath(target, 'unpacked');
+    await makeFolder(dirname(path));
+    yield* takeArchiveApart({
+      content: this.content(layout),
+      path,
+      where: this.path,
+      onProgress: (rawBytes) => {
+        interrupted.throwIfAborted();
+        onProgress(rawBytes);
+      },
+    });
   }
 
   async entries({

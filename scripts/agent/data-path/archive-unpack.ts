@@ -3,20 +3,13 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { onDisk, writeFully } from '../host/durable-file.ts';
 import type { ArchiveHead } from './custom-archive/archive-reader.ts';
 import { BlockWalker } from './custom-archive/block-walker.ts';
+import { enterOffsets, type DataOffset } from './custom-archive/data-offsets.ts';
 
 /**
  * Writes a custom-format archive into a file that pg_restore can seek in, and enters where each table's data begins: an
  * archive that pg_dump wrote to a pipe does not say, and each of pg_restore's parallel jobs would read through all data
  * before its own, a row at a time.
  */
-
-/** K_OFFSET_POS_SET in PostgreSQL's src/bin/pg_dump/pg_backup_archiver.h. */
-const OFFSET_KNOWN = 2;
-
-interface DataOffset {
-  readonly position: number;
-  readonly offset: number;
-}
 
 /**
  * @param path must not exist. @param where the dump's name, for errors
@@ -73,17 +66,4 @@ async function writeContent(
   if (!walker.complete)
     throw new LifeboatError('CORRUPT', `${where} is not complete: the data of some tables is missing`);
   return { head, offsets };
-}
-
-async function enterOffsets(
-  file: FileHandle,
-  { offsetSize }: ArchiveHead,
-  offsets: readonly DataOffset[],
-): Promise<void> {
-  for (const { position, offset } of offsets) {
-    const field = Buffer.alloc(1 + offsetSize);
-    field[0] = OFFSET_KNOWN;
-    field.writeUIntLE(offset, 1, Math.min(6, offsetSize));
-    await file.write(field, 0, field.length, position);
-  }
 }

@@ -6,10 +6,9 @@ export const decodeUtf8: DecodeText = (bytes) => bytes.toString('utf8');
 /** As pg_dump writes the encoding into its dumps, plain and custom alike. */
 const SET_ENCODING = /^SET client_encoding = '(\w+)'/;
 
-/** `undefined` when `statement` says nothing about the encoding. */
-export function parseEncodingStatement(statement: string): DecodeText | undefined {
-  const name = SET_ENCODING.exec(statement)?.[1];
-  return name === undefined ? undefined : findDecoder(name);
+/** PostgreSQL’s name of the encoding that `statement` sets; `undefined` when it says nothing about it. */
+export function encodingOf(statement: string): string | undefined {
+  return SET_ENCODING.exec(statement)?.[1];
 }
 
 /**
@@ -50,7 +49,7 @@ const LABELS: Readonly<Record<string, string>> = {
   EUC_KR: 'euc-kr',
 };
 
-function findDecoder(encoding: string): DecodeText {
+export function findDecoder(encoding: string): DecodeText {
   if (encoding === 'LATIN1') return (bytes) => bytes.toString('latin1');
   const label = LABELS[encoding];
   if (label === undefined) return decodeUtf8;

@@ -95,6 +95,14 @@ export interface OpenDump {
    * @throws LifeboatError CORRUPT
    */
   content(layout: DumpFile | undefined): AsyncIterable<Buffer>;
+  /** A plain dump, taken apart: what is SQL and what are rows. @throws LifeboatError CORRUPT */
+  plainPieces(layout: DumpFile): AsyncIterable<PlainPiece>;
+  /**
+   * A custom-format dump, taken apart. All but the rows of tables goes into a scratch file, in which pg_restore can seek:
+   * the table of contents before the first piece, the rest before the end of the last one.
+   * @throws LifeboatError CORRUPT, DISK_FULL
+   */
+  archivePieces(request: UnpackRequest & { readonly layout: DumpFile }): AsyncIterable<ArchivePiece>;
   /** The dump's table of contents. */
   entries(request: ReadRequest & { readonly format: DumpFormat }): Promise<DumpEntry[]>;
   /** Of a plain dump its head and the entries whose ids are `selected`; `entries` are all that it has. */
@@ -107,6 +115,34 @@ export interface OpenDump {
    */
   unpack(request: UnpackRequest): Promise<string>;
   close(): Promise<void>;
+}
+
+/**
+ * The rows of a table on their way into a database: `copy`, then any stretches of its data, then `end of rows`. Bytes are
+ * valid until the piece after the next is asked for.
+ */
+export type RowPiece =
+  | { readonly kind: 'copy'; readonly statement: Buffer }
+  | { readonly kind: 'rows'; readonly bytes: Buffer }
+  | { readonly kind: 'end of rows' };
+
+/** In the dump's order. Stretches of `sql` may end anywhere; what follows is in the `encoding`. */
+export type PlainPiece =
+  | RowPiece
+  | { readonly kind: 'encoding'; readonly name: string }
+  | { readonly kind: 'sql'; readonly bytes: Buffer };
+
+/** The first one tells of the archive, all others of rows. */
+export type ArchivePiece = RowPiece | ({ readonly kind: 'archive' } & ArchiveOutline);
+
+export interface ArchiveOutline {
+  /** Of the scratch file; removed by `removeScratch`. */
+  readonly path: string;
+  readonly encoding: string | undefined;
+  /** dumpIds, in the archive's order, of what comes before the rows, beside them, and when all of them are in. */
+  readonly before: readonly number[];
+  readonly beside: readonly number[];
+  readonly after: readonly number[];
 }
 
 export interface ReadRequest {
@@ -149,6 +185,17 @@ export interface TargetServer {
   dropDatabase(name: string): Promise<void>;
   /** Runs a plain dump through psql. @throws LifeboatError RESTORE_FAILED with psql's first error */
   loadPlain(request: LoadRequest & { readonly content: AsyncIterable<Buffer> }): Promise<void>;
+  /**
+   * The same, with the rows of each table coming in over several connections at once; psql runs all else.
+   * @throws LifeboatError RESTORE_FAILED
+   */
+  loadPlainPieces(
+    request: ParallelLoadRequest & { readonly pieces: AsyncIterable<PlainPiece> },
+  ): Promise<void>;
+  /** An archive in the same way; pg_restore restores all else. @throws LifeboatError RESTORE_FAILED */
+  loadArchivePieces(
+    request: ParallelLoadRequest & { readonly pieces: AsyncIterable<ArchivePiece> },
+  ): Promise<void>;
   /** The same, all or nothing, and durable when it returns. */
   loadTogether(request: LoadRequest & { readonly content: AsyncIterable<Buffer> }): Promise<void>;
   /** Some entries of an archive file as SQL. @throws LifeboatError RESTORE_FAILED with what pg_restore said */
@@ -156,7 +203,7 @@ export interface TargetServer {
   /** The tables of a database. */
   presentTables(database: string): Promise<PresentTable[]>;
   /** Runs pg_restore on an archive file. @throws LifeboatError RESTORE_FAILED with pg_restore's first error */
-  loadCustom(request: LoadRequest & { readonly path: string; readonly jobs: number }): Promise<void>;
+  loadCustom(request: ParallelLoadRequest & { readonly path: string }): Promise<void>;
   /** Exact, as `SELECT count(*)` says. */
   countRows(request: CountRequest): Promise<FoundRows>;
   /** Whether the database holds anything of a user's; text such as `3 tables, 1 function`. */
@@ -175,6 +222,11 @@ export interface LoadRequest {
   readonly tools: RestoreTools;
   readonly interrupted: AbortSignal;
   readonly onProgress: (rawBytes: number) => void;
+}
+
+export interface ParallelLoadRequest extends LoadRequest {
+  /** Connections that take rows, and jobs of pg_restore. */
+  readonly jobs: number;
 }
 
 /** A file beside an unpacked archive, of the entries that are to be taken from it. */

@@ -23,22 +23,33 @@ export async function connect(
   environment: Environment,
   database: string,
 ): Promise<Connection> {
-  let client: Client;
-  try {
-    client = await connectByMode(settings, database, tlsChoices(settings, environment));
-  } catch (cause) {
-    throw connectError(cause, settings, database);
-  }
+  const client = await connectClient(settings, environment, database);
   return {
     rows: (sql, values) => queryRows(client, sql, values),
     close: () => closeClient(client),
   };
 }
 
+/**
+ * The same, for what speaks the protocol itself. To be closed with `closeClient`.
+ * @throws LifeboatError DB_CONNECT
+ */
+export async function connectClient(
+  settings: DatabaseSettings,
+  environment: Environment,
+  database: string,
+): Promise<Client> {
+  try {
+    return await connectByMode(settings, database, tlsChoices(settings, environment));
+  } catch (cause) {
+    throw connectError(cause, settings, database);
+  }
+}
+
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /** A server that is frozen or cut off answers no farewell; the locks of our process must not wait for it. */
-async function closeClient(client: Client): Promise<void> {
+export async function closeClient(client: Client): Promise<void> {
   const ended = client.end().catch(() => undefined);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {

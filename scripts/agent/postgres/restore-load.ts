@@ -1,4 +1,4 @@
-import { unlink, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { ClientTool } from '../../../lib/domain/restore/preflight-facts.ts';
 import { onDisk } from '../host/durable-file.ts';
@@ -6,29 +6,6 @@ import { LIST_SUFFIX } from '../ports/restore.ts';
 import { describeVerdict, startTool, type ToolProcess, type ToolVerdict } from './tool-process.ts';
 
 /** psql and pg_restore at work: fed, watched, ended at the first error or interruption. */
-
-/**
- * For the restoring sessions alone. A crash loses the unfinished database anyway, so its commits need not wait for the
- * disk: the rename's commit, which does wait, flushes all of them with it. The time limits and the read-only default
- * that a role may have are meant for applications.
- *
- * @param durable leaves commits as the server has them
- */
-export function sessionOptions(maintenanceMemoryMb: number, durable: boolean): string {
-  const settings = {
-    ...(durable ? {} : { synchronous_commit: 'off' }),
-    maintenance_work_mem: `${maintenanceMemoryMb}MB`,
-    statement_timeout: '0',
-    lock_timeout: '0',
-    idle_in_transaction_session_timeout: '0',
-    default_transaction_read_only: 'off',
-    // Compiling the one large query of a foreign key’s check costs more than it saves.
-    jit: 'off',
-  };
-  return Object.entries(settings)
-    .map(([name, value]) => `-c ${name}=${value}`)
-    .join(' ');
-}
 
 export interface ProgramRun {
   readonly tool: ClientTool;
@@ -52,22 +29,25 @@ const PSQL = ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '--no-password', '-o', '/dev/
  * @throws LifeboatError RESTORE_FAILED with the first error, its line and statement; what `content` throws
  */
 export async function runPsql(run: PsqlRun): Promise<void> {
-  const { tool, args, environment, content, interrupted, onProgress } = run;
-  const process = startTool(tool, [...PSQL, ...args], environment);
+  const process = startPsql(run);
   process.output.resume();
   const stop = (): void => void process.kill();
-  interrupted.addEventListener('abort', stop);
+  run.interrupted.addEventListener('abort', stop);
   try {
-    interrupted.throwIfAborted();
-    await feed(process, content, onProgress);
+    run.interrupted.throwIfAborted();
+    await feed(process, run.content, run.onProgress);
     process.input.end();
   } catch (error) {
     await process.kill();
     throw error;
   } finally {
-    interrupted.removeEventListener('abort', stop);
+    run.interrupted.removeEventListener('abort', stop);
   }
-  await requireSuccess('psql', process, interrupted);
+  await requireSuccess('psql', process, run.interrupted);
+}
+
+export function startPsql({ tool, args, environment }: ProgramRun): ToolProcess {
+  return startTool(tool, [...PSQL, ...args], environment);
 }
 
 /** One chunk is being written while the next is decompressed. Stops early when psql does: its verdict tells why. */
@@ -81,12 +61,17 @@ async function feed(
   for await (const chunk of content) {
     if (!(await writing)) return;
     onProgress(written);
-    writing = new Promise((resolve) => {
-      process.input.write(chunk, (error) => resolve(!error));
-    });
+    writing = writeTo(process, chunk);
     written += chunk.length;
   }
   if (await writing) onProgress(written);
+}
+
+/** @returns false when the program takes no more: its verdict tells why */
+export function writeTo(process: ToolProcess, bytes: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    process.input.write(bytes, (error) => resolve(!error));
+  });
 }
 
 export interface ArchiveRun {
@@ -100,20 +85,43 @@ export interface ArchiveRun {
 /** Entries of an archive as SQL. @throws LifeboatError RESTORE_FAILED */
 export async function* readArchiveSql(run: ArchiveRun): AsyncGenerator<Buffer> {
   const { tool, path, selected, environment, interrupted } = run;
-  // Beside the archive: what clears that away after a kill clears this away too.
-  const list = path + LIST_SUFFIX;
-  const lines = (selected ?? []).map((id) => `${id};\n`).join('');
-  if (selected) await onDisk(`Cannot write ${list}`, () => writeFile(list, lines, { mode: 0o600 }));
-  const args = [...(selected ? [`--use-list=${list}`] : []), '--file=-', path];
-  const process = startTool(tool, args, environment);
+  const list = await writeList(selected, path);
+  const process = startTool(tool, [...list, '--file=-', path], environment);
   process.input.end();
   try {
     for await (const chunk of process.output) yield chunk as Buffer;
     await requireSuccess('pg_restore', process, interrupted);
   } finally {
     await process.kill();
-    if (selected) await onDisk(`Cannot remove ${list}`, () => unlink(list));
+    await removeList(selected, path);
   }
+}
+
+/** @param work gets pg_restore's argument for the selection */
+export async function withListOf(
+  selected: readonly number[] | undefined,
+  path: string,
+  work: (args: readonly string[]) => Promise<void>,
+): Promise<void> {
+  try {
+    await work(await writeList(selected, path));
+  } finally {
+    await removeList(selected, path);
+  }
+}
+
+async function writeList(selected: readonly number[] | undefined, path: string): Promise<string[]> {
+  if (!selected) return [];
+  // Beside the archive: what clears that away after a kill clears this away too.
+  const list = path + LIST_SUFFIX;
+  const lines = selected.map((id) => `${id};\n`).join('');
+  await onDisk(`Cannot write ${list}`, () => writeFile(list, lines, { mode: 0o600 }));
+  return [`--use-list=${list}`];
+}
+
+async function removeList(selected: readonly number[] | undefined, path: string): Promise<void> {
+  const list = path + LIST_SUFFIX;
+  if (selected) await onDisk(`Cannot remove ${list}`, () => rm(list, { force: true }));
 }
 
 /** @throws LifeboatError RESTORE_FAILED with the first error */
@@ -125,7 +133,13 @@ export async function runPgRestore({ tool, args, environment, interrupted }: Pro
   await requireSuccess('pg_restore', process, interrupted);
 }
 
-async function requireSuccess(name: string, process: ToolProcess, interrupted: AbortSignal): Promise<void> {
+/** @param translate what the program said. @throws LifeboatError RESTORE_FAILED, or the interruption */
+export async function requireSuccess(
+  name: string,
+  process: ToolProcess,
+  interrupted: AbortSignal,
+  translate = (stderr: string): string => stderr,
+): Promise<void> {
   const stop = (): void => void process.kill();
   interrupted.addEventListener('abort', stop);
   if (interrupted.aborted) stop();
@@ -135,7 +149,7 @@ async function requireSuccess(name: string, process: ToolProcess, interrupted: A
   if (verdict.status !== 0) {
     throw new LifeboatError(
       'RESTORE_FAILED',
-      describeVerdict(name, { ...verdict, stderr: firstError(verdict) }),
+      describeVerdict(name, { ...verdict, stderr: translate(firstError(verdict)) }),
     );
   }
 }
@@ -162,9 +176,14 @@ const HEAD_LENGTH = 64 * 1024;
 export async function* withoutTransactionTimeout(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let passed = 0;
   for await (const chunk of content) {
-    const found = passed < HEAD_LENGTH ? chunk.subarray(0, HEAD_LENGTH).indexOf(TRANSACTION_TIMEOUT) : -1;
-    if (found >= 0) chunk.write('--', found + 1);
+    if (passed < HEAD_LENGTH) hideTransactionTimeout(chunk);
     passed += chunk.length;
     yield chunk;
   }
+}
+
+/** @param head the beginning of a dump, or of a stretch of it that is near */
+export function hideTransactionTimeout(head: Buffer): void {
+  const found = head.subarray(0, HEAD_LENGTH).indexOf(TRANSACTION_TIMEOUT);
+  if (found >= 0) head.write('--', found + 1);
 }

@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { isRestoringMark, isRestoringName } from '../../../lib/domain/restore/database-names.ts';
 import { majorOf } from '../../../lib/domain/restore/backup-facts.ts';
@@ -12,25 +11,27 @@ import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
 import { quoteIdentifier } from '../../../lib/domain/restore/sql.ts';
 import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
 import type { Environment } from '../environment.ts';
-import type { ArchiveRequest, CountRequest, LoadRequest, SwapIn, TargetServer } from '../ports/restore.ts';
+import type {
+  ArchivePiece,
+  ArchiveRequest,
+  CountRequest,
+  LoadRequest,
+  ParallelLoadRequest,
+  PlainPiece,
+  SwapIn,
+  TargetServer,
+} from '../ports/restore.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import { connect, type Connection } from './connection.ts';
 import { countRestoredRows } from './restore-counts.ts';
-import {
-  databaseArgument,
-  readArchiveSql,
-  runPgRestore,
-  runPsql,
-  sessionOptions,
-  withoutTransactionTimeout,
-} from './restore-load.ts';
+import { Loads } from './restore-loads.ts';
 import { rehearse } from './rehearsal.ts';
 import { inTransaction, swapDatabases } from './swap.ts';
 import { readContents } from './target-contents.ts';
 import type { PresentTable } from '../../../lib/domain/restore/table-plan.ts';
 import { readPresentTables } from './target-tables.ts';
 import { readServerFacts, readTargetState } from './target-facts.ts';
-import { findTool, toolEnvironment } from './tools.ts';
+import { findTool } from './tools.ts';
 
 /** Databases that every cluster has; one of them is not the target. */
 const MAINTENANCE = ['postgres', 'template1'] as const;
@@ -75,10 +76,12 @@ class PostgresTarget implements TargetServer {
   readonly #reach: Reach;
   #session: Connection;
   #claimed = false;
+  readonly #loads: Loads;
 
   constructor(reach: Reach, session: Connection) {
     this.#reach = reach;
     this.#session = session;
+    this.#loads = new Loads({ ...reach, serverVersion: () => this.#version() });
   }
 
   async facts(needs: RestoreNeeds): Promise<ServerFacts> {
@@ -171,39 +174,29 @@ class PostgresTarget implements TargetServer {
   }
 
   async loadPlain(request: LoadRequest & { content: AsyncIterable<Buffer> }): Promise<void> {
-    const { tools, database, interrupted, onProgress } = request;
-    const environment = this.#loadEnvironment(database, 1);
-    const content = await this.#understood(request.content);
-    await runPsql({ tool: tools.psql, args: [], environment, content, interrupted, onProgress });
+    await this.#loads.loadPlain(request);
   }
 
-  async loadCustom(request: LoadRequest & { path: string; jobs: number }): Promise<void> {
-    const { tools, database, path, jobs, interrupted } = request;
-    if (!tools.pgRestore) throw new LifeboatError('BUG', 'pg_restore was not looked for');
-    // A pg_restore that connects by itself says the same line to each connection; as text it can be left out.
-    if (majorOf(tools.pgRestore.versionNumber) >= 17 && majorOf(await this.#version()) < 17) {
-      const content = this.archiveAsSql({ tools, path, selected: undefined, interrupted });
-      await this.loadPlain({ ...request, content });
-      return;
-    }
-    const environment = this.#loadEnvironment(database, jobs);
-    const args = [`--jobs=${jobs}`, databaseArgument(database), path];
-    await runPgRestore({ tool: tools.pgRestore, args, environment, interrupted });
+  async loadPlainPieces(request: ParallelLoadRequest & { pieces: AsyncIterable<PlainPiece> }): Promise<void> {
+    await this.#loads.loadPlainPieces(request);
+  }
+
+  async loadCustom(request: ParallelLoadRequest & { path: string }): Promise<void> {
+    await this.#loads.loadCustom(request);
+  }
+
+  async loadArchivePieces(
+    request: ParallelLoadRequest & { pieces: AsyncIterable<ArchivePiece> },
+  ): Promise<void> {
+    await this.#loads.loadArchivePieces(request);
   }
 
   async loadTogether(request: LoadRequest & { content: AsyncIterable<Buffer> }): Promise<void> {
-    const { tools, database, interrupted, onProgress } = request;
-    const environment = this.#loadEnvironment(database, 1, true);
-    const content = await this.#understood(request.content);
-    const args = ['--single-transaction'];
-    await runPsql({ tool: tools.psql, args, environment, content, interrupted, onProgress });
+    await this.#loads.loadTogether(request);
   }
 
-  archiveAsSql({ tools, path, selected, interrupted }: ArchiveRequest): AsyncIterable<Buffer> {
-    if (!tools.pgRestore) throw new LifeboatError('BUG', 'pg_restore was not looked for');
-    const { settings, environment } = this.#reach;
-    const env = toolEnvironment(settings, environment, this.#reach.target);
-    return readArchiveSql({ tool: tools.pgRestore, path, selected, environment: env, interrupted });
+  archiveAsSql(request: ArchiveRequest): AsyncIterable<Buffer> {
+    return this.#loads.archiveAsSql(request);
   }
 
   async presentTables(database: string): Promise<PresentTable[]> {
@@ -220,18 +213,6 @@ class PostgresTarget implements TargetServer {
       await this.#living()
     ).rows<{ version: number }>("SELECT current_setting('server_version_num')::int AS version");
     return row?.version ?? 0;
-  }
-
-  async #understood(content: AsyncIterable<Buffer>): Promise<AsyncIterable<Buffer>> {
-    return majorOf(await this.#version()) < 17 ? withoutTransactionTimeout(content) : content;
-  }
-
-  #loadEnvironment(database: string, jobs: number, durable = false): Record<string, string> {
-    const { settings, environment } = this.#reach;
-    return {
-      ...toolEnvironment(settings, environment, database),
-      PGOPTIONS: sessionOptions(maintenanceMemory(jobs), durable),
-    };
   }
 
   async countRows(request: CountRequest): Promise<FoundRows> {
@@ -265,10 +246,4 @@ class PostgresTarget implements TargetServer {
     }
     return this.#session;
   }
-}
-
-/** Megabytes for each session that builds indexes: a sixteenth of this host's memory in all, within reason. */
-function maintenanceMemory(jobs: number): number {
-  const share = totalmem() / 16 / 1024 / 1024 / jobs;
-  return Math.max(64, Math.min(1024, Math.floor(share)));
 }

@@ -1,5 +1,5 @@
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
-import { decodeUtf8, parseEncodingStatement, type DecodeText } from '../text-encoding.ts';
+import { decodeUtf8, encodingOf, findDecoder, type DecodeText } from '../text-encoding.ts';
 
 /**
  * The head of a pg_dump custom-format archive: header and table of contents, versions 1.12 (PostgreSQL 9.x) to 1.16
@@ -14,6 +14,8 @@ export interface ArchiveHead {
   readonly database: string;
   /** pg_dump compressed each data block by itself; its rows cannot be counted without decompressing it. */
   readonly compressed: boolean;
+  /** Of names and data, as `UTF8`. */
+  readonly encoding: string | undefined;
   readonly integerSize: number;
   readonly offsetSize: number;
   readonly entries: readonly ArchiveEntry[];
@@ -28,8 +30,12 @@ export interface ArchiveEntry {
   readonly tag: string;
   /** `TABLE`, `TABLE DATA`, `INDEX`, `FK CONSTRAINT`, … */
   readonly description: string;
+  /** 1: none of its own, 2: before the data, 3: data, 4: after the data (teSection of pg_backup_archiver.h). */
+  readonly section: number;
   readonly definition: string;
   readonly copyStatement: string;
+  /** The same as the archive has it: not every encoding can be written back. */
+  readonly copyBytes: Buffer;
   readonly schema: string;
   readonly owner: string;
   /** dumpIds of the entries that this one needs. */
@@ -51,8 +57,7 @@ const NEWEST = version(1, 16);
 export function readArchiveHead(bytes: Buffer): ArchiveHead | undefined {
   try {
     const head = readHead(new ArchiveBytes(bytes, decodeUtf8));
-    const encoding = head.entries.find(({ description }) => description === 'ENCODING')?.definition ?? '';
-    const decode = parseEncodingStatement(encoding) ?? decodeUtf8;
+    const decode = head.encoding === undefined ? decodeUtf8 : findDecoder(head.encoding);
     return decode === decodeUtf8 ? head : readHead(new ArchiveBytes(bytes, decode));
   } catch (error) {
     if (error instanceof MoreBytesNeeded) return undefined;
@@ -85,6 +90,7 @@ function readHead(reader: ArchiveBytes): ArchiveHead {
     dumpVersion,
     database,
     compressed,
+    encoding: encodingOf(entries.find(({ description }) => description === 'ENCODING')?.definition ?? ''),
     integerSize: reader.integerSize,
     offsetSize,
     entries,
@@ -98,10 +104,10 @@ function readEntry(reader: ArchiveBytes, format: number, offsetSize: number): Ar
   reader.text(); // catalog oid of the entry’s class
   reader.text(); // oid
   const [tag, description] = [reader.text(), reader.text()];
-  reader.integer(); // section
+  const section = reader.integer();
   const definition = reader.text();
   reader.text(); // drop statement
-  const copyStatement = reader.text();
+  const copyBytes = reader.nullableBytes() ?? Buffer.alloc(0);
   const schema = reader.text();
   reader.text(); // tablespace
   if (format >= version(1, 14)) reader.text(); // table access method
@@ -116,8 +122,10 @@ function readEntry(reader: ArchiveBytes, format: number, offsetSize: number): Ar
     hasData,
     tag,
     description,
+    section,
     definition,
-    copyStatement,
+    copyStatement: reader.decode(copyBytes),
+    copyBytes,
     schema,
     owner,
     dependencies,
@@ -140,13 +148,13 @@ class MoreBytesNeeded extends Error {}
 
 class ArchiveBytes {
   readonly #bytes: Buffer;
-  readonly #decode: DecodeText;
+  readonly decode: DecodeText;
   position = 0;
   integerSize = 4;
 
   constructor(bytes: Buffer, decode: DecodeText) {
     this.#bytes = bytes;
-    this.#decode = decode;
+    this.decode = decode;
   }
 
   take(length: number): Buffer {
@@ -167,9 +175,14 @@ class ArchiveBytes {
   }
 
   /** `undefined` for the archive's NULL. */
-  nullableText(): string | undefined {
+  nullableBytes(): Buffer | undefined {
     const length = this.integer();
-    return length < 0 ? undefined : this.#decode(this.take(length));
+    return length < 0 ? undefined : this.take(length);
+  }
+
+  nullableText(): string | undefined {
+    const bytes = this.nullableBytes();
+    return bytes && this.decode(bytes);
   }
 
   text(): string {

@@ -8,10 +8,20 @@ import { readArchiveHead, type ArchiveEntry, type ArchiveHead } from './archive-
  */
 export interface BlockListener {
   head?(head: ArchiveHead): void;
-  /** @param offset of the block's type byte in the archive, where a restore may seek to */
-  blockStart?(entry: ArchiveEntry, offset: number): void;
-  /** @param rows of COPY data; 0 for large objects */
-  blockEnd?(entry: ArchiveEntry, rows: number): void;
+  /**
+   * @param offset of the block's type byte in the archive, where a restore may seek to
+   * @param body the block's type, and the offset at which its data begins
+   */
+  blockStart?(entry: ArchiveEntry, offset: number, body: BlockBody): void;
+  /** Bytes of the entry's data. What lies in `chunk` before `from` is not looked at again. */
+  data?(chunk: Buffer, from: number, to: number): void;
+  /** @param rows of COPY data; 0 for large objects. @param offset after the block */
+  blockEnd?(entry: ArchiveEntry, rows: number, offset: number): void;
+}
+
+export interface BlockBody {
+  readonly type: number;
+  readonly offset: number;
 }
 
 const TABLE_DATA = 1;
@@ -20,6 +30,13 @@ const NEWLINE = 10;
 /** What pg_dump writes after a table's last row. */
 const COPY_END = Buffer.from('\\.\n\n\n').readUIntBE(0, 5);
 const COPY_END_LENGTH = 5;
+
+function newlinesIn(chunk: Buffer, from: number, to: number): number {
+  let found = 0;
+  for (let index = from; index < to; index += 1) if (chunk[index] === NEWLINE) found += 1;
+  return found;
+}
+
 /** A table of contents larger than this is no table of contents. */
 const HEAD_LIMIT = 1 << 30;
 
@@ -27,6 +44,7 @@ type State = 'head' | 'block type' | 'block id' | 'object id' | 'chunk length' |
 
 export class BlockWalker {
   readonly #listener: BlockListener;
+  readonly #countsRows: boolean;
   #state: State = 'head';
   #head: ArchiveHead | undefined;
   #entries = new Map<number, ArchiveEntry>();
@@ -43,8 +61,14 @@ export class BlockWalker {
   /** The last five bytes of the block's data, as one number. */
   #tail = 0;
 
-  constructor(listener: BlockListener) {
+  /**
+   * @param options.countsRows false: `data` may change what it has seen, and `blockEnd` says 0
+   * @param options.head read already; what is pushed begins after it
+   */
+  constructor(listener: BlockListener, options: { countsRows?: boolean; head?: ArchiveHead } = {}) {
     this.#listener = listener;
+    this.#countsRows = options.countsRows ?? true;
+    if (options.head) this.#start(options.head);
   }
 
   /** True when the archive may end here: table of contents read, and every entry's data seen to its end. */
@@ -75,14 +99,18 @@ export class BlockWalker {
       this.#nextTry = this.#headBytes.length * 2;
       return;
     }
-    this.#head = head;
-    this.#entries = new Map(head.entries.map((entry) => [entry.dumpId, entry]));
     this.#listener.head?.(head);
-    this.#state = 'block type';
     const rest = this.#headBytes.subarray(head.length);
     this.#headBytes = Buffer.alloc(0);
-    this.#offset = head.length;
+    this.#start(head);
     this.#walk(rest);
+  }
+
+  #start(head: ArchiveHead): void {
+    this.#head = head;
+    this.#entries = new Map(head.entries.map((entry) => [entry.dumpId, entry]));
+    this.#state = 'block type';
+    this.#offset = head.length;
   }
 
   #walk(chunk: Buffer): void {
@@ -110,29 +138,31 @@ export class BlockWalker {
     }
     const value = this.#integer(chunk[position]!);
     if (value === undefined) return position + 1;
-    if (this.#state === 'block id') this.#startBlock(value);
-    else if (value === 0) this.#endBlock(0);
+    const next = this.#offset + position + 1;
+    if (this.#state === 'block id') this.#startBlock(value, next);
+    else if (value === 0) this.#endBlock(0, next);
     else this.#state = 'chunk length';
     return position + 1;
   }
 
-  #startBlock(dumpId: number): void {
+  #startBlock(dumpId: number, bodyOffset: number): void {
     this.#entry = this.#entries.get(dumpId);
     if (!this.#entry)
       throw new LifeboatError(
         'CORRUPT',
         `A data block of unknown entry ${dumpId} at byte ${this.#blockOffset} of the archive`,
       );
-    this.#listener.blockStart?.(this.#entry, this.#blockOffset);
+    const body = { type: this.#blockType, offset: bodyOffset };
+    this.#listener.blockStart?.(this.#entry, this.#blockOffset, body);
     this.#newlines = 0;
     this.#tail = 0;
     this.#state = this.#blockType === TABLE_DATA ? 'chunk length' : 'object id';
   }
 
-  #endBlock(rows: number): void {
+  #endBlock(rows: number, offset: number): void {
     this.#blocks += 1;
     this.#state = 'block type';
-    this.#listener.blockEnd?.(this.#entry!, rows);
+    this.#listener.blockEnd?.(this.#entry!, rows, offset);
   }
 
   /**
@@ -149,11 +179,12 @@ export class BlockWalker {
       }
       const start = at;
       at = this.#chunkLength(chunk, at);
-      for (let index = start; index < at; index += 1) if (chunk[index] === NEWLINE) inLengths += 1;
+      if (this.#countsRows) inLengths += newlinesIn(chunk, start, at);
     }
-    this.#newlines += countNewlines(chunk, position, at) - inLengths;
+    if (this.#countsRows) this.#newlines += countNewlines(chunk, position, at) - inLengths;
     if (this.#state === 'object id' && this.#blockType === TABLE_DATA) {
-      this.#endBlock(this.#newlines - (this.#tail === COPY_END ? 3 : 0));
+      const rows = this.#countsRows ? this.#newlines - (this.#tail === COPY_END ? 3 : 0) : 0;
+      this.#endBlock(rows, this.#offset + at);
     }
     return at;
   }
@@ -165,6 +196,7 @@ export class BlockWalker {
     else
       for (let index = at; index < stop; index += 1)
         this.#tail = (this.#tail * 256 + chunk[index]!) % 2 ** 40;
+    this.#listener.data?.(chunk, at, stop);
     if (this.#chunkLeft === 0) this.#state = 'chunk length';
     return stop;
   }

@@ -1,16 +1,16 @@
 import { countNewlines } from '../count-newlines.ts';
+import { BlockComment } from './block-comment.ts';
+import type { DumpListener } from './dump-listener.ts';
 import { stateOpenedBy, type State } from './states.ts';
 import { StatementText } from './statement-text.ts';
 import { SequenceFinder } from '../sequence-finder.ts';
-import { decodeUtf8, parseEncodingStatement, type DecodeText } from '../text-encoding.ts';
+import { decodeUtf8, encodingOf, findDecoder, type DecodeText } from '../text-encoding.ts';
 import {
   NEWLINE,
   CARRIAGE_RETURN,
   DOUBLE_QUOTE,
   DOLLAR,
   SINGLE_QUOTE,
-  STAR,
-  SLASH,
   SEMICOLON,
   BACKSLASH,
   UPPER_E,
@@ -20,29 +20,19 @@ import {
   isSpace,
 } from './characters.ts';
 
-/**
- * Reads a plain SQL dump as psql does, just closely enough to know what is a statement, a comment, a psql command and
- * COPY data, and what only looks like one inside a string, a quoted name or a function body
- * (https://www.postgresql.org/docs/current/sql-syntax-lexical.html). Offsets count bytes from the start of the dump.
- */
-export interface DumpListener {
-  /** A `--` comment outside of any string, without its newline; cut after 1 KiB. */
-  comment?(text: string, offset: number): void;
-  /** A psql command line such as `\restrict …`. */
-  metaCommand?(line: string, offset: number): void;
-  /** `COPY … FROM stdin`, without the semicolon; data follows. */
-  copyStart?(statement: string): void;
-  /** @param rows lines of data, the terminator not among them; one line is one row, newlines in values are escaped */
-  copyEnd?(rows: number): void;
-}
-
 /** Of a line that psql takes for the end of the data when nothing but LF or CR LF follows. */
 const COPY_TERMINATOR = Buffer.from('\n\\.');
 const COPY_STATEMENT = /^COPY .* FROM stdin$/s;
 const COMMENT_KEPT = 1024;
 
+/**
+ * Reads a plain SQL dump as psql does, just closely enough to know what is a statement, a comment, a psql command and
+ * COPY data, and what only looks like one inside a string, a quoted name or a function body
+ * (https://www.postgresql.org/docs/current/sql-syntax-lexical.html).
+ */
 export class PlainDumpLexer {
   readonly #listener: DumpListener;
+  readonly #countsRows: boolean;
   #state: State = 'between statements';
   /** Bytes of the dump before the chunk at hand. */
   #offset = 0;
@@ -50,23 +40,47 @@ export class PlainDumpLexer {
   #previous = 0;
   #beforePrevious = 0;
   #statement = new StatementText();
+  #statementOffset = 0;
   #decode: DecodeText = decodeUtf8;
   /** Text of a comment, psql command or dollar tag in the making, and where it began. */
   #text = '';
   #textOffset = 0;
-  #blockDepth = 0;
+  #comment = new BlockComment();
   #backslash = false;
   #finder = new SequenceFinder(COPY_TERMINATOR);
   #newlines = 0;
+  #endsWithBackslash = false;
 
-  constructor(listener: DumpListener) {
+  /** @param countsRows false saves the time of it; `copyEnd` then says 0 */
+  constructor(listener: DumpListener, { countsRows = true } = {}) {
     this.#listener = listener;
+    this.#countsRows = countsRows;
   }
 
   push(chunk: Buffer): void {
     let position = 0;
     while (position < chunk.length) position = this.#step(chunk, position);
     this.#offset += chunk.length;
+    this.#endsWithBackslash = chunk[chunk.length - 1] === BACKSLASH;
+  }
+
+  /**
+   * Only the next chunk tells what the bytes from here on are: a COPY statement or another one, a terminator or a row.
+   * `undefined` when all that was pushed is known.
+   */
+  get undecidedFrom(): number | undefined {
+    switch (this.#state) {
+      case 'copy terminator':
+        return this.#textOffset - (COPY_TERMINATOR.length - 1);
+      case 'copy data':
+        return this.#endsWithBackslash ? this.#offset - 1 : undefined;
+      case 'between statements':
+      case 'copy line end':
+      case 'meta command':
+        return undefined;
+      default:
+        return this.#statement.mayBeCopy ? this.#statementOffset : undefined;
+    }
   }
 
   /** True when the dump may end here: outside of every statement, string and COPY. */
@@ -96,7 +110,8 @@ export class PlainDumpLexer {
       case 'meta command':
         return this.#line(chunk, position);
       case 'block comment':
-        return this.#blockComment(chunk, position);
+        if (this.#comment.endsWith(chunk[position]!)) this.#state = 'statement';
+        return position + 1;
       case 'copy line end':
         return this.#copyLineEnd(chunk, position);
       case 'between statements':
@@ -115,6 +130,7 @@ export class PlainDumpLexer {
     }
     this.#state = 'statement';
     this.#statement = new StatementText();
+    this.#statementOffset = this.#offset + position;
     this.#previous = 0;
     this.#beforePrevious = 0;
     return position;
@@ -145,7 +161,7 @@ export class PlainDumpLexer {
   #open(state: State, at: number): void {
     if (state === 'comment') this.#startText(state, '--', at - 1);
     else this.#startText(state, state === 'meta command' ? '\\' : '', at);
-    this.#blockDepth = 1;
+    this.#comment = new BlockComment();
     this.#backslash = false;
     this.#previous = 0;
   }
@@ -161,9 +177,13 @@ export class PlainDumpLexer {
     const bytes = this.#statement.bytes;
     if (!bytes) return;
     const statement = this.#decode(bytes);
-    this.#decode = parseEncodingStatement(statement) ?? this.#decode;
+    const encoding = encodingOf(statement);
+    if (encoding !== undefined) {
+      this.#decode = findDecoder(encoding);
+      this.#listener.encoding?.(encoding);
+    }
     if (!COPY_STATEMENT.test(statement)) return;
-    this.#listener.copyStart?.(statement);
+    this.#listener.copyStart?.(statement, this.#statementOffset, bytes);
     this.#state = 'copy line end';
   }
 
@@ -236,18 +256,6 @@ export class PlainDumpLexer {
     return newline + 1;
   }
 
-  #blockComment(chunk: Buffer, position: number): number {
-    const byte = chunk[position]!;
-    const closes = byte === SLASH && this.#previous === STAR;
-    const opens = byte === STAR && this.#previous === SLASH;
-    if (closes) this.#blockDepth -= 1;
-    if (opens) this.#blockDepth += 1;
-    // Each byte belongs to one token only: the star of an opening does not also close.
-    this.#previous = opens || closes ? 0 : byte;
-    if (this.#blockDepth === 0) this.#state = 'statement';
-    return position + 1;
-  }
-
   #copyLineEnd(chunk: Buffer, position: number): number {
     const newline = chunk.indexOf(NEWLINE, position);
     const end = newline < 0 ? chunk.length : newline;
@@ -261,13 +269,14 @@ export class PlainDumpLexer {
     this.#state = 'copy data';
     this.#newlines = 0;
     this.#finder = new SequenceFinder(COPY_TERMINATOR, Buffer.from('\n'));
+    this.#listener.copyRows?.(this.#offset + newline + 1);
     return newline + 1;
   }
 
   #copyData(chunk: Buffer, position: number): number {
     const end = this.#finder.findEnd(chunk, position);
     const stop = end < 0 ? chunk.length : end;
-    this.#newlines += countNewlines(chunk, position, stop);
+    if (this.#countsRows) this.#newlines += countNewlines(chunk, position, stop);
     if (end >= 0) this.#startText('copy terminator', '', end);
     return stop;
   }
@@ -283,7 +292,8 @@ export class PlainDumpLexer {
       this.#finder = new SequenceFinder(COPY_TERMINATOR);
       return position;
     }
-    this.#listener.copyEnd?.(this.#newlines);
+    const to = this.#offset + position + 1;
+    this.#listener.copyEnd?.(this.#newlines, { from: this.#textOffset - (COPY_TERMINATOR.length - 1), to });
     this.#state = 'between statements';
     return position + 1;
   }

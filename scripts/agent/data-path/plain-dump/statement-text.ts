@@ -25,13 +25,23 @@ export class StatementText {
     return this.#matters() ? Buffer.concat(this.#pieces) : undefined;
   }
 
+  /** False once it is known for another statement. */
+  get mayBeCopy(): boolean {
+    const start = this.#start;
+    return COPY_START.startsWith(start);
+  }
+
   /** True when nothing but the two dashes of a comment was kept. */
   get isOnlyComment(): boolean {
     return this.#length === 2 && Buffer.concat(this.#pieces).toString('latin1') === '--';
   }
 
   #matters(): boolean {
-    const start = Buffer.concat(this.#pieces, Math.min(this.#length, START_LENGTH)).toString('latin1');
+    const start = this.#start;
     return start === COPY_START || start === SET_START;
+  }
+
+  get #start(): string {
+    return Buffer.concat(this.#pieces, Math.min(this.#length, START_LENGTH)).toString('latin1');
   }
 }
