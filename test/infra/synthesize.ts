@@ -1,18 +1,24 @@
 import { readFileSync } from 'node:fs';
 import 'aws-cdk-lib/testhelpers/jest-autoclean';
-import { App, type Environment, type Stack } from 'aws-cdk-lib/core';
+import { App, Validations, type Environment, type Stack } from 'aws-cdk-lib/core';
 import type { CloudAssembly } from 'aws-cdk-lib/cx-api';
 import { parseDeploymentConfig, type DeploymentConfig } from '../../lib/domain/deployment/config.ts';
-import { addStacks, type Deployment } from '../../lib/infra/deployment.ts';
+import { standInAssets } from './operations/stage.ts';
+import {
+  addStacks,
+  addStorageStacks,
+  type Deployment,
+  type StorageStacks,
+} from '../../lib/infra/deployment.ts';
+import { SecurityChecks } from '../../lib/infra/security-checks.ts';
 
 export const ACCOUNT = '111122223333';
 export const REGION = 'eu-west-1';
+const ENV = { account: ACCOUNT, region: REGION };
 
 const { context } = JSON.parse(readFileSync('cdk.json', 'utf8')) as { context: Record<string, unknown> };
 
-export interface Synthesized extends Deployment {
-  readonly assembly: CloudAssembly;
-}
+export type Synthesized<Stacks> = Stacks & { readonly assembly: CloudAssembly };
 
 /** As a user would write it in lifeboat.config.json; the one series may be left out. */
 export function deploymentConfig(settings: Record<string, unknown> = {}): DeploymentConfig {
@@ -21,13 +27,20 @@ export function deploymentConfig(settings: Record<string, unknown> = {}): Deploy
 }
 
 /** What `cdk synth` makes of it, with the flags of cdk.json. */
-export function synthesize(
+export function synthesize(settings: Record<string, unknown> = {}): Synthesized<Deployment> {
+  const app = new App({ context, analyticsReporting: false });
+  return { ...addStacks(app, deploymentConfig(settings), ENV, standInAssets()), assembly: app.synth() };
+}
+
+/** The storage stacks alone, which is faster. */
+export function synthesizeStorage(
   settings: Record<string, unknown> = {},
-  env: Environment = { account: ACCOUNT, region: REGION },
-): Synthesized {
-  const app = new App({ context });
-  const deployment = addStacks(app, deploymentConfig(settings), env);
-  return { ...deployment, assembly: app.synth() };
+  env: Environment = ENV,
+): Synthesized<StorageStacks> {
+  const app = new App({ context, analyticsReporting: false });
+  const stacks = addStorageStacks(app, deploymentConfig(settings), env);
+  Validations.of(app).addPlugins(new SecurityChecks(app));
+  return { ...stacks, assembly: app.synth() };
 }
 
 export function templateOf(assembly: CloudAssembly, stack: Stack): Template {

@@ -1,10 +1,9 @@
-import { Stack } from 'aws-cdk-lib/core';
+import { Stack, Validations } from 'aws-cdk-lib/core';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Bucket, ReplicationTimeValue, type BucketProps, type IBucket } from 'aws-cdk-lib/aws-s3';
 import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
-import { acknowledgeWildcard } from '../acknowledge-wildcard.ts';
 import { replicaBucketName } from './replica-stack.ts';
 
 const READ_ACTIONS = [
@@ -73,8 +72,10 @@ export class Replication {
       ...this.#keyStatements(),
     ];
     for (const statement of statements) this.#role.addToPolicy(statement);
-    for (const arn of [from, to])
-      acknowledgeWildcard(this.#role, arn, 'Backups under the prefix, whose names are not known beforehand.');
+    Validations.of(this.#role).acknowledge({
+      id: 'AwsSolutions-IAM5',
+      reason: 'Backups under the prefix, whose names are not known beforehand; no action has a wildcard.',
+    });
   }
 
   #keyStatements(): PolicyStatement[] {

@@ -1,11 +1,8 @@
-import { App } from 'aws-cdk-lib/core';
-import { addStacks } from '../../../lib/infra/deployment.ts';
 import {
   ACCOUNT,
-  deploymentConfig,
   REGION,
   resourcesOf,
-  synthesize,
+  synthesizeStorage,
   templateOf,
   type Resource,
   type Template,
@@ -20,7 +17,7 @@ function storageTemplate(
   storage: Record<string, unknown> = {},
   more: Record<string, unknown> = {},
 ): Template {
-  const { assembly, storage: stack } = synthesize({ storage, ...more });
+  const { assembly, storage: stack } = synthesizeStorage({ storage, ...more });
   return templateOf(assembly, stack);
 }
 
@@ -237,7 +234,7 @@ describe('The state bucket', () => {
 
 describe('The storage stack', () => {
   it('refuses to be deleted, in both regions', () => {
-    const { storage, replica } = synthesize({ storage: { drRegion: 'eu-central-1' } });
+    const { storage, replica } = synthesizeStorage({ storage: { drRegion: 'eu-central-1' } });
     expect(storage.terminationProtection).toBe(true);
     expect(replica?.terminationProtection).toBe(true);
   });
@@ -255,8 +252,8 @@ describe('The storage stack', () => {
       kms,
       { objectLock: 'off' },
     ])
-      expect(() => synthesize({ storage })).not.toThrow();
-    expect(() => synthesize({ storage: { drRegion: 'eu-central-1' } }, {})).not.toThrow();
+      expect(() => synthesizeStorage({ storage })).not.toThrow();
+    expect(() => synthesizeStorage({ storage: { drRegion: 'eu-central-1' } }, {})).not.toThrow();
   });
 
   it('carries no secret, and takes no reference to another stack', () => {
@@ -265,7 +262,7 @@ describe('The storage stack', () => {
   });
 
   it('refuses a second region or a key that does not fit where it is deployed', () => {
-    const at = (storage: Record<string, unknown>) => () => synthesize({ storage });
+    const at = (storage: Record<string, unknown>) => () => synthesizeStorage({ storage });
     expect(at({ drRegion: REGION })).toThrow(`storage.drRegion ${REGION} is the region`);
     expect(
       at({ kmsKeyArn: `arn:aws:kms:us-east-1:${ACCOUNT}:key/11111111-2222-3333-4444-555555555555` }),
@@ -274,7 +271,7 @@ describe('The storage stack', () => {
 });
 
 describe('An existing bucket', () => {
-  const { assembly, storage } = synthesize({ storage: { bucketName: 'old-backups' } });
+  const { assembly, storage } = synthesizeStorage({ storage: { bucketName: 'old-backups' } });
   const template = templateOf(assembly, storage);
   const notices = (stackName: string): string =>
     assembly
@@ -306,16 +303,16 @@ describe('An existing bucket', () => {
   });
 
   it('that is new is not spoken of, except of a lock that nobody can open', () => {
-    const { assembly: made } = synthesize();
+    const { assembly: made } = synthesizeStorage();
     expect(made.getStackByName('LifeboatStorage').messages).toEqual([]);
-    const { assembly: locked } = synthesize({ storage: { objectLock: 'compliance' } });
+    const { assembly: locked } = synthesizeStorage({ storage: { objectLock: 'compliance' } });
     const [message] = locked.getStackByName('LifeboatStorage').messages;
     expect(JSON.stringify(message?.entry)).toContain('not even the account’s root user');
   });
 });
 
 describe('The copy in a second region', () => {
-  const { assembly, storage, replica } = synthesize({ storage: { drRegion: 'eu-central-1' } });
+  const { assembly, storage, replica } = synthesizeStorage({ storage: { drRegion: 'eu-central-1' } });
   const source = templateOf(assembly, storage);
   const copy = replica ? templateOf(assembly, replica) : { Resources: {} };
   const NAME = `lifeboat-dr-${ACCOUNT}-eu-central-1`;
@@ -380,7 +377,7 @@ describe('The copy in a second region', () => {
   it('is encrypted with the key of its own region', () => {
     const kmsKeyArn = `arn:aws:kms:${REGION}:${ACCOUNT}:key/11111111-2222-3333-4444-555555555555`;
     const drKmsKeyArn = `arn:aws:kms:eu-central-1:${ACCOUNT}:key/mrk-1234567890abcdef1234567890abcdef`;
-    const made = synthesize({ storage: { drRegion: 'eu-central-1', kmsKeyArn, drKmsKeyArn } });
+    const made = synthesizeStorage({ storage: { drRegion: 'eu-central-1', kmsKeyArn, drKmsKeyArn } });
     const from = templateOf(made.assembly, made.storage);
     expect(bucket(from, 'Backups')['ReplicationConfiguration']).toMatchObject({
       Rules: [
@@ -396,7 +393,7 @@ describe('The copy in a second region', () => {
 
   it('has a name that S3 takes, however long the deployment’s is', () => {
     const names = [`A${'b'.repeat(39)}`, `A${'b'.repeat(38)}c`, 'Lifeboat'].map((name) => {
-      const made = synthesize({ name, storage: { drRegion: 'ap-southeast-2' } });
+      const made = synthesizeStorage({ name, storage: { drRegion: 'ap-southeast-2' } });
       return String(bucket(templateOf(made.assembly, made.replica ?? made.storage), 'Replica')['BucketName']);
     });
     expect(new Set(names).size).toBe(3);
@@ -406,9 +403,8 @@ describe('The copy in a second region', () => {
 
 describe('A deployment without account and region', () => {
   it('fits any', () => {
-    const app = new App();
-    const { storage } = addStacks(app, deploymentConfig({ storage: { drRegion: 'eu-central-1' } }), {});
-    const template = app.synth().getStackByName(storage.stackName).template as Template;
+    const { assembly, storage } = synthesizeStorage({ storage: { drRegion: 'eu-central-1' } }, {});
+    const template = templateOf(assembly, storage);
     expect(JSON.stringify(template)).toContain('"AWS::AccountId"');
     expect(JSON.stringify(template)).not.toContain(ACCOUNT);
   });
