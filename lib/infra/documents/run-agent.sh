@@ -94,6 +94,7 @@ install_agent() { # tarball, its SHA-256
   unpacked=$(mktemp -d "$root/.unfinished.$$.XXXXXX" 2>&1) || fail 6 DISK_FAILED "$root: $unpacked"
   problem=$(unpack "$1" 2>&1) || give_up "$problem"
   problem=$("$unpacked/bin/lifeboat" --version 2>&1) || give_up_start "$problem"
+  touch -- "$unpacked"
   # A rename fails if another command has just installed the same version: then theirs is as good.
   if ! mv -T -- "$unpacked" "$agent" 2>/dev/null; then
     rm -rf -- "$unpacked"

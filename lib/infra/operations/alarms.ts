@@ -51,7 +51,8 @@ export class Alarms extends Construct {
     this.#action = new SnsAction(topic);
     this.#seriesAlarms();
     this.#functionAlarms(parts.functions);
-    this.#deliveryAlarms(parts.schedule, parts.deadLetters, topic);
+    this.#startAlarms(parts.schedule, parts.deadLetters);
+    this.#messageAlarms(parts.functions, parts.deadLetters, topic);
   }
 
   #seriesAlarms(): void {
@@ -76,8 +77,7 @@ export class Alarms extends Construct {
       const metric = new Metric({
         namespace: METRIC_NAMESPACE,
         metricName: ALARM_METRIC[key],
-        // Hosts chosen by tag: the functions print each host's value under these two dimensions too, so that the
-        // statistic over them is the worst host.
+        // Of hosts chosen by tag, all values stand under these two dimensions: the statistic shows the worst host.
         dimensionsMap: {
           [METRIC_DIMENSION.deployment]: this.#config.name,
           [METRIC_DIMENSION.app]: app,
@@ -105,25 +105,43 @@ export class Alarms extends Construct {
     }
   }
 
-  #deliveryAlarms(schedule: Schedule, { events, messages }: DeadLetters, topic: ITopic): void {
-    const waiting = { statistic: 'Maximum', period: Duration.minutes(5) };
+  #startAlarms(schedule: Schedule, { events }: DeadLetters): void {
     this.#alarm(this, {
-      ...{ id: 'DeadLetters', rule: ALARMS.deadLetters, of: `Queue ${events.queueName}`, ...ONCE },
-      metric: events.metricApproximateNumberOfMessagesVisible(waiting),
-    });
-    this.#alarm(this, {
-      ...{ id: 'Undelivered', rule: ALARMS.undeliverable, label: 'slack', of: 'Slack', ...ONCE },
-      metric: messages.metricApproximateNumberOfMessagesVisible(waiting),
-    });
-    this.#alarm(this, {
-      ...{ id: 'Unmailed', rule: ALARMS.undeliverable, label: 'topic', of: 'The topic', ...ONCE },
-      metric: topic.metricNumberOfNotificationsFailed({ statistic: 'Sum', period: Duration.minutes(5) }),
+      id: 'DeadLetters',
+      rule: ALARMS.deadLetters,
+      of: `Queue ${events.queueName}`,
+      ...ONCE,
+      metric: events.metricApproximateNumberOfMessagesVisible(WAITING),
     });
     for (const [name, metric] of failuresToStart(schedule))
       this.#alarm(this, {
-        ...{ id: `Rule-${name}`, rule: ALARMS.ruleFailed, label: name, of: `Rule ${name}`, ...ONCE },
+        id: `Rule-${name}`,
+        rule: ALARMS.ruleFailed,
+        label: name,
+        of: `Rule ${name}`,
+        ...ONCE,
         metric,
       });
+  }
+
+  #messageAlarms({ slack }: Functions, { messages }: DeadLetters, topic: ITopic): void {
+    this.#alarm(this, {
+      id: 'Undelivered-topic',
+      rule: ALARMS.undeliverable,
+      label: 'topic',
+      of: 'The topic',
+      ...ONCE,
+      metric: topic.metricNumberOfNotificationsFailed({ statistic: 'Sum', period: Duration.minutes(5) }),
+    });
+    if (slack === undefined) return;
+    this.#alarm(this, {
+      id: 'Undelivered-slack',
+      rule: ALARMS.undeliverable,
+      label: 'slack',
+      of: 'Slack',
+      ...ONCE,
+      metric: messages.metricApproximateNumberOfMessagesVisible(WAITING),
+    });
   }
 
   #alarm(
@@ -166,6 +184,9 @@ const ONCE: AlarmSetting = {
   comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
   treatMissingData: TreatMissingData.NOT_BREACHING,
 };
+
+/** Messages in a queue that should be empty. */
+const WAITING = { statistic: 'Maximum', period: Duration.minutes(5) };
 
 const SECONDS_PER_HOUR = 3600;
 
@@ -213,7 +234,9 @@ function failuresToStart({ rules, scheduleGroup }: Schedule): [string, IMetric][
   const ofRules = [...rules].map(([name, { ruleName }]): [string, IMetric] => [
     name,
     new Metric({
-      ...{ namespace: 'AWS/Events', metricName: 'FailedInvocations', ...sum },
+      namespace: 'AWS/Events',
+      metricName: 'FailedInvocations',
+      ...sum,
       dimensionsMap: { RuleName: ruleName },
     }),
   ]);
@@ -221,7 +244,9 @@ function failuresToStart({ rules, scheduleGroup }: Schedule): [string, IMetric][
   const ofSchedules = ['TargetErrorCount', 'InvocationDroppedCount'].map((metricName): [string, IMetric] => [
     `schedule-${metricName}`,
     new Metric({
-      ...{ namespace: 'AWS/Scheduler', metricName, ...sum },
+      namespace: 'AWS/Scheduler',
+      metricName,
+      ...sum,
       dimensionsMap: { ScheduleGroup: scheduleGroup.ref },
     }),
   ]);

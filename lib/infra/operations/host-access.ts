@@ -58,11 +58,12 @@ export class HostAccess extends Construct {
         'The names of objects under the deployment’s prefix are not known beforehand; what has a wildcard as its resource ' +
         'is a denial, or the listing of log groups, which has no narrower one.',
     });
-    new CfnOutput(this, 'PolicyArn', {
+    const stack = Stack.of(this);
+    new CfnOutput(stack, 'HostPolicyArn', {
       value: this.policy.managedPolicyArn,
       description: 'Already attached; for a further role of yours: aws iam attach-role-policy',
     });
-    new CfnOutput(this, 'RoleName', { value: this.role.roleName });
+    new CfnOutput(stack, 'HostRoleName', { value: this.role.roleName });
   }
 
   #newRole(config: DeploymentConfig): Role {
@@ -80,8 +81,8 @@ export class HostAccess extends Construct {
       path: hostRolePath(config),
       roles: [role.roleName],
     });
-    new CfnOutput(this, 'InstanceProfileName', { value: profile.ref });
-    new CfnOutput(this, 'AttachCommand', {
+    new CfnOutput(Stack.of(this), 'InstanceProfileName', { value: profile.ref });
+    new CfnOutput(Stack.of(this), 'AttachCommand', {
       description: 'Gives a host without an instance profile this one',
       value: `aws ec2 associate-iam-instance-profile --instance-id INSTANCE_ID --iam-instance-profile Name=${profile.ref}`,
     });
@@ -102,7 +103,8 @@ export class HostAccess extends Construct {
       allow(
         'WriteCommandLog',
         ['logs:CreateLogStream', 'logs:DescribeLogStreams', 'logs:PutLogEvents'],
-        [commandLog.logGroupArn],
+        // With `:*` for its streams, as CloudFormation gives the ARN, and without for the group itself.
+        [commandLog.logGroupArn, logGroupArn(this, commandLog)],
       ),
       allow('FindCommandLog', ['logs:DescribeLogGroups'], ['*']),
       ...(secrets.length === 0
@@ -164,6 +166,15 @@ function storageRights({ config, bucket, stateBucket }: HostAccessProps): Policy
     allow('ReadRuns', ['s3:GetObject'], [stateBucket.arnForObjects(`${prefix}/runs/*`)]),
     allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], under(`${prefix}/runs`)),
   ];
+}
+
+function logGroupArn(scope: Construct, { logGroupName }: ILogGroup): string {
+  return Stack.of(scope).formatArn({
+    service: 'logs',
+    resource: 'log-group',
+    resourceName: logGroupName,
+    arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+  });
 }
 
 /** @param name begins with a slash */

@@ -73,7 +73,7 @@ export class Notifications extends Construct {
    * The Lambdas publish by their roles' policies, which suffices within an account.
    */
   #allowPublishing(): void {
-    const { account } = Stack.of(this);
+    const { partition, region, account } = Stack.of(this);
     const policy = new TopicPolicy(this, 'TopicPolicy', { topics: [this.topic] });
     const publish = { actions: ['sns:Publish'], resources: [this.topic.topicArn] };
     policy.document.addStatements(
@@ -83,14 +83,12 @@ export class Notifications extends Construct {
         ...publish,
         conditions: { StringEquals: { 'aws:SourceAccount': account } },
       }),
-      // SNS, unlike KMS, is told the account by EventBridge, but only for rules: its ARN is what is documented.
+      // Unlike KMS, SNS is told the rule.
       new PolicyStatement({
         sid: 'EventBridgePublishes',
         principals: [new ServicePrincipal('events.amazonaws.com')],
         ...publish,
-        conditions: {
-          ArnLike: { 'aws:SourceArn': `arn:${Stack.of(this).partition}:events:*:${account}:rule/*` },
-        },
+        conditions: { ArnLike: { 'aws:SourceArn': `arn:${partition}:events:${region}:${account}:rule/*` } },
       }),
       new PolicyStatement({
         sid: 'OnlyOverTls',

@@ -49,18 +49,28 @@ export class OperationsStack extends Stack {
     this.documents = new RunDocuments(this, 'Documents', { config, delivery });
     this.deadLetters = new DeadLetters(this, 'DeadLetters');
     this.functions = new Functions(this, 'Functions', {
-      ...{ ...storage, assets, commandLog, topic, messageKey },
-      ...{ documents: this.documents, deadLetters: this.deadLetters },
+      ...storage,
+      assets,
+      commandLog,
+      topic,
+      messageKey,
+      documents: this.documents,
+      deadLetters: this.deadLetters,
       dashboardUrl: dashboardUrl(this, config),
     });
     this.schedule = new Schedule(this, 'Schedule', {
-      ...{ config, functions: this.functions, documents: this.documents },
+      config,
+      functions: this.functions,
+      documents: this.documents,
       deadLetters: this.deadLetters.events,
     });
     this.#connectSlack();
     new Alarms(this, 'Alarms', {
-      ...{ config, topic, functions: this.functions },
-      ...{ schedule: this.schedule, deadLetters: this.deadLetters },
+      config,
+      topic,
+      functions: this.functions,
+      schedule: this.schedule,
+      deadLetters: this.deadLetters,
     });
     new Dashboard(this, 'Dashboard', { config, bucket, functions: this.functions });
     this.#sayWhatToUse(config);

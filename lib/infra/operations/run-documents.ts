@@ -38,7 +38,6 @@ export class RunDocuments extends Construct {
       new CfnDocument(this, name, {
         documentType: 'Command',
         documentFormat: 'JSON',
-        targetType: '/AWS::EC2::Instance',
         updateMethod: 'NewVersion',
         content: documentContent(kind, config.limits.runMinutes, delivery, Stack.of(this).region),
       });

@@ -31,7 +31,9 @@ export function fullConfiguration(changes: Record<string, unknown> = {}): Deploy
       SERIES,
       { app: 'fleet', host: { tag: { key: 'Backup', value: 'nightly' } }, database: 'app' },
       {
-        ...{ app: 'guarded', host: { instanceId: 'i-0fedcba9876543210' }, database: 'vault' },
+        app: 'guarded',
+        host: { instanceId: 'i-0fedcba9876543210' },
+        database: 'vault',
         passwordSecretArn: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:vault-AbCdEf',
       },
     ],
@@ -72,7 +74,8 @@ export function newApp(): App {
 
 export function addOperations(app: App, config: DeploymentConfig, env: object = ENV): OperationsStack {
   const buckets = new Stack(app, `${config.name}Buckets`, { env });
-  new CfnWaitConditionHandle(buckets, 'Something'); // CloudFormation knows no empty stack
+  // CloudFormation knows no empty stack.
+  expect(new CfnWaitConditionHandle(buckets, 'Something')).toBeDefined();
   return new OperationsStack(app, `${config.name}Operations`, {
     config,
     env,
