@@ -24,11 +24,12 @@ const bucket = z
   .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no bucket name (3 to 63 of a-z, 0-9, "." and "-")');
 /** Becomes part of a host name, to which credentials are sent. */
 const region = z.string().regex(/^[a-z0-9-]{1,32}$/, 'is no region');
+/** As lifeboat.config.json allows, and the bucket's root. */
 const prefix = text
-  .refine((value) => !/[\p{Cc}\\]/u.test(value), 'must not hold control characters or backslashes')
+  .regex(/^([A-Za-z0-9!_.*'()-]+(\/[A-Za-z0-9!_.*'()-]+)*)?$/, 'is no row of names with slashes between them')
   .refine(
-    (value) => value === '' || !value.split('/').some((part) => ['', '.', '..'].includes(part)),
-    'must not hold "..", "." or empty parts, nor begin or end with a slash',
+    (value) => !value.split('/').some((part) => part === '.' || part === '..'),
+    'must not hold ".." parts',
   );
 
 /** How the series is reached, on the host; the agent's settings in a name that is not an environment variable. */
@@ -61,7 +62,9 @@ const requestedStorage = z.object({
   /** Of `runs/`, without the instance id. */
   statePrefix: prefix,
   region,
-  kmsKeyArn: text.optional(),
+  kmsKeyArn: text
+    .regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]{1,32}:\d{12}:key\/[\w-]+$/, 'is no ARN of a KMS key')
+    .optional(),
   retentionDays: z.int().positive(),
 });
 

@@ -57,5 +57,6 @@ function cut(text: string, longest: number): string {
 }
 
 function byteLength(value: unknown): number {
-  return new TextEncoder().encode(JSON.stringify(value)).length;
+  // As it is written, with its line feed.
+  return new TextEncoder().encode(JSON.stringify(value, null, 1)).length + 1;
 }

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
-import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
+import { asLifeboatError, EXIT_STATUS, LifeboatError } from '../../../lib/domain/errors.ts';
 import { ENV } from '../../../lib/domain/names.ts';
 import { decodeRequest, type RunRequest } from '../../../lib/domain/run/request.ts';
 import { settingsOfRequest } from '../../../lib/domain/run/request-settings.ts';
@@ -21,10 +21,10 @@ export async function runWork(options: Readonly<Record<string, unknown>>): Promi
     await requireReadable(process.argv[1]!, request.series.osUser);
     const context = openContext({ json: true, environment: await workSettings(request) });
     const end = await doOperation(context, request);
-    return { lines: [], json: toReport(request, end), failure: end.failure };
+    return { lines: [], json: toReport(end), failure: end.failure };
   } catch (error) {
     const failure = asLifeboatError(error);
-    return { lines: [], json: { ...toFailure(failure) }, failure };
+    return { lines: [], json: toFailure(failure), failure };
   }
 }
 
@@ -57,14 +57,12 @@ async function workSettings(request: RunRequest): Promise<Environment> {
   };
 }
 
-function toReport(request: RunRequest, end: OperationEnd): WorkReport {
-  const { failure, outcome, warnings } = end;
-  const told = failure ? toFailure(failure) : { failure: null, exitStatus: 0 };
+function toReport({ failure, outcome, warnings, targetUntouched }: OperationEnd): WorkReport {
   return {
-    ...told,
+    ...(failure ? toFailure(failure) : { failure: null, exitStatus: EXIT_STATUS.success }),
     warnings: [...warnings],
     outcome,
-    ...(request.operation === 'restore' && failure ? { targetUntouched: end.targetUntouched ?? false } : {}),
+    ...(targetUntouched === undefined ? {} : { targetUntouched }),
   };
 }
 

@@ -79,21 +79,16 @@ function repeated({ runId }: RunRequest, why: string): LifeboatError {
 }
 
 async function work(ports: RunPorts, request: RunRequest): Promise<WorkReport> {
-  try {
-    return await ports.work.do();
-  } catch (error) {
+  const report = await ports.work.do().catch((error: unknown): WorkReport => {
     const failure = asLifeboatError(error);
     ports.tell(failure);
     const { code, message, hint, exitStatus } = failure;
-    return {
-      warnings: [],
-      outcome: null,
-      failure: { code, message, hint },
-      exitStatus,
-      // Nobody saw how far it came, unless it never began.
-      ...(request.operation === 'restore' ? { targetUntouched: NEVER_BEGAN.has(exitStatus) } : {}),
-    };
-  }
+    return { warnings: [], outcome: null, failure: { code, message, hint }, exitStatus };
+  });
+  if (request.operation !== 'restore' || !report.failure || report.targetUntouched !== undefined)
+    return report;
+  // Nobody saw how far it came, unless it never began.
+  return { ...report, targetUntouched: NEVER_BEGAN.has(report.exitStatus) };
 }
 
 const NEVER_BEGAN: ReadonlySet<number> = new Set([EXIT_STATUS.usage, EXIT_STATUS.refused]);
