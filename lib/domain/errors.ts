@@ -111,6 +111,22 @@ const REGISTRY = {
   BUSY: { exit: 'busy', hint: 'Wait until the other run has finished, then run the command again.' },
   ATTENTION: { exit: 'attention', hint: 'Run: lifeboat backup' },
   UNDELIVERED: { exit: 'attention', hint: 'Check the channel’s settings, then run: lifeboat notify --test' },
+  SSM_FAILED: {
+    exit: 'attention',
+    hint: 'See SSM’s answer above; the Lambda’s log has the run’s id. What was not started can be started again.',
+  },
+  HOST_UNREACHABLE: {
+    exit: 'attention',
+    hint: 'Is the instance running, and does SSM manage it? aws ssm describe-instance-information',
+  },
+  RUN_ENDED: {
+    exit: 'attention',
+    hint: 'Look at the command’s output, and at PostgreSQL and memory on the host, then start the run again.',
+  },
+  RUN_LOST: {
+    exit: 'attention',
+    hint: 'Is the host alive? Run lifeboat status on it, then start the run again.',
+  },
   RUN_REFUSED: {
     exit: 'refused',
     hint: 'Correct the series in lifeboat.config.json and deploy it, then start the run again.',

@@ -2,7 +2,7 @@ import { build } from 'esbuild';
 import { ROOT } from './project.mjs';
 
 /** CommonJS packages inside the bundle call `require` for Node's own modules; an ES module has none. */
-const REQUIRE_BANNER =
+export const REQUIRE_BANNER =
   "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);";
 
 /**

@@ -29,7 +29,8 @@ export function describeTest({ app, host }: { app: string; host: string }, now: 
   };
 }
 
-function subjectOf(what: 'Backup' | 'Restore', outcome: { app: string; succeeded: boolean }): string {
+/** @param what as in `Backup` */
+export function subjectOf(what: string, outcome: { app: string; succeeded: boolean }): string {
   return `🔄 ${displayName(outcome.app)} DB ${what} ${outcome.succeeded ? 'SUCCESS' : 'FAILED'}`;
 }
 
@@ -99,7 +100,7 @@ function describeFailedRestore(outcome: Failed<RestoreOutcome>): string[] {
   ];
 }
 
-function describeFailure(error: RunFailure, durationMs: number): string[] {
+export function describeFailure(error: RunFailure, durationMs: number): string[] {
   return [
     `❌ ${severalLines(error.message)}`,
     `What to do: ${severalLines(error.hint)}`,
@@ -115,7 +116,7 @@ function describeLastGood(lastGood: LastGoodBackup | 'unknown' | undefined, now:
   return `Last good backup: ${lastGood.id}, ${age} old (${formatTime(lastGood.finishedAt)} UTC), is safe`;
 }
 
-function describeDatabase({ database, host }: { database: string; host: string }): string {
+export function describeDatabase({ database, host }: { database: string; host: string }): string {
   return `Database: ${oneLine(database)} on ${oneLine(host)}`;
 }
 
@@ -123,7 +124,6 @@ function describeTotals({ tables, rows }: RowTotals): string {
   return `${formatCount(tables, 'table')}, ${formatCount(rows, 'row')}`;
 }
 
-/** Grouped by hand: a locale of the host must not change the words. */
-function describeWarning(warning: string): string {
+export function describeWarning(warning: string): string {
   return `⚠️ ${severalLines(warning)}`;
 }

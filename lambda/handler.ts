@@ -1,0 +1,34 @@
+import { asLifeboatError, LifeboatError } from '../lib/domain/errors.ts';
+import type { Log } from './log.ts';
+
+/** What Lambda hands over beside the event, as far as it is used. */
+export interface LambdaContext {
+  readonly awsRequestId: string;
+  getRemainingTimeInMillis(): number;
+}
+
+export type Handler<Answer> = (event: unknown, context: LambdaContext) => Promise<Answer>;
+
+/**
+ * Runs a handler so that whoever reads the error, in the answer to a manual invoke or in the log, also reads what to do:
+ * Lambda passes on an error's message and nothing else of it.
+ */
+export function tellingErrors<Answer>(log: Log, handle: Handler<Answer>): Handler<Answer> {
+  return async (event, context) => {
+    try {
+      return await handle(event, context);
+    } catch (thrown) {
+      const error = asLifeboatError(thrown);
+      const stack = error.code === 'BUG' && thrown instanceof Error ? { stack: thrown.stack } : {};
+      const { code, message, hint } = error;
+      log.error(message, { code, hint, requestId: context.awsRequestId, ...stack });
+      throw new LifeboatError(code, `${message}\n${hint}`, { hint });
+    }
+  };
+}
+
+/** Opens the edges with the first event, so that a missing variable is that event's error and can be read. */
+export function lazily<Answer>(open: () => Handler<Answer>): Handler<Answer> {
+  let handle: Handler<Answer> | undefined;
+  return async (event, context) => await (handle ??= open())(event, context);
+}

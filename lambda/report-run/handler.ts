@@ -1,0 +1,114 @@
+import { z } from 'zod';
+import { LifeboatError } from '../../lib/domain/errors.ts';
+import type { RunEvidence } from '../../lib/domain/report/evidence.ts';
+import { findVerdict } from '../../lib/domain/run/result.ts';
+import type { RunRequest } from '../../lib/domain/run/request.ts';
+import { isRunId } from '../../lib/domain/run/run-id.ts';
+import { runKey } from '../../lib/domain/run/run-keys.ts';
+import { parseTerminalStatus, type TerminalStatus } from '../../lib/domain/run/ssm-status.ts';
+import { parseCommandRecord } from '../../lib/domain/start/command-record.ts';
+import type { Handler } from '../handler.ts';
+import { readRequest, readResult, report, type Reported, type ReportingPorts } from '../reporting.ts';
+import type { Invocation, RunCommand } from '../run-command.ts';
+
+export type ReportRunEdges = Omit<ReportingPorts, 'requestId'> & { readonly commands: RunCommand };
+
+/** EventBridge's `EC2 Command Invocation Status-change Notification`, as far as it is read. */
+const eventSchema = z.object({
+  'detail-type': z.string(),
+  detail: z.object({ 'command-id': z.string(), 'instance-id': z.string(), status: z.string() }),
+});
+
+const DETAIL_TYPE = 'EC2 Command Invocation Status-change Notification';
+
+/** Why nothing was done, or what was. */
+export interface ReportAnswer {
+  readonly runId: string | undefined;
+  readonly action: Reported | 'ignored';
+  readonly reason?: string;
+}
+
+/** SSM's API may learn of an invocation, and of its end, some seconds after the event. */
+const LOOKS = 6;
+const FIRST_PAUSE_MS = 500;
+
+/** Tells of a run that SSM says has ended: once, however often and in which order the events come. */
+export function makeHandler(edges: ReportRunEdges): Handler<ReportAnswer> {
+  return async (event, { awsRequestId }) => {
+    const ports = { ...edges, requestId: awsRequestId };
+    const parsed = eventSchema.safeParse(event);
+    if (!parsed.success || parsed.data['detail-type'] !== DETAIL_TYPE)
+      return ignore(ports, undefined, `no ${DETAIL_TYPE}`);
+    const { 'command-id': commandId, 'instance-id': instanceId, status } = parsed.data.detail;
+    const ended = parseTerminalStatus(status);
+    if (!ended) return ignore(ports, undefined, `the invocation has not ended: ${status}`);
+    const invocation = await lookUp(ports, commandId, instanceId);
+    if (!invocation) throw unknownToSsm(commandId, instanceId);
+    const runId = invocation.comment;
+    if (!isRunId(runId)) return ignore(ports, undefined, 'the command is none of ours');
+    const request = await readRequest(ports, runId);
+    if (!request) return ignore(ports, runId, 'there is no request of that run');
+    const stranger = await findStranger(ports, request, { commandId, instanceId });
+    if (stranger !== undefined) return ignore(ports, runId, stranger);
+    // The event has one word for both ways of timing out; the invocation has the details.
+    const details = parseTerminalStatus(invocation.statusDetails) ?? ended;
+    const evidence = await gather(ports, request, commandId, details);
+    if (!evidence)
+      return ignore(ports, runId, 'the host refused to run it twice; the first time is told by its own end');
+    return { runId, action: await report(ports, request, evidence, commandId) };
+  };
+}
+
+function ignore({ log }: ReportingPorts, runId: string | undefined, reason: string): ReportAnswer {
+  log.info('Ignored', { runId, reason });
+  return { runId, action: 'ignored', reason };
+}
+
+/** Thrown so that the event comes again; its run would otherwise be told of only when all its time is over. */
+function unknownToSsm(commandId: string, instanceId: string): LifeboatError {
+  return new LifeboatError(
+    'SSM_FAILED',
+    `SSM knows no invocation of ${commandId} on ${instanceId} although it told of it`,
+  );
+}
+
+async function lookUp(
+  { commands, clock }: ReportRunEdges,
+  commandId: string,
+  instanceId: string,
+): Promise<Invocation | undefined> {
+  for (let look = 1; ; look += 1) {
+    const found = await commands.invocation(commandId, instanceId);
+    if ((found && parseTerminalStatus(found.statusDetails)) || look === LOOKS) return found;
+    await clock.sleep(FIRST_PAUSE_MS * 2 ** (look - 1));
+  }
+}
+
+/** A run's comment on another command, as of somebody who sent it again by hand, says nothing about the run. */
+async function findStranger(
+  { state, statePrefix }: ReportingPorts,
+  { runId, instanceId }: RunRequest,
+  event: { commandId: string; instanceId: string },
+): Promise<string | undefined> {
+  if (event.instanceId !== instanceId)
+    return `the run is of ${instanceId}, the command of ${event.instanceId}`;
+  const json = await state.read(runKey(statePrefix, runId, 'command'));
+  const sent = json === undefined ? undefined : parseCommandRecord(json);
+  if (!sent?.commandId || sent.commandId === event.commandId) return undefined;
+  return `the run's command is ${sent.commandId}`;
+}
+
+/** The host's result, else its verdict line, else SSM's status. */
+async function gather(
+  ports: ReportRunEdges & ReportingPorts,
+  request: RunRequest,
+  commandId: string,
+  status: TerminalStatus,
+): Promise<RunEvidence | undefined> {
+  const result = await readResult(ports, request);
+  if (result) return { kind: 'result', result, status };
+  const output = await ports.commands.output(commandId, request.instanceId);
+  const verdict = findVerdict(output);
+  if (verdict?.runId !== request.runId) return { kind: 'status', status, output };
+  return verdict.code === 'RUN_REPEATED' ? undefined : { kind: 'verdict', verdict, status };
+}

@@ -1,0 +1,143 @@
+import { isFromFuture } from '../lib/domain/backup/catalog.ts';
+import { asLifeboatError } from '../lib/domain/errors.ts';
+import type { Message } from '../lib/domain/notify/message.ts';
+import type { RunEvidence } from '../lib/domain/report/evidence.ts';
+import {
+  isAbandoned,
+  needsLastGood,
+  parseReportRecord,
+  reportRun,
+  type ReportRecord,
+} from '../lib/domain/report/run-report.ts';
+import type { LastGoodBackup } from '../lib/domain/run/outcome.ts';
+import { parseRequest, type RunRequest } from '../lib/domain/run/request.ts';
+import { runResultSchema, type RunResult } from '../lib/domain/run/result.ts';
+import { runKey } from '../lib/domain/run/run-keys.ts';
+import type { Bucket } from './bucket.ts';
+import { listFolder, openManifests, readCatalog } from './catalog.ts';
+import type { Clock } from './clock.ts';
+import type { Log } from './log.ts';
+import type { Topic } from './topic.ts';
+import { seriesPrefix } from '../lib/domain/backup/keys.ts';
+
+/** One message for each run, whoever finds out first how it ended. */
+export interface ReportingPorts {
+  readonly state: Bucket;
+  readonly backups: Bucket;
+  readonly topic: Topic;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Of `runs/`. */
+  readonly statePrefix: string;
+  readonly dashboardUrl: string | undefined;
+  /** The invocation's. */
+  readonly requestId: string;
+}
+
+/** `undefined`: there is no such run of ours, or what lies there is none. */
+export async function readRequest(ports: ReportingPorts, runId: string): Promise<RunRequest | undefined> {
+  const json = await ports.state.read(runKey(ports.statePrefix, runId, 'request'));
+  if (json === undefined) return undefined;
+  try {
+    return parseRequest(json);
+  } catch (error) {
+    // Only Lambdas write requests: it is of another version of the stack, and its run is told of by that one's rules.
+    ports.log.error('A request cannot be read', { runId, error: asLifeboatError(error).message });
+    return undefined;
+  }
+}
+
+/** The host's own word; `undefined` when there is none that can be read and is of this run. */
+export async function readResult(ports: ReportingPorts, request: RunRequest): Promise<RunResult | undefined> {
+  const key = runKey(ports.statePrefix, request.runId, 'result');
+  try {
+    const json = await ports.state.read(key);
+    if (json === undefined) return undefined;
+    const result = runResultSchema.parse(JSON.parse(json));
+    const { runId, instanceId, series } = request;
+    if (result.runId === runId && result.instanceId === instanceId && result.app === series.app)
+      return result;
+    ports.log.error('A result is not of its run', { runId, says: result.runId, host: result.instanceId });
+    return undefined;
+  } catch (error) {
+    const failure = asLifeboatError(error);
+    if (failure.code.startsWith('S3_')) throw error;
+    // Any host may write a result, and write anything: SSM's word counts then.
+    ports.log.error('A result cannot be read', { key, error: failure.message.slice(0, 500) });
+    return undefined;
+  }
+}
+
+export type Reported = 'published' | 'published again' | 'reported before';
+
+/** Claims the run's message and publishes it; what another has claimed is published only if that one died. */
+export async function report(
+  ports: ReportingPorts,
+  request: RunRequest,
+  evidence: RunEvidence,
+  commandId: string | undefined,
+): Promise<Reported> {
+  const { state, clock, log, statePrefix, dashboardUrl, requestId } = ports;
+  const now = clock.now();
+  const lastGood = needsLastGood(request, evidence) ? await findLastGood(ports, request) : undefined;
+  const { message, metrics, succeeded } = reportRun(request, evidence, {
+    now,
+    commandId,
+    dashboardUrl,
+    lastGood,
+  });
+  const record: ReportRecord = {
+    runId: request.runId,
+    claimedAt: now.toISOString(),
+    claimedBy: requestId,
+    succeeded,
+    ...message,
+  };
+  const claimed = await state.putOnce(runKey(statePrefix, request.runId, 'report'), record);
+  if (!claimed) return await publishAbandoned(ports, request.runId);
+  // Before the message: alarms must not depend on its coming through.
+  log.metrics(request.series.app, metrics);
+  await publish(ports, request.runId, message);
+  log.info('Reported', { runId: request.runId, app: request.series.app, succeeded, evidence: evidence.kind });
+  return 'published';
+}
+
+/** Publishes a claimed message whose publisher died in between; twice at the worst, never not at all. */
+export async function publishAbandoned(ports: ReportingPorts, runId: string): Promise<Reported> {
+  const { state, statePrefix, clock, requestId, log } = ports;
+  if ((await state.read(runKey(statePrefix, runId, 'reported'))) !== undefined) return 'reported before';
+  const json = await state.read(runKey(statePrefix, runId, 'report'));
+  const record = json === undefined ? undefined : parseReportRecord(json);
+  if (!record || !isAbandoned(record, { now: clock.now(), requestId })) return 'reported before';
+  log.info('Publishing again', { runId, claimedAt: record.claimedAt, claimedBy: record.claimedBy });
+  await publish(ports, runId, record);
+  return 'published again';
+}
+
+async function publish(ports: ReportingPorts, runId: string, message: Message): Promise<void> {
+  const { state, statePrefix, topic, clock } = ports;
+  const messageId = await topic.publish(message);
+  const publishedAt = clock.now().toISOString();
+  await state.putOnce(runKey(statePrefix, runId, 'reported'), { messageId, publishedAt });
+}
+
+/** A failed look-up must not keep the message back. */
+async function findLastGood(
+  { backups, clock, log }: ReportingPorts,
+  { series, storage, runId }: RunRequest,
+): Promise<LastGoodBackup | 'unknown' | undefined> {
+  try {
+    const files = await listFolder(backups, storage.prefix, seriesPrefix(series.app));
+    const wish = { prefix: storage.prefix, app: series.app, files, now: clock.now(), enough: 1 };
+    const copies = await readCatalog(openManifests(backups), wish);
+    const good = copies.filter(({ state }) => state === 'complete');
+    const newest = good.find(({ time }) => !isFromFuture(time, wish.now)) ?? good[0];
+    return newest && { id: newest.id, finishedAt: new Date(newest.manifest!.finishedAt) };
+  } catch (error) {
+    log.error('The last good backup could not be looked up', {
+      runId,
+      error: asLifeboatError(error).message,
+    });
+    return 'unknown';
+  }
+}

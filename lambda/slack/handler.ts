@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import { asLifeboatError, combineProblems, LifeboatError } from '../../lib/domain/errors.ts';
+import { describeAlarm, parseAlarm, type AlarmContext } from '../../lib/domain/notify/alarm-wording.ts';
+import { severalLines, type Message } from '../../lib/domain/notify/message.ts';
+import type { Clock } from '../clock.ts';
+import type { Handler } from '../handler.ts';
+import type { Log } from '../log.ts';
+import type { SecretParameter } from './parameter.ts';
+import { postToSlack } from './webhook.ts';
+
+export interface SlackEdges {
+  readonly parameter: SecretParameter;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly alarms: AlarmContext;
+  readonly testOrigin: string | undefined;
+}
+
+/** What SNS hands to a function (docs.aws.amazon.com/lambda/latest/dg/with-sns.html), as far as it is read. */
+const eventSchema = z.object({
+  Records: z.array(
+    z.object({
+      Sns: z.object({ MessageId: z.string(), Subject: z.string().nullish(), Message: z.string() }),
+    }),
+  ),
+});
+
+type Notification = z.infer<typeof eventSchema>['Records'][number]['Sns'];
+
+/** Posts what the topic carries; a failure is thrown, so that Lambda tries again and then keeps it as a dead letter. */
+export function makeHandler(edges: SlackEdges): Handler<{ posted: number }> {
+  return async (event, context) => {
+    const parsed = eventSchema.safeParse(event);
+    if (!parsed.success) {
+      throw new LifeboatError('USAGE', 'The event is none of SNS', {
+        hint: 'Expected is {"Records":[{"Sns":{"MessageId":"…","Subject":"…","Message":"…"}}]}; publish to the topic instead of invoking the function.',
+      });
+    }
+    const problems: LifeboatError[] = [];
+    for (const { Sns: notification } of parsed.data.Records) {
+      try {
+        const url = await edges.parameter.read();
+        const remainingMs = (): number => context.getRemainingTimeInMillis();
+        await postToSlack(url, toMessage(notification, edges.alarms), { ...edges, remainingMs });
+        edges.log.info('Posted', { messageId: notification.MessageId });
+      } catch (error) {
+        edges.parameter.forget(); // it may have been changed in Slack and in Parameter Store
+        problems.push(asLifeboatError(error));
+      }
+    }
+    const problem = combineProblems(problems);
+    if (problem) throw problem;
+    return { posted: parsed.data.Records.length };
+  };
+}
+
+/** Our own messages have their subject, with its emoji, as the body's first line: SNS' own is plain ASCII. */
+function toMessage({ Subject: subject, Message: text }: Notification, alarms: AlarmContext): Message {
+  const alarm = parseAlarm(text);
+  if (alarm) return describeAlarm(alarm, alarms);
+  const [first = '', ...rest] = text.split('\n');
+  if (!subject || first.includes(subject)) return { subject: first, body: rest.join('\n') };
+  return { subject, body: severalLines(text) };
+}

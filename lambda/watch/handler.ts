@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import type { DeploymentConfig } from '../../lib/domain/deployment/config.ts';
+import { combineProblems } from '../../lib/domain/errors.ts';
+import { METRIC } from '../../lib/domain/names.ts';
+import { backupAgeSeconds } from '../../lib/domain/watch/series-facts.ts';
+import { cacheManifests, openManifests, type Manifests } from '../catalog.ts';
+import type { Handler } from '../handler.ts';
+import type { Log } from '../log.ts';
+import type { ReportingPorts } from '../reporting.ts';
+import { folderName, watchBackups, type BackupMemory, type BackupsSeen } from './backups.ts';
+import { backupsAskedFor, emptyRunMemory, watchRuns, type RunMemory, type RunsSeen } from './runs.ts';
+
+export type WatchEdges = Omit<ReportingPorts, 'requestId'> & { readonly config: DeploymentConfig };
+
+/** By hand: `{"retention":"all"}` tags in every folder now, not only in those whose turn it is. */
+const payloadSchema = z.object({ retention: z.literal('all').optional() }).catch({});
+
+export interface WatchAnswer {
+  readonly series: number;
+  readonly tagged: number;
+}
+
+interface Memory {
+  readonly runs: RunMemory;
+  readonly backups: BackupMemory;
+  readonly manifests: Manifests;
+}
+
+/**
+ * Every five minutes, from S3 alone: reports what no event reported, measures what the alarms watch, and tags what the
+ * lifecycle may remove. One series' trouble does not keep it from the others; it is thrown in the end.
+ */
+export function makeHandler(edges: WatchEdges): Handler<WatchAnswer> {
+  const memory: Memory = {
+    runs: emptyRunMemory(),
+    backups: new Map(),
+    manifests: cacheManifests(openManifests(edges.backups)),
+  };
+  return async (event, context) => {
+    const { config, log, clock, backups } = edges;
+    const { retention } = payloadSchema.parse(event ?? {});
+    const ports = { ...edges, requestId: context.awsRequestId, runMinutes: config.limits.runMinutes };
+    const runs = await watchRuns(ports, memory.runs);
+    const remainingMs = (): number => context.getRemainingTimeInMillis();
+    const seen = await watchBackups(
+      { config, backups, clock, log, remainingMs, manifests: memory.manifests, tagAll: retention === 'all' },
+      memory.backups,
+      runs,
+    );
+    emitMetrics(log, { config, memory: memory.backups, runs, seen, now: clock.now() });
+    const problem = combineProblems([...runs.problems, ...seen.problems].slice(0, 20));
+    if (problem) throw problem;
+    const tagged = [...seen.tagged.values()].reduce((sum, count) => sum + count, 0);
+    log.info('Watched', {
+      series: config.series.length,
+      folders: seen.folders.length,
+      runs: runs.asked.size,
+      tagged,
+    });
+    return { series: config.series.length, tagged };
+  };
+}
+
+interface Measured {
+  readonly config: DeploymentConfig;
+  readonly memory: BackupMemory;
+  readonly runs: RunsSeen;
+  readonly seen: BackupsSeen;
+  readonly now: Date;
+}
+
+function emitMetrics(log: Log, { config, memory, runs, seen, now }: Measured): void {
+  for (const { app, host } of config.series) {
+    const ages: number[] = [];
+    const ratios: number[] = [];
+    for (const folder of seen.folders.filter(({ apps }) => apps.includes(app))) {
+      const known = memory.get(folderName(folder));
+      const asked = runs.asked.get(backupsAskedFor(app, folder.instanceId));
+      // A host that is asked for no backup any more has left its tag or is gone: its last backup may grow old in peace.
+      if (!known || ('tag' in host && !asked)) continue;
+      const facts = known.facts.get(app) ?? {
+        newestAt: undefined,
+        newestId: undefined,
+        sizeRatio: undefined,
+      };
+      const age = backupAgeSeconds(facts, asked?.firstAskedAt, now);
+      if (age !== undefined) ages.push(age);
+      if (facts.sizeRatio !== undefined) ratios.push(facts.sizeRatio);
+    }
+    const shares = runs.shares.get(app) ?? [];
+    log.metrics(app, {
+      ...(ages.length > 0 && { [METRIC.backupAge]: ages }),
+      ...(ratios.length > 0 && { [METRIC.sizeRatio]: ratios }),
+      ...(shares.length > 0 && { [METRIC.runningShare]: shares }),
+      ...(seen.tagged.has(app) && { [METRIC.expirableObjects]: seen.tagged.get(app)! }),
+    });
+  }
+}

@@ -1,0 +1,196 @@
+import { z } from 'zod';
+import { METRIC } from '../names.ts';
+import type { Message } from '../notify/message.ts';
+import { describeReport, describeUnprovenRun, withLinks, type RunLinks } from '../notify/run-wording.ts';
+import { describeBackup, describeRestore } from '../notify/wording.ts';
+import type { LastGoodBackup } from '../run/outcome.ts';
+import type { RunOperation, RunRequest } from '../run/request.ts';
+import type { RunResult } from '../run/result.ts';
+import { consoleOutputUrl } from './console-links.ts';
+import { judge, type Judgement, type RunEvidence } from './evidence.ts';
+
+/** `report.json`: whoever wrote it publishes the message that it holds. */
+const reportRecordSchema = z.object({
+  runId: z.string(),
+  claimedAt: z.iso.datetime(),
+  /** The invocation's id: a retry of the same invocation knows that its first try is over. */
+  claimedBy: z.string(),
+  succeeded: z.boolean(),
+  subject: z.string(),
+  body: z.string(),
+});
+
+export type ReportRecord = z.infer<typeof reportRecordSchema>;
+
+/** `undefined` for what is no such record. */
+export function parseReportRecord(json: string): ReportRecord | undefined {
+  try {
+    return reportRecordSchema.parse(JSON.parse(json));
+  } catch {
+    return undefined;
+  }
+}
+
+/** A publisher that has not finished after this long is dead: publishing takes seconds. */
+export const PUBLISHER_DEAD_MS = 5 * 60 * 1000;
+
+/** Whether a claim that has no `reported.json` is to be published again, by whoever looks at it now. */
+export function isAbandoned(record: ReportRecord, who: { now: Date; requestId: string }): boolean {
+  if (record.claimedBy === who.requestId) return true;
+  return who.now.getTime() - new Date(record.claimedAt).getTime() > PUBLISHER_DEAD_MS;
+}
+
+export interface ReportFacts {
+  readonly now: Date;
+  readonly commandId: string | undefined;
+  readonly dashboardUrl: string | undefined;
+  /** Looked up for a backup that failed. */
+  readonly lastGood: LastGoodBackup | 'unknown' | undefined;
+}
+
+export interface RunReport {
+  readonly succeeded: boolean;
+  readonly message: Message;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** One message and its metrics, for any way in which a run can end. */
+export function reportRun(request: RunRequest, evidence: RunEvidence, facts: ReportFacts): RunReport {
+  const judgement = judge(request, evidence);
+  const links: RunLinks = {
+    commandId: facts.commandId,
+    dashboardUrl: facts.dashboardUrl,
+    outputUrl:
+      facts.commandId === undefined
+        ? undefined
+        : consoleOutputUrl(request.storage.region, facts.commandId, request.instanceId),
+  };
+  return {
+    succeeded: !judgement.failure,
+    message: withLinks(describe(request, evidence, judgement, facts), links),
+    metrics: measure(request, evidence, judgement),
+  };
+}
+
+/** Whether the message needs to know the last good backup. */
+export function needsLastGood(request: RunRequest, evidence: RunEvidence): boolean {
+  return request.operation === 'backup' && judge(request, evidence).failure !== undefined;
+}
+
+const TITLE: Readonly<Record<RunOperation, string>> = {
+  backup: 'Backup',
+  restore: 'Restore',
+  verify: 'Verify',
+  status: 'Status',
+  list: 'List',
+  retention: 'Retention',
+};
+
+function describe(
+  request: RunRequest,
+  evidence: RunEvidence,
+  judgement: Judgement,
+  facts: ReportFacts,
+): Message {
+  const { operation } = request;
+  const { failure: error } = judgement;
+  const result = evidence.kind === 'result' ? evidence.result : undefined;
+  const run = factsOf(request, judgement, result, facts.now);
+  if (!error && evidence.kind === 'verdict')
+    return describeUnprovenRun({ ...run, what: TITLE[operation] }, evidence.verdict.message);
+  if (operation === 'restore') return describeRestoreRun(run, request, judgement, result);
+  if (operation !== 'backup') {
+    const lines = result?.outcome?.kind === 'report' ? result.outcome.lines : [];
+    return describeReport({ ...run, what: TITLE[operation], lines, error });
+  }
+  if (!error && result?.outcome?.kind === 'backup')
+    return describeBackup({ ...run, ...result.outcome, succeeded: true }, facts.now);
+  const told = error ?? {
+    code: 'BUG',
+    message: 'The run has neither outcome nor failure',
+    hint: 'Report it.',
+  };
+  return describeBackup({ ...run, succeeded: false, error: told, lastGood: facts.lastGood }, facts.now);
+}
+
+function factsOf(
+  request: RunRequest,
+  { warnings }: Judgement,
+  result: RunResult | undefined,
+  now: Date,
+): RunFacts {
+  const { runId, series, restore, requestedAt } = request;
+  return {
+    app: series.app,
+    runId,
+    host: hostOf(request, result),
+    database: restore?.database ?? series.database,
+    durationMs: result?.durationMs ?? now.getTime() - new Date(requestedAt).getTime(),
+    warnings: [...warnings, ...(result?.warnings ?? [])],
+  };
+}
+
+interface RunFacts {
+  readonly app: string;
+  readonly runId: string;
+  readonly host: string;
+  readonly database: string;
+  readonly durationMs: number;
+  readonly warnings: readonly string[];
+}
+
+function describeRestoreRun(
+  run: RunFacts,
+  { restore }: RunRequest,
+  { failure, reached }: Judgement,
+  result: RunResult | undefined,
+): Message {
+  const outcome = result?.outcome;
+  if (failure || outcome?.kind !== 'restore') {
+    const error = failure ?? {
+      code: 'BUG',
+      message: 'The result of a restore tells of none',
+      hint: 'Report it.',
+    };
+    const targetUntouched = result?.targetUntouched ?? !reached;
+    return describeRestore({
+      ...run,
+      succeeded: false,
+      error,
+      targetUntouched,
+      source: restore?.source ?? '',
+    });
+  }
+  const { source, database, checked, keptAs } = outcome;
+  return describeRestore({
+    ...run,
+    succeeded: true,
+    source,
+    database,
+    checked: checked ?? undefined,
+    keptAs: keptAs ?? undefined,
+  });
+}
+
+function hostOf({ instanceId }: RunRequest, result: RunResult | undefined): string {
+  return result && result.host !== instanceId ? `${result.host} (${instanceId})` : instanceId;
+}
+
+function measure(
+  { operation }: RunRequest,
+  evidence: RunEvidence,
+  { failure, reached }: Judgement,
+): Record<string, number> {
+  return {
+    [METRIC.runFailed]: failure ? 1 : 0,
+    [METRIC.runSucceeded]: failure ? 0 : 1,
+    [METRIC.hostUnreachable]: reached ? 0 : 1,
+    ...(failure || evidence.kind !== 'result' ? {} : measureSuccess(operation, evidence.result)),
+  };
+}
+
+function measureSuccess(operation: RunOperation, { durationMs, outcome }: RunResult): Record<string, number> {
+  if (outcome?.kind === 'backup')
+    return { [METRIC.backupSeconds]: durationMs / 1000, [METRIC.backupBytes]: outcome.bytes };
+  return operation === 'restore' ? { [METRIC.restoreSeconds]: durationMs / 1000 } : {};
+}

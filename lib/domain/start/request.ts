@@ -1,0 +1,66 @@
+import type { DeploymentConfig } from '../deployment/config.ts';
+import { REQUEST_SCHEMA_VERSION, type RunOperation, type RunRequest } from '../run/request.ts';
+import { backupPrefix, type Target } from './places.ts';
+
+const MINUTE_MS = 60 * 1000;
+/** For the host's last words and SSM's own. */
+const GRACE_MINUTES = 10;
+
+export interface RequestInput {
+  readonly config: DeploymentConfig;
+  readonly target: Target;
+  readonly runId: string;
+  readonly operation: RunOperation;
+  readonly trigger: RunRequest['trigger'];
+  readonly now: Date;
+  readonly bucket: string;
+  readonly stateBucket: string;
+  readonly region: string;
+  readonly backupId?: string | undefined;
+  readonly restore?: RunRequest['restore'];
+}
+
+/** What one host is asked to do. Pure: names, numbers and ids only, never a secret. */
+export function makeRequest(input: RequestInput): RunRequest {
+  const { config, target, runId, operation, trigger, now, backupId, restore } = input;
+  const { limits, storage } = config;
+  const { app, database, dbHost, port, user, osUser, format, compression, localRetentionDays } =
+    target.series;
+  const { passwordSecretArn, pgBinDir, compressionLevel, backupDir } = target.series;
+  const minutes = limits.deliveryMinutes + limits.runMinutes + GRACE_MINUTES;
+  return {
+    schemaVersion: REQUEST_SCHEMA_VERSION,
+    runId,
+    operation,
+    trigger,
+    instanceId: target.instanceId,
+    requestedAt: now.toISOString(),
+    deadline: new Date(now.getTime() + minutes * MINUTE_MS).toISOString(),
+    series: {
+      app,
+      database,
+      dbHost,
+      port,
+      user,
+      osUser,
+      format,
+      compression,
+      localRetentionDays,
+      ...(passwordSecretArn === undefined ? {} : { passwordSecretArn }),
+      ...(pgBinDir === undefined ? {} : { pgBinDir }),
+      ...(compressionLevel === undefined ? {} : { compressionLevel }),
+      ...(backupDir === undefined ? {} : { backupDir }),
+    },
+    storage: {
+      bucket: input.bucket,
+      prefix: backupPrefix(config, target),
+      stateBucket: input.stateBucket,
+      statePrefix: storage.prefix,
+      region: input.region,
+      ...(storage.kmsKeyArn === undefined ? {} : { kmsKeyArn: storage.kmsKeyArn }),
+      retentionDays: storage.retentionDays,
+    },
+    ...(backupId === undefined ? {} : { backupId }),
+    ...(restore === undefined ? {} : { restore }),
+  };
+}
