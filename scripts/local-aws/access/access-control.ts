@@ -1,24 +1,23 @@
 import { AwsError } from '../http/aws-error.ts';
+import type { Caller } from '../iam/evaluate.ts';
 import type { Principal } from './principal.ts';
 
 export type ConditionKeys = Readonly<Record<string, string | readonly string[]>>;
 
 /** One action on one resource, as IAM sees a call; a call can be several of these. */
-export interface AccessRequest {
-  readonly principal: Principal;
+export interface AccessQuestion {
+  readonly caller: Caller;
   /** `ssm:SendCommand` */
   readonly action: string;
   readonly resource: string;
   readonly conditions: ConditionKeys;
 }
 
-export interface RecordedCall {
+export interface RecordedCall extends Omit<AccessQuestion, 'caller'> {
+  /** A principal's id, or a service such as `events.amazonaws.com`. */
   readonly principal: string;
-  readonly action: string;
-  readonly resource: string;
-  readonly conditions: ConditionKeys;
   readonly allowed: boolean;
-  /** Why it was allowed or denied, in the evaluator’s words. */
+  /** Why it was allowed or denied. */
   readonly reason: string;
 }
 
@@ -28,19 +27,22 @@ export interface Decision {
 }
 
 /** Evaluates the synthesized policies. */
-export type Decide = (request: AccessRequest) => Decision;
+export type Decide = (question: AccessQuestion) => Decision;
 
 /** What IAM adds to every request of this stand-in: TLS, whatever the loopback speaks. */
 const ALWAYS: ConditionKeys = { 'aws:SecureTransport': 'true', 's3:TlsVersion': '1.3' };
 
-/** Records every call of every principal, and denies what the policies do not allow. */
+/** Records every call of every principal and service, and denies what the policies do not allow. */
 export class AccessControl {
   readonly calls: RecordedCall[] = [];
   readonly #decide: Decide;
+  readonly #operator: Principal;
   readonly #byKey: ReadonlyMap<string, Principal>;
 
-  constructor(principals: readonly Principal[], decide: Decide) {
-    this.#byKey = new Map(principals.map((each) => [each.credentials.accessKeyId, each]));
+  /** @param operator the person at the keyboard, who may do everything and is not recorded */
+  constructor(principals: readonly Principal[], operator: Principal, decide: Decide) {
+    this.#byKey = new Map([operator, ...principals].map((each) => [each.credentials.accessKeyId, each]));
+    this.#operator = operator;
     this.#decide = decide;
   }
 
@@ -57,22 +59,31 @@ export class AccessControl {
 
   /** @throws AwsError AccessDeniedException, after it was recorded */
   check(principal: Principal, action: string, resource: string, conditions: ConditionKeys = {}): void {
-    const { allowed, reason } = this.decide(principal, action, resource, conditions);
-    this.#record({ principal: principal.id, action, resource, conditions, allowed, reason });
-    if (allowed) return;
-    throw new AwsError(
-      'AccessDeniedException',
-      `User: ${principal.arn} is not authorized to perform: ${action} on resource: ${resource} because ${reason}`,
-      400,
-    );
+    if (principal === this.#operator) return;
+    const caller = { roleArn: principal.arn };
+    this.#checkCaller(caller, principal.id, { action, resource, conditions });
+  }
+
+  /** What a service of AWS does for us, by leave of a resource’s policy. @throws AwsError AccessDeniedException */
+  checkService(service: string, action: string, resource: string, conditions: ConditionKeys = {}): void {
+    this.#checkCaller({ service }, service, { action, resource, conditions });
   }
 
   /** Without recording it, for what AWS only looks at to choose an answer. */
-  decide(principal: Principal, action: string, resource: string, conditions: ConditionKeys = {}): Decision {
-    return this.#decide({ principal, action, resource, conditions: { ...ALWAYS, ...conditions } });
+  wouldAllow(principal: Principal, action: string, resource: string): boolean {
+    if (principal === this.#operator) return true;
+    return this.#decide({ caller: { roleArn: principal.arn }, action, resource, conditions: ALWAYS }).allowed;
   }
 
-  #record(call: RecordedCall): void {
-    this.calls.push(call);
+  #checkCaller(caller: Caller, name: string, question: Omit<AccessQuestion, 'caller'>): void {
+    const conditions = { ...ALWAYS, ...question.conditions };
+    const { allowed, reason } = this.#decide({ ...question, caller, conditions });
+    this.calls.push({ ...question, principal: name, allowed, reason });
+    if (allowed) return;
+    const { action, resource } = question;
+    throw new AwsError(
+      'AccessDeniedException',
+      `${name} is not authorized to perform: ${action} on resource: ${resource} because ${reason}`,
+    );
   }
 }

@@ -142,20 +142,24 @@ export class Command {
   }
 
   /**
-   * The answer of GetCommandInvocation about one step; before the host took the command, a step is where the command is.
+   * The answer of GetCommandInvocation. About the whole invocation when no step is named; then there is no output unless
+   * the document has one step. `undefined` for a step that never ran.
    */
-  describeOutput(stepName: string): Record<string, unknown> {
-    const { documentName, instanceId, comment } = this.request;
+  describeOutput(stepName: string | undefined): Record<string, unknown> | undefined {
+    const { documentName, instanceId, comment, stepNames } = this.request;
+    const name = stepName ?? (stepNames.length === 1 ? stepNames[0] : undefined);
+    const step = this.#steps.find((each) => each.name === name);
+    if (stepName !== undefined && !step) return undefined;
     return {
       CommandId: this.id,
       InstanceId: instanceId,
       Comment: comment,
       DocumentName: documentName,
       DocumentVersion: '$DEFAULT',
-      PluginName: stepName,
+      PluginName: name ?? '',
       StandardOutputUrl: '',
       StandardErrorUrl: '',
-      ...this.#describeEnding(this.#steps.find(({ name }) => name === stepName)),
+      ...this.#describeEnding(step),
     };
   }
 

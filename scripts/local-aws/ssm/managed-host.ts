@@ -1,6 +1,7 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Principal } from '../access/principal.ts';
+import { AwsError } from '../http/aws-error.ts';
 import type { Command } from './command.ts';
 import { findAgentRefusal, type CommandDocument } from './document.ts';
 import { runDocument, type DocumentStatus } from './run-document.ts';
@@ -22,6 +23,8 @@ interface Surroundings {
   readonly objects: ObjectSource;
   /** Where the host finds AWS. */
   readonly endpoints: Readonly<Record<string, string>>;
+  /** To CloudWatch Logs, with the host’s credentials. @throws AwsError */
+  readonly writeLog: (group: string) => void;
 }
 
 /** systemd's, which the agent's service runs with; HOME, USER and LOGNAME are not set. */
@@ -76,7 +79,17 @@ export class ManagedHost {
       objects: this.#surroundings.objects,
     });
     const { status } = await runDocument(document, parameters, contextOf, (steps) => command.note(steps));
+    if (command.request.logGroup !== undefined) this.#writeLog(command.request.logGroup);
     return status;
+  }
+
+  /** A log that cannot be written changes nothing about the command; that it was denied is recorded. */
+  #writeLog(group: string): void {
+    try {
+      this.#surroundings.writeLog(group);
+    } catch (error) {
+      if (!(error instanceof AwsError)) throw error;
+    }
   }
 
   async #makeFolder(command: Command): Promise<string> {

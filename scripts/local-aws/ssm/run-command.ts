@@ -9,7 +9,6 @@ type EmittedEvent = Pick<AwsEvent, 'source' | 'detail-type' | 'detail' | 'resour
 
 interface RunCommandOptions {
   readonly documents: ReadonlyMap<string, CommandDocument>;
-  readonly hosts: ReadonlyMap<string, ManagedHost>;
   /** To EventBridge. */
   readonly emit: (event: EmittedEvent) => void;
   /** Whatever runs on after the call was answered. */
@@ -36,19 +35,24 @@ const DETAILS_OF_DOCUMENT = {
 export class RunCommand {
   readonly commands: Command[] = [];
   readonly #options: RunCommandOptions;
+  readonly #hosts = new Map<string, ManagedHost>();
 
   constructor(options: RunCommandOptions) {
     this.#options = options;
   }
 
   get hosts(): readonly ManagedHost[] {
-    return [...this.#options.hosts.values()];
+    return [...this.#hosts.values()];
+  }
+
+  addHost(host: ManagedHost): void {
+    this.#hosts.set(host.instanceId, host);
   }
 
   /** @throws AwsError InvalidDocument, InvalidInstanceId, InvalidParameters */
   send(request: NewCommand): Command {
     const document = this.document(request.documentName);
-    const host = this.#options.hosts.get(request.instanceId);
+    const host = this.#hosts.get(request.instanceId);
     if (!host)
       throw new AwsError(
         'InvalidInstanceId',
@@ -77,14 +81,14 @@ export class RunCommand {
   cancel(command: Command): void {
     if (command.hasEnded) return;
     command.cancellation.abort();
-    const host = this.#options.hosts.get(command.request.instanceId);
+    const host = this.#hosts.get(command.request.instanceId);
     if (host?.isUp !== true) this.#change(command, 'Cancelled');
   }
 
   /** What nobody took ends now, as it does when its time for delivery is over. */
   expireDeliveries(details: StatusDetails = 'DeliveryTimedOut'): void {
     for (const command of this.commands) {
-      const host = this.#options.hosts.get(command.request.instanceId);
+      const host = this.#hosts.get(command.request.instanceId);
       if (!command.hasEnded && host?.isUp !== true) this.#change(command, details);
     }
   }

@@ -100,14 +100,9 @@ function getCommandInvocation(context: SsmContext, raw: unknown, caller: Princip
   const isKnown = command?.request.instanceId === input.InstanceId;
   if (!isKnown || takeFault(context.faults, 'invocationsNotThereYet'))
     throw new AwsError('InvocationDoesNotExist', 'An error occurred: the invocation does not exist');
-  return command.describeOutput(stepName(command, input.PluginName));
-}
-
-/** Of a document of several steps, one must be named. */
-function stepName({ request: { stepNames } }: Command, wanted: string | undefined): string {
-  const name = wanted ?? (stepNames.length === 1 ? stepNames[0] : undefined);
-  if (name !== undefined && stepNames.includes(name)) return name;
-  throw new AwsError('InvalidPluginName', `PluginName must be one of ${stepNames.join(', ')}`);
+  const description = command.describeOutput(input.PluginName);
+  if (description) return description;
+  throw new AwsError('InvalidPluginName', `no step ${input.PluginName} has run`);
 }
 
 const listInput = z.object({
