@@ -110,14 +110,15 @@ function targetRights(scope: Construct, { series }: DeploymentConfig): PolicySta
   ];
 }
 
-/** Reads all about runs, and writes those of its own objects. Without the listing, S3 calls a missing object denied. */
+/**
+ * Reads all about runs, and writes those of its own objects. To whom may not list, S3 calls a missing object denied; a read
+ * carries no prefix, so a condition on it would not let anybody learn of absence.
+ */
 function stateRights({ config, stateBucket }: Surroundings, writes: string[]): PolicyStatement[] {
   const runs = `${config.storage.prefix}/runs`;
   return [
     allow('ReadRuns', ['s3:GetObject'], [stateBucket.arnForObjects(`${runs}/*`)]),
-    allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], {
-      StringLike: { 's3:prefix': [runs, `${runs}/*`, `${config.storage.prefix}/plans/*`] },
-    }),
+    allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn]),
     allow(
       'WriteRuns',
       ['s3:PutObject'],
