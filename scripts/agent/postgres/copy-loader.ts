@@ -80,12 +80,14 @@ export class CopyLoader {
     // The server must judge the statement of an empty table too.
     if (this.#lanes.every(({ copy }) => !copy)) this.#open(this.#lanes[0]!);
     const open = this.#lanes.flatMap(({ copy }) => copy ?? []);
-    const counts = await Promise.allSettled(open.map((copy) => copy.end()));
-    this.#throwFailure();
+    // The first failure ends all: the others may have much left to do.
+    const counts = await Promise.all(open.map((copy) => copy.end())).catch((error: unknown) => {
+      throw this.#failure ?? error;
+    });
     for (const lane of this.#lanes) lane.copy = undefined;
     this.#statement = undefined;
     this.#within = undefined;
-    return counts.reduce((sum, count) => sum + (count.status === 'fulfilled' ? count.value : 0), 0);
+    return counts.reduce((sum, rows) => sum + rows, 0);
   }
 
   /** Rows of a table that was not ended are rolled back: the server sees the connection break. */
