@@ -7,7 +7,7 @@ import type { Environment } from '../../scripts/agent/environment.ts';
 import type { ObjectStore } from '../../scripts/agent/ports/store.ts';
 import { openS3Store } from '../../scripts/agent/s3/s3-store.ts';
 import type { S3Settings } from '../../scripts/agent/settings.ts';
-import { startLocalS3, type LocalS3 } from '../../scripts/local-aws/s3/server.ts';
+import { startLocalS3, type LocalS3, type LocalS3Options } from '../../scripts/local-aws/s3/server.ts';
 
 /** The local S3 on a temporary folder with one bucket, `backups`, and stores opened on it. */
 export interface LocalS3Fixture {
@@ -23,9 +23,12 @@ interface OpenOptions {
   readonly clientOverrides?: Partial<S3ClientConfig>;
 }
 
-export async function startLocalS3Fixture(bucket: { versioned?: boolean } = {}): Promise<LocalS3Fixture> {
+export async function startLocalS3Fixture(
+  bucket: { versioned?: boolean } = {},
+  options: Pick<LocalS3Options, 'authorize'> = {},
+): Promise<LocalS3Fixture> {
   const folder = await mkdtemp(join(tmpdir(), 'lifeboat-s3-'));
-  const s3 = await startLocalS3({ folder });
+  const s3 = await startLocalS3({ folder, ...options });
   await s3.createBucket('backups', bucket);
   const stores: ObjectStore[] = [];
   return {

@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { StoredObject, WriteOptions } from '../ports/store.ts';
+import { listObjects } from './listing.ts';
 import { objectParameters, runIdOf } from './object-parameters.ts';
 import { plainEtag, type S3Api, type S3Object } from './s3-api.ts';
 import { S3Error } from './s3-error.ts';
@@ -89,13 +90,23 @@ export async function findOwn(api: S3Api, key: string, sent: Sent): Promise<Stor
   throw existsError(api, key, there, sent);
 }
 
+/** @throws LifeboatError S3_DENIED for what is there and may not be read */
 export async function findObject(api: S3Api, key: string): Promise<S3Object | undefined> {
   try {
     return await api.head(key);
   } catch (error) {
-    if (error instanceof LifeboatError && error.code === 'BACKUP_NOT_FOUND') return undefined;
+    if (!(error instanceof LifeboatError)) throw error;
+    if (error.code === 'BACKUP_NOT_FOUND') return undefined;
+    // S3 says so of a missing object as well to whom it lets list under a prefix only, as the stack's host.
+    if (error.code === 'S3_DENIED' && !(await isListed(api, key))) return undefined;
     throw error;
   }
+}
+
+async function isListed(api: S3Api, key: string): Promise<boolean> {
+  // Of all keys that begin with it, the key itself comes first.
+  for await (const listed of listObjects(api, key)) return listed.key === key;
+  return false;
 }
 
 function existsError(api: S3Api, key: string, there: StoredObject, sent: Sent): LifeboatError {
