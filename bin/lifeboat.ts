@@ -1,11 +1,12 @@
-import { App, type Environment } from 'aws-cdk-lib/core';
-import { asLifeboatError } from '../lib/domain/errors.ts';
+import { App, Errors, type Environment } from 'aws-cdk-lib/core';
+import { LifeboatError } from '../lib/domain/errors.ts';
 import { readConfiguration } from '../lib/infra/configuration.ts';
 import { addStacks } from '../lib/infra/deployment.ts';
 
 /** The CDK app: configuration → stacks. It runs on the Node that the `cdk` command brings, 20 or later. */
 function main(): void {
-  const app = new App();
+  // Without autoSynth: an app that failed leaves no half of an assembly behind.
+  const app = new App({ autoSynth: false });
   addStacks(app, readConfiguration(app), readTarget());
   app.synth();
 }
@@ -16,14 +17,16 @@ function readTarget(): Environment {
   return account === undefined || region === undefined ? {} : { account, region };
 }
 
+/** What people can mend is told in words; only a defect needs its stack. */
+function explain(error: unknown): string {
+  if (error instanceof LifeboatError) return `${error.message}\n${error.hint}`;
+  if (Errors.isConstructError(error)) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
 try {
   main();
 } catch (error) {
-  const { code, message, hint, exitStatus } = asLifeboatError(error);
-  // The CDK's own refusals are written to be read; only a defect needs its stack.
-  const isDefect =
-    code === 'BUG' && !(error instanceof Error && /^(\w*ValidationError|ConstructError)$/.test(error.name));
-  console.error(isDefect ? (error as Error).stack : message);
-  if (isDefect || code !== 'BUG') console.error(hint);
-  process.exitCode = exitStatus;
+  console.error(explain(error));
+  process.exitCode = error instanceof LifeboatError ? error.exitStatus : 1;
 }

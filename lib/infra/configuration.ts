@@ -45,7 +45,7 @@ function unreadableError(file: string, cause: Error): LifeboatError {
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  return isRecord(error) && error['code'] === 'ENOENT';
 }
 
 function withOverrides(value: unknown, context: Readonly<Record<string, unknown>>): unknown {
