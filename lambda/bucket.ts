@@ -48,6 +48,11 @@ export function openBucket(client: S3Client, name: string, clock: Pick<Clock, 's
       throw serviceError(error, `s3:${action} on s3://${name}/${key}`);
     }
   };
+  // Whoever may list only under a prefix is denied what is not there, as if it were: the listing tells.
+  const isListed = async (key: string): Promise<boolean> => {
+    for await (const object of listObjects(client, name, key)) if (object.key === key) return true;
+    return false;
+  };
   const read: Bucket['read'] = async (key, maxBytes = LARGEST_BODY) => {
     try {
       const answer = await client.send(new GetObjectCommand({ Bucket: name, Key: key }));
@@ -59,7 +64,8 @@ export function openBucket(client: S3Client, name: string, clock: Pick<Clock, 's
       }
       return (await answer.Body?.transformToString('utf8')) ?? '';
     } catch (error) {
-      if (errorName(error) === 'NoSuchKey') return undefined;
+      if (errorName(error) === 'NoSuchKey' || (httpStatus(error) === 403 && !(await isListed(key))))
+        return undefined;
       throw serviceError(error, `s3:GetObject on s3://${name}/${key}`);
     }
   };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DeploymentConfig } from '../../lib/domain/deployment/config.ts';
-import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
+import { asLifeboatError, LifeboatError, type ErrorCode } from '../../lib/domain/errors.ts';
 import { METRIC } from '../../lib/domain/names.ts';
 import { describeIdentity, formatRunId, runTime } from '../../lib/domain/run/run-id.ts';
 import { runDayPrefix } from '../../lib/domain/run/run-keys.ts';
@@ -38,7 +38,7 @@ export interface StartFailure {
   readonly app: string;
   /** `null`: its hosts could not be found out. */
   readonly instanceId: string | null;
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
 }
 
@@ -51,6 +51,7 @@ export interface StartAnswer {
 /** SSM throttles long before a dozen requests at once are too few (test/lambda/start-run/thousand-hosts.test.ts). */
 const STARTS_AT_ONCE = 12;
 const FAILURES_NAMED = 20;
+const HINTS_GIVEN = 3;
 
 /**
  * Starts a run on every host that is asked for. What fails on one host is no reason not to start the others; in the end it
@@ -86,7 +87,7 @@ export function makeHandler(edges: StartRunEdges): Handler<StartAnswer> {
   };
 }
 
-type Failure = StartFailure & { readonly known: boolean };
+type Failure = StartFailure & { readonly known: boolean; readonly hint: string };
 
 /** Which hosts, in the configuration's order. A tag that nobody carries is a failure, not an empty success. */
 async function resolveTargets(
@@ -104,8 +105,8 @@ async function resolveTargets(
       if (found.length === 0) failures.push(noHosts(app, 'tag' in host ? host.tag : undefined));
       targets.push(...wanted.map((id) => ({ series: each, instanceId: id })));
     } catch (error) {
-      const { code, message } = asLifeboatError(error);
-      failures.push({ app, instanceId: null, code, message, known: false });
+      const { code, message, hint } = asLifeboatError(error);
+      failures.push({ app, instanceId: null, code, message, hint, known: false });
     }
   }
   if (instanceId !== undefined && targets.length === 0 && failures.length === 0) {
@@ -136,6 +137,7 @@ function noHosts(app: string, tag: { key: string; value: string } | undefined): 
     code: 'HOST_UNREACHABLE',
     known: false,
     message: `SSM manages no host that carries the tag ${words}`,
+    hint: 'Tag the instances, and see whether SSM manages them: aws ssm describe-instance-information',
   };
 }
 
@@ -216,7 +218,7 @@ async function startTarget(
     const known = error instanceof HostUnreachable && error.known;
     log.error('Not started', { app, instanceId, runId, code, error: message, hint, known });
     if (code === 'HOST_UNREACHABLE' && !known) log.metrics(app, { [METRIC.hostUnreachable]: 1 });
-    return { failure: { app, instanceId, code, message, known } };
+    return { failure: { app, instanceId, code, message, hint, known } };
   }
 }
 
@@ -230,6 +232,13 @@ function failedToStart(started: number, failures: readonly Failure[]): LifeboatE
   const more = failures.length - lines.length;
   const rest = more > 0 ? [`- and ${more} more, see the function’s log`] : [];
   const summary = `${failures.length} of ${failures.length + started} runs could not be started`;
-  const code = failures.every((each) => each.code === 'HOST_UNREACHABLE') ? 'HOST_UNREACHABLE' : 'SSM_FAILED';
-  return new LifeboatError(code, [`${summary}; the others were:`, ...lines, ...rest].join('\n'));
+  const codes = [...new Set(failures.map(({ code }) => code))];
+  const hints = [...new Set(failures.map(({ hint }) => hint))].slice(0, HINTS_GIVEN);
+  return new LifeboatError(
+    codes.length === 1 ? codes[0]! : 'SSM_FAILED',
+    [`${summary}, all others were. Not started:`, ...lines, ...rest].join('\n'),
+    {
+      hint: hints.join('\n'),
+    },
+  );
 }
