@@ -57,6 +57,7 @@ export interface Resource {
   readonly Properties?: Readonly<Record<string, unknown>>;
   readonly DeletionPolicy?: string;
   readonly UpdateReplacePolicy?: string;
+  readonly Metadata?: unknown;
 }
 
 /** Every resource of a type, with its logical id. */
