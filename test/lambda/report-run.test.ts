@@ -1,0 +1,292 @@
+import { formatVerdictLine } from '../../lib/domain/run/result.ts';
+import { TERMINAL_STATUSES } from '../../lib/domain/run/ssm-status.ts';
+import { goodResult, HOST, SCHEDULED, startStage, statusEvent, type Stage } from './stage.ts';
+
+let stage: Stage;
+beforeEach(async () => {
+  stage = await startStage();
+});
+afterEach(async () => stage.close());
+
+/** A run whose command was sent, and which SSM says has ended. */
+async function endedRun(statusDetails: string, stdout = ''): Promise<{ runId: string; commandId: string }> {
+  const { runs } = await stage.startRun({ operation: 'backup', scheduledFor: SCHEDULED });
+  const command = stage.ssm.commands.at(-1)!;
+  Object.assign(command, { statusDetails, stdout });
+  stage.passMinutes(1);
+  return { runId: runs[0]!.runId, commandId: command.id };
+}
+
+/** EventBridge's word for what GetCommandInvocation has in detail. */
+function eventStatus(statusDetails: string): string {
+  return /TimedOut$/.test(statusDetails) ? 'TimedOut' : statusDetails;
+}
+
+describe('a run that the host has written a result of', () => {
+  it('is told in the words of the user’s documents, with where to look next', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    await stage.putResult(runId);
+    expect(await stage.reportRun(statusEvent(commandId, 'Success'))).toEqual({ runId, action: 'published' });
+    expect(stage.published).toEqual([
+      {
+        subject: 'HostMaster DB Backup SUCCESS',
+        text: [
+          '🔄 HostMaster DB Backup SUCCESS',
+          '✅ Backup completed successfully',
+          'File: hostmaster_db_20260117_020010.sql.gz',
+          'Size: 12M',
+          'Duration: 45s',
+          '',
+          `Database: hostmaster_prod on db1 (${HOST})`,
+          'Holds: 12 tables, 1,234,567 rows',
+          'Lies at: s3://backups/database/hostmaster_db_20260117_020010.sql.gz',
+          'Restore with: lifeboat restore hostmaster_db_20260117_020010',
+          `Run: ${runId}`,
+          `Command: ${commandId}`,
+          `Output: https://eu-west-1.console.aws.amazon.com/systems-manager/run-command/${commandId}/${HOST}?region=eu-west-1`,
+          'Dashboard: https://dashboard.example',
+        ].join('\n'),
+      },
+    ]);
+    expect(stage.metrics()).toEqual([
+      {
+        RunFailed: 0,
+        RunSucceeded: 1,
+        HostUnreachable: 0,
+        BackupDurationSeconds: 45,
+        BackupBytes: 12 * 1024 * 1024,
+      },
+    ]);
+    expect(await stage.readRun(runId, 'reported')).toMatchObject({ messageId: '1' });
+  });
+
+  it('is told by its failure, with the last good backup', async () => {
+    await stage.putBackup('hostmaster_db_20260116_020000');
+    await stage.putBackup('hostmaster_db_20260117_020000', { without: ['dump'] });
+    const { runId, commandId } = await endedRun('Failed');
+    const failure = { code: 'DB_CONNECT', message: 'no server', hint: 'Start it.' };
+    await stage.putResult(runId, { outcome: null, failure, exitStatus: 4 });
+    await stage.reportRun(statusEvent(commandId, 'Failed'));
+    const { text } = stage.published[0]!;
+    expect(text).toMatch(
+      /^🔄 HostMaster DB Backup FAILED\n❌ no server\nWhat to do: Start it.\nError: DB_CONNECT/,
+    );
+    expect(text).toContain('Last good backup: hostmaster_db_20260116_020000, 24h 01m old');
+    expect(stage.metrics()).toEqual([{ RunFailed: 1, RunSucceeded: 0, HostUnreachable: 0 }]);
+  });
+
+  it('wins over what SSM says, which is told as a doubt', async () => {
+    const { runId, commandId } = await endedRun('ExecutionTimedOut');
+    await stage.putResult(runId);
+    await stage.reportRun(statusEvent(commandId, 'TimedOut'));
+    expect(stage.published[0]!.text).toContain('Backup SUCCESS');
+    expect(stage.published[0]!.text).toContain('⚠️ The host’s result says success, and SSM afterwards');
+  });
+
+  it.each([
+    ['is no JSON', '{"runId":'],
+    ['is of another run', JSON.stringify(goodResult('20260117T020000Z-000000000000'))],
+    ['is of another host', { instanceId: 'i-0000000000000000f' }],
+    ['is of another series', { app: 'billing' }],
+    ['lacks what it must have', { exitStatus: undefined as never }],
+    ['is five megabytes long', { warnings: ['x'.repeat(5_000_000)] }],
+  ])('does not count when it %s', async (_, written) => {
+    const { runId, commandId } = await endedRun('Failed');
+    const text =
+      typeof written === 'string'
+        ? written
+        : JSON.stringify({ ...goodResult(runId), ...(written as object) });
+    const key = `database/runs/2026/01/17/${runId}/result.json`;
+    await putText(key, text);
+    await stage.reportRun(statusEvent(commandId, 'Failed'));
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.text).toContain(
+      'The run left no result: the command failed on the host (Failed)',
+    );
+  });
+
+  async function putText(key: string, text: string): Promise<void> {
+    const { S3Client, PutObjectCommand } = await import('@aws-sdk/client-s3');
+    const { endpoint, region, credentials } = stage.s3;
+    const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+    Object.defineProperty(client.config, 'systemClockOffset', {
+      get: () => stage.clock.now().getTime() - Date.now(),
+      set: () => undefined,
+    });
+    await client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: text }));
+    client.destroy();
+  }
+});
+
+describe('a run without a result', () => {
+  it.each(TERMINAL_STATUSES)(
+    'that SSM calls %s leads to one message that says what to do',
+    async (status) => {
+      const { runId, commandId } = await endedRun(status);
+      expect(await stage.reportRun(statusEvent(commandId, eventStatus(status)))).toEqual({
+        runId,
+        action: 'published',
+      });
+      expect(stage.published).toHaveLength(1);
+      const { subject, text } = stage.published[0]!;
+      expect(subject).toBe('HostMaster DB Backup FAILED');
+      expect(text).toContain(`The run left no result: `);
+      expect(text).toContain(`(${status})`);
+      expect(text).toMatch(/What to do: .{20}/);
+      expect(text).toMatch(/Error: (HOST_UNREACHABLE|RUN_ENDED|RUN_LOST)\n/);
+      const unreachable = text.includes('Error: HOST_UNREACHABLE') ? 1 : 0;
+      expect(stage.metrics()).toEqual([{ RunFailed: 1, RunSucceeded: 0, HostUnreachable: unreachable }]);
+      stage.passMinutes(60);
+      expect(await stage.reportRun(statusEvent(commandId, eventStatus(status)))).toMatchObject({
+        action: 'reported before',
+      });
+      expect(stage.published).toHaveLength(1);
+    },
+  );
+
+  it('is told by the verdict that stands in the command’s output', async () => {
+    const { runId, commandId } = await endedRun('Failed');
+    const verdict = { runId, succeeded: false, exitStatus: 5, code: 'S3_UNAVAILABLE', message: 'S3 is away' };
+    stage.ssm.commands[0]!.stdout = `${formatVerdictLine(verdict)}\nlog\n`;
+    await stage.reportRun(statusEvent(commandId, 'Failed'));
+    expect(stage.published[0]!.text).toMatch(/❌ S3 is away\n[^]*Error: S3_UNAVAILABLE/);
+  });
+
+  it('is told as a success that only the host vouches for when its verdict says so', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    const verdict = {
+      runId,
+      succeeded: true,
+      exitStatus: 0,
+      code: null,
+      message: 'hostmaster_db_20260117_020010',
+    };
+    stage.ssm.commands[0]!.stdout = formatVerdictLine(verdict);
+    await stage.reportRun(statusEvent(commandId, 'Success'));
+    expect(stage.published[0]!.text).toContain('✅ Backup completed successfully');
+    expect(stage.published[0]!.text).toContain('⚠️ Its result did not come as far as S3');
+  });
+
+  it('shows the end of the output, on its lines and without control characters', async () => {
+    const { commandId } = await endedRun('Failed', 'fetching\n\u001B[31mhash is wrong\u0007\n');
+    await stage.reportRun(statusEvent(commandId, 'Failed'));
+    expect(stage.published[0]!.text).toContain('Its last output:\nfetching\n[31mhash is wrong\nWhat to do:');
+  });
+
+  it('says nothing for a repeated command that the host refused: the first one’s end tells', async () => {
+    const { runId, commandId } = await endedRun('Failed');
+    const verdict = {
+      runId,
+      succeeded: false,
+      exitStatus: 3,
+      code: 'RUN_REPEATED',
+      message: 'taken on before',
+    };
+    stage.ssm.commands[0]!.stdout = formatVerdictLine(verdict);
+    expect(await stage.reportRun(statusEvent(commandId, 'Failed'))).toMatchObject({ action: 'ignored' });
+    expect(stage.published).toEqual([]);
+  });
+});
+
+describe('events', () => {
+  it('that are repeated, out of order or at the same time lead to one message', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    await stage.putResult(runId);
+    const events = ['Success', 'InProgress', 'Success', 'Pending', 'Failed', 'Success', 'Delayed'];
+    const answers = await Promise.all(
+      events.map((status) => stage.reportRun(statusEvent(commandId, status))),
+    );
+    expect(stage.published).toHaveLength(1);
+    expect(answers.filter(({ action }) => action === 'published')).toHaveLength(1);
+    expect(answers.filter(({ action }) => action === 'ignored')).toHaveLength(3);
+    stage.passMinutes(10);
+    await Promise.all(events.map((status) => stage.reportRun(statusEvent(commandId, status))));
+    expect(stage.published).toHaveLength(1);
+    expect(stage.metrics()).toHaveLength(1);
+  });
+
+  it('of others are left alone', async () => {
+    const { commandId, runId } = await endedRun('Success');
+    await stage.putResult(runId);
+    const others = [
+      stage.ssm.addCommand({ instanceId: HOST, comment: 'patching', statusDetails: 'Success' }).id,
+      stage.ssm.addCommand({ instanceId: HOST, comment: '', statusDetails: 'Failed' }).id,
+      // Of no request of ours, and our run's id under another command.
+      stage.ssm.addCommand({
+        instanceId: HOST,
+        comment: '20260117T020000Z-000000000000',
+        statusDetails: 'Failed',
+      }).id,
+      stage.ssm.addCommand({ instanceId: HOST, comment: runId, statusDetails: 'Failed' }).id,
+    ];
+    for (const id of others) {
+      expect(await stage.reportRun(statusEvent(id, 'Failed'))).toMatchObject({ action: 'ignored' });
+    }
+    const elsewhere = stage.ssm.addCommand({
+      instanceId: 'i-0000000000000000f',
+      comment: runId,
+      statusDetails: 'Failed',
+    });
+    expect(await stage.reportRun(statusEvent(elsewhere.id, 'Failed', 'i-0000000000000000f'))).toMatchObject({
+      action: 'ignored',
+    });
+    expect(
+      await stage.reportRun({ 'detail-type': 'EC2 Instance State-change Notification', detail: {} }),
+    ).toMatchObject({
+      action: 'ignored',
+    });
+    expect(await stage.reportRun('nonsense')).toMatchObject({ action: 'ignored' });
+    expect(stage.published).toEqual([]);
+    await stage.reportRun(statusEvent(commandId, 'Success'));
+    expect(stage.published).toHaveLength(1);
+  });
+
+  it('that come before SSM’s API knows of them are waited out', async () => {
+    const { runId, commandId } = await endedRun('InProgress');
+    await stage.putResult(runId);
+    const notYet = { status: 400, name: 'InvocationDoesNotExist' };
+    stage.ssm.faults.set('GetCommandInvocation', [notYet, notYet]);
+    expect(await stage.reportRun(statusEvent(commandId, 'Success'))).toMatchObject({ action: 'published' });
+    // Never known: thrown, so that the event comes again.
+    await expect(stage.reportRun(statusEvent('no-such-command', 'Success'))).rejects.toThrow(
+      /SSM knows no invocation of no-such-command/,
+    );
+  });
+});
+
+describe('a message that could not be published', () => {
+  it('is published by the same invocation’s retry, without counting the run twice', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    await stage.putResult(runId);
+    stage.snsFaults.push(500);
+    const context = stage.context();
+    await expect(stage.reportRun(statusEvent(commandId, 'Success'), context)).rejects.toMatchObject({
+      code: 'UNDELIVERED',
+    });
+    stage.passMinutes(1);
+    // Another event's invocation leaves it to the one that has claimed it …
+    expect(await stage.reportRun(statusEvent(commandId, 'Success'))).toMatchObject({
+      action: 'reported before',
+    });
+    expect(await stage.reportRun(statusEvent(commandId, 'Success'), context)).toMatchObject({
+      action: 'published again',
+    });
+    expect(stage.published).toHaveLength(1);
+    expect(stage.metrics()).toHaveLength(1);
+  });
+
+  it('is published by whoever comes by once its publisher must be dead', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    await stage.putResult(runId);
+    stage.snsFaults.push(500);
+    await expect(stage.reportRun(statusEvent(commandId, 'Success'))).rejects.toThrow();
+    stage.passMinutes(6);
+    expect(await stage.reportRun(statusEvent(commandId, 'Success'))).toMatchObject({
+      action: 'published again',
+    });
+    expect(await stage.reportRun(statusEvent(commandId, 'Success'))).toMatchObject({
+      action: 'reported before',
+    });
+    expect(stage.published).toHaveLength(1);
+  });
+});
