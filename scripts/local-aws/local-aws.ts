@@ -106,6 +106,14 @@ export class LocalAws {
     return this.#deployment.runCommand.commands;
   }
 
+  /** SIGKILL to the command’s processes, without a warning. */
+  cancel(commandId: string): void {
+    const { runCommand } = this.#deployment;
+    const command = runCommand.find(commandId);
+    if (!command) throw new Error(`there is no command ${commandId}`);
+    runCommand.cancel(command);
+  }
+
   /** What no host took ends now, as if its time for delivery were over. */
   expireDeliveries(details?: StatusDetails): void {
     this.#deployment.runCommand.expireDeliveries(details);

@@ -42,7 +42,7 @@ export async function startLocalAws(options: LocalAwsOptions): Promise<LocalAws>
 }
 
 async function startS3(
-  { folder }: LocalAwsOptions,
+  { folder, clockOfS3 = Date.now }: LocalAwsOptions,
   { region }: Account,
   {
     access,
@@ -56,6 +56,7 @@ async function startS3(
   return await startLocalS3({
     folder: s3Folder,
     region,
+    now: clockOfS3,
     etags: 'random',
     credentials: [principals.operator, ...principals.roles].map(({ credentials }) => credentials),
     authorize: authorizeS3(access, (bucket) => keys.get(bucket), region),

@@ -17,6 +17,7 @@ import { alarmActions } from './alarm-actions.ts';
 import { makeFunctions } from './functions.ts';
 import { arnIn, type Ground } from './ground.ts';
 import { connectHosts, endpointsOf } from './hosts.ts';
+import type { Tell } from './options.ts';
 import { makeRules, makeSchedules } from './rules.ts';
 import { makeTopics } from './topics.ts';
 import { Work } from './work.ts';
@@ -45,7 +46,7 @@ export async function deploy(ground: Ground): Promise<Deployment> {
   const topics = new Map<string, Topic>();
   const cloudWatch = new CloudWatch({ ...account, act: alarmActions(topics, access, account) });
   const { metrics } = cloudWatch;
-  const events = new EventBus({ ...account, access, metrics, follow });
+  const events = new EventBus({ ...account, access, metrics, follow, tell: tellOf(ground) });
   const scheduler = new Scheduler(access, follow);
   const runCommand = makeRunCommand(ground, events, work);
   const ssmFaults: SsmFaults = { throttleSends: 0, loseSendAnswers: 0, invocationsNotThereYet: 0 };
@@ -59,7 +60,10 @@ export async function deploy(ground: Ground): Promise<Deployment> {
   events.rules.push(...makeRules(resources, { functions, queues }));
   scheduler.schedules.push(...makeSchedules(resources, { functions, queues }, principals.ofRole));
   const mails: Mail[] = [];
-  const deliverMail = (mail: Mail): void => void mails.push(mail);
+  const deliverMail = (mail: Mail): void => {
+    mails.push(mail);
+    tellOf(ground)('e-mail', `to ${mail.to}: ${mail.subject}`);
+  };
   for (const topic of makeTopics(resources, { functions, queues, access, metrics, deliverMail, follow }))
     topics.set(topic.arn, topic);
   for (const { logicalId, ref, arn, properties } of ofType(resources, 'AWS::CloudWatch::Alarm'))
@@ -79,12 +83,13 @@ export async function deploy(ground: Ground): Promise<Deployment> {
   };
 }
 
-function makeRunCommand({ resources }: Ground, events: EventBus, work: Work): RunCommand {
-  const documents = ofType(resources, 'AWS::SSM::Document').map(
+function makeRunCommand(ground: Ground, events: EventBus, work: Work): RunCommand {
+  const documents = ofType(ground.resources, 'AWS::SSM::Document').map(
     ({ ref, properties }) => [ref, parseDocument(properties['Content'])] as const,
   );
   return new RunCommand({
     documents: new Map(documents),
+    tell: tellOf(ground),
     emit: (event) => events.emit(event),
     follow: work.follow,
   });
@@ -126,6 +131,7 @@ async function connectFunctions(
   },
 ): Promise<LambdaFunction[]> {
   const { endpoint, queues, work, cloudWatch, invocations } = parts;
+  const tell = options.tell ?? ((): void => undefined);
   return await makeFunctions(resources, {
     files,
     folder: path.join(options.folder, 'functions'),
@@ -138,7 +144,12 @@ async function connectFunctions(
       retryDelayMilliseconds: options.retryDelayMilliseconds ?? 50,
       check: (action, resource) => access.check(principal, action, resource),
       logGroupArn: arnIn(account)('logs', `log-group:${logGroup}:log-stream:local`),
-      onInvocation: (record) => invocations.push(record),
+      onInvocation: (record) => {
+        invocations.push(record);
+        const { functionId, milliseconds, outcome } = record;
+        const how = outcome.ok ? `answered in ${milliseconds} ms` : `failed: ${outcome.error.errorMessage}`;
+        tell(functionId, how);
+      },
       onDefect: (defect) => work.defects.push(defect),
     }),
   });
@@ -146,3 +157,5 @@ async function connectFunctions(
 
 const ofType = (resources: readonly DeployedResource[], type: string): DeployedResource[] =>
   resources.filter((each) => each.type === type);
+
+const tellOf = ({ options }: Ground): Tell => options.tell ?? ((): void => undefined);

@@ -29,6 +29,7 @@ interface Options {
   readonly region: string;
   readonly access: AccessControl;
   readonly metrics: MetricStore;
+  readonly tell: (who: string, what: string) => void;
   readonly follow: (work: Promise<void>) => void;
 }
 
@@ -131,6 +132,11 @@ export class EventBus {
       target.deadLetters.put(event, { ERROR_CODE: error.code, RULE_ARN: rule.arn });
       return;
     }
+    this.#options.tell('EventBridge', `${describe(event)} → ${target.function.label}`);
     await target.function.invokeAsynchronously(input);
   }
+}
+
+function describe({ source, detail, time, 'detail-type': type }: AwsEvent): string {
+  return source === 'aws.events' ? `the schedule of ${time}` : `${type}: ${String(detail['status'])}`;
 }

@@ -47,15 +47,19 @@ export class LambdaFunction {
     this.#surroundings = surroundings;
   }
 
+  /** `StartRun`: the logical id without what every function’s has. */
+  get label(): string {
+    return this.specification.logicalId.replace(/^Functions(\w+?)Function[0-9A-F]{8}$/, '$1');
+  }
+
   /** Waits for the answer; nothing is tried again. */
   async invoke(event: unknown): Promise<Outcome> {
     const startedAt = new Date();
     const outcome = await this.#free().invoke(structuredClone(event));
     const milliseconds = Date.now() - startedAt.getTime();
-    const { logicalId } = this.specification;
     this.#measure('Invocations', 1, startedAt);
     this.#measure('Errors', outcome.ok ? 0 : 1, startedAt);
-    this.#surroundings.onInvocation({ functionId: logicalId, event, startedAt, milliseconds, outcome });
+    this.#surroundings.onInvocation({ functionId: this.label, event, startedAt, milliseconds, outcome });
     return outcome;
   }
 

@@ -9,6 +9,7 @@ type EmittedEvent = Pick<AwsEvent, 'source' | 'detail-type' | 'detail' | 'resour
 
 interface RunCommandOptions {
   readonly documents: ReadonlyMap<string, CommandDocument>;
+  readonly tell: (who: string, what: string) => void;
   /** To EventBridge. */
   readonly emit: (event: EmittedEvent) => void;
   /** Whatever runs on after the call was answered. */
@@ -105,6 +106,7 @@ export class RunCommand {
 
   #change(command: Command, details: StatusDetails): void {
     command.change(details);
+    this.#options.tell('SSM', `${command.request.comment} on ${command.request.instanceId}: ${details}`);
     const { documentName, instanceId, parameters, timeoutSeconds } = command.request;
     const common = {
       'command-id': command.id,
