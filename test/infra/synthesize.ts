@@ -21,7 +21,7 @@ const { context } = JSON.parse(readFileSync('cdk.json', 'utf8')) as { context: R
 export type Synthesized<Stacks> = Stacks & { readonly assembly: CloudAssembly };
 
 /** As a user would write it in lifeboat.config.json; the one series may be left out. */
-export function deploymentConfig(settings: Record<string, unknown> = {}): DeploymentConfig {
+function deploymentConfig(settings: Record<string, unknown> = {}): DeploymentConfig {
   const series = [{ host: { instanceId: 'i-0123456789abcdef0' }, database: 'hostmaster' }];
   return parseDeploymentConfig({ series, ...settings }, 'the test');
 }

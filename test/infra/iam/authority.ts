@@ -83,7 +83,7 @@ function authorityOf(folder: string, region: string, foreignRole?: string): Auth
 }
 
 /** S3's requests as the agent and the Lambdas send them, on one bucket; keys are whole. */
-export function s3Calls({ arn }: DeployedResource) {
+export function s3Calls({ arn }: { readonly arn: string }) {
   const on = (action: string, key: string, context: ContextKeys = {}): Call => ({
     action: `s3:${action}`,
     resource: key === '' ? arn : `${arn}/${key}`,

@@ -23,6 +23,54 @@ const hosts: [string, Authority, { roleArn: string }][] = [
   ['a host with a role that it had', given, { roleArn: FOREIGN }],
 ];
 
+/** On any bucket of ours; none of it may be got around by a role that was given too much elsewhere. */
+const never = (backups: ReturnType<typeof s3Calls>): [string, (key: string) => Call[]][] => [
+  [
+    'delete a backup',
+    (key) => ['DeleteObject', 'DeleteObjectVersion'].map((action) => backups.on(action, key)),
+  ],
+  [
+    'overwrite a backup',
+    (key) => [
+      backups.overwrite(key),
+      backups.on('PutObject', key, { 's3:if-match': '"etag"', 's3:ObjectCreationOperation': 'true' }),
+    ],
+  ],
+  [
+    'tag a backup',
+    (key) =>
+      [
+        'PutObjectTagging',
+        'PutObjectVersionTagging',
+        'DeleteObjectTagging',
+        'DeleteObjectVersionTagging',
+      ].map((action) => backups.on(action, key)),
+  ],
+  [
+    'change a backup’s lock',
+    (key) =>
+      ['PutObjectRetention', 'PutObjectLegalHold', 'BypassGovernanceRetention'].map((action) =>
+        backups.on(action, key),
+      ),
+  ],
+  [
+    'open a backup to others',
+    (key) =>
+      ['PutObjectAcl', 'PutObjectVersionAcl', 'ObjectOwnerOverrideToBucketOwner'].map((action) =>
+        backups.on(action, key),
+      ),
+  ],
+  [
+    'forge a copy of a backup',
+    (key) => ['ReplicateObject', 'ReplicateDelete', 'ReplicateTags'].map((action) => backups.on(action, key)),
+  ],
+  [
+    'thaw or re-encrypt a backup',
+    (key) => ['RestoreObject', 'UpdateObjectEncryption'].map((action) => backups.on(action, key)),
+  ],
+  ['read an old version of a backup', (key) => [backups.on('GetObjectVersion', key)]],
+];
+
 describe.each(hosts)('The agent on %s', (_, authority, caller) => {
   const backups = s3Calls(authority.find('AWS::S3::Bucket', 'Backups'));
   const state = s3Calls(authority.find('AWS::S3::Bucket', 'State'));
@@ -83,56 +131,7 @@ describe.each(hosts)('The agent on %s', (_, authority, caller) => {
     );
   });
 
-  /** On any bucket of ours; none of it may be got around by a role that was given too much elsewhere. */
-  const never: [string, (key: string) => Call[]][] = [
-    [
-      'delete a backup',
-      (key) => ['DeleteObject', 'DeleteObjectVersion'].map((action) => backups.on(action, key)),
-    ],
-    [
-      'overwrite a backup',
-      (key) => [
-        backups.overwrite(key),
-        backups.on('PutObject', key, { 's3:if-match': '"etag"', 's3:ObjectCreationOperation': 'true' }),
-      ],
-    ],
-    [
-      'tag a backup',
-      (key) =>
-        [
-          'PutObjectTagging',
-          'PutObjectVersionTagging',
-          'DeleteObjectTagging',
-          'DeleteObjectVersionTagging',
-        ].map((action) => backups.on(action, key)),
-    ],
-    [
-      'change a backup’s lock',
-      (key) =>
-        ['PutObjectRetention', 'PutObjectLegalHold', 'BypassGovernanceRetention'].map((action) =>
-          backups.on(action, key),
-        ),
-    ],
-    [
-      'open a backup to others',
-      (key) =>
-        ['PutObjectAcl', 'PutObjectVersionAcl', 'ObjectOwnerOverrideToBucketOwner'].map((action) =>
-          backups.on(action, key),
-        ),
-    ],
-    [
-      'forge a copy of a backup',
-      (key) =>
-        ['ReplicateObject', 'ReplicateDelete', 'ReplicateTags'].map((action) => backups.on(action, key)),
-    ],
-    [
-      'thaw or re-encrypt a backup',
-      (key) => ['RestoreObject', 'UpdateObjectEncryption'].map((action) => backups.on(action, key)),
-    ],
-    ['read an old version of a backup', (key) => [backups.on('GetObjectVersion', key)]],
-  ];
-
-  it.each(never)('can never %s, not even as an administrator', (_what, calls) => {
+  it.each(never(backups))('can never %s, not even as an administrator', (_what, calls) => {
     for (const call of [DUMP, MANIFEST].flatMap(calls)) {
       expect(authority.ask(caller, call)).not.toBe('allowed');
       expect([call.action, authority.askAsAdministrator(caller, call)]).toEqual([
