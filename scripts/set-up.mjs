@@ -3,6 +3,7 @@
  * Node. Plain JavaScript, as it runs on whatever Node the machine has (20 or newer), before any package is installed.
  */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { installPackages, privatePrograms } from './set-up/debian-packages.mjs';
@@ -16,7 +17,7 @@ const ROOT = path.resolve(import.meta.dirname, '..');
 const POSTGRES_PROGRAMS = ['initdb', 'postgres', 'psql', 'pg_dump', 'pg_dumpall', 'pg_restore'];
 const POSTGRES_PACKAGES = ['postgresql', 'postgresql-contrib'];
 
-/** What the tests use besides, and the Debian package that has it. */
+/** What the tests use besides, a program or a file, and the Debian package that has it. */
 const TEST_TOOLS = [
   { program: 'gzip', package: 'gzip' },
   { program: 'zstd', package: 'zstd' },
@@ -25,6 +26,13 @@ const TEST_TOOLS = [
   { program: 'ceph-mon', package: 'ceph-mon' },
   { program: 'ceph-osd', package: 'ceph-osd' },
   { program: 'ceph-authtool', package: 'ceph-common' },
+  // The agent for arm64 is run by them on other processors.
+  ...(process.arch === 'arm64'
+    ? []
+    : [
+        { program: 'qemu-aarch64', package: 'qemu-user' },
+        { file: '/usr/aarch64-linux-gnu/lib/libstdc++.so.6', package: 'libstdc++6-arm64-cross' },
+      ]),
 ];
 
 const COMMANDS = {
@@ -61,15 +69,16 @@ function preparePostgres(node) {
 
 function prepareTests(node) {
   preparePostgres(node);
-  const missing = TEST_TOOLS.filter((tool) => !isInstalled(tool.program));
+  const missing = TEST_TOOLS.filter((tool) =>
+    tool.file ? !existsSync(tool.file) : !isInstalled(tool.program),
+  );
   if (missing.length === 0) return;
+  const names = missing.map((tool) => tool.program ?? tool.package).join(', ');
   try {
-    step(missing.map((tool) => tool.program).join(', '), () =>
-      installPackages(missing.map((tool) => tool.package)),
-    );
+    step(names, () => installPackages(missing.map((tool) => tool.package)));
   } catch (error) {
     // The suites that need them say by themselves that they did not run, and fail where CI=true.
-    console.log(`set-up: without ${missing.map((tool) => tool.program).join(', ')}: ${error.message}`);
+    console.log(`set-up: without ${names}: ${error.message}`);
   }
 }
 

@@ -17,8 +17,8 @@ export interface WorkOptions {
 }
 
 const MOST_REPORT_CHARACTERS = 16 * 1024 * 1024;
-/** What is left of the script's own grace (run-agent.sh) must do for writing the result. */
-const TIDY_UP_MS = 25_000;
+/** The script’s SIGKILL follows its SIGTERM after 30 seconds (run-agent.sh); the rest of them is for writing the result. */
+const TIDY_UP_MS = 15_000;
 
 /**
  * Starts this program again as `run-work` and waits for its report. It stays in our process group, so that SSM's SIGKILL

@@ -32,13 +32,13 @@ export interface RunResults {
 }
 
 /** The operation itself, as the series' user. */
-export interface RunWork {
+interface RunWork {
   /** @throws LifeboatError when it could not be begun, or ended without a report */
   do(): Promise<WorkReport>;
 }
 
 /** Where the agent runs, as SSM's agent tells. */
-export interface RunSite {
+interface RunSite {
   readonly hostName: string;
   readonly instanceId: string | undefined;
   readonly commandId: string | undefined;

@@ -12,7 +12,7 @@ const LOOK = { attempts: '2', milliseconds: 10_000 } as const;
 /** After it: enough for a minute of throttling. */
 const WRITE_MS = 60_000;
 /** After SIGTERM: SIGKILL is near. */
-const WRITE_INTERRUPTED_MS = 15_000;
+const WRITE_INTERRUPTED_MS = 10_000;
 
 /** `result.json` of one run in the state bucket. A signal does not end the writing: the result is to tell of it. */
 export function openRunResults(

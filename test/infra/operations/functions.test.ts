@@ -1,0 +1,234 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Template } from 'aws-cdk-lib/assertions';
+import { parseDeploymentConfig } from '../../../lib/domain/deployment/config.ts';
+import { DEPLOYMENT_FILE, LAMBDA_ENV } from '../../../lib/domain/names.ts';
+import { stepTimeout } from '../../../lib/infra/operations/run-documents.ts';
+import { actionsOf, list, resource, resources, statementsOf, text, type Statement } from './resources.ts';
+import { addOperations, configuration, fullConfiguration, newApp, synthesize } from './stage.ts';
+
+const IDS = ['StartRun', 'Restore', 'ReportRun', 'Watch', 'Slack'] as const;
+type Id = (typeof IDS)[number];
+
+const config = fullConfiguration();
+const app = newApp();
+const template = Template.fromStack(addOperations(app, config));
+const assembly = app.synth().directory;
+
+const functionOf = (id: Id, of = template) =>
+  resource(of, 'AWS::Lambda::Function', `Functions${id}`).properties as {
+    Timeout: number;
+    Code: { S3Key: string };
+    Environment: { Variables: Record<string, unknown> };
+  } & Record<string, unknown>;
+const rightsOf = (id: Id, of = template): Statement[] => statementsOf(of, `Functions${id}Role`);
+const by = (statements: Statement[], action: string): Statement[] =>
+  statements.filter(({ Action }) => list(Action).includes(action));
+const resourcesOf = (id: Id, action: string): string[] =>
+  by(rightsOf(id), action).flatMap(({ Resource }) => list(Resource).map(text));
+
+describe.each(IDS)('the function %s', (id) => {
+  const made = functionOf(id);
+
+  test('runs on Node 24 and arm64', () => {
+    expect(made).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['arm64'], Handler: 'index.handler' });
+  });
+
+  test('has a log of its own that is kept for 90 days, and may create no other', () => {
+    const log = resource(template, 'AWS::Logs::LogGroup', `Functions${id}Log`);
+    expect(log.properties).toEqual({ RetentionInDays: 90 });
+    expect(made['LoggingConfig']).toEqual({ LogGroup: { Ref: log.id } });
+    expect(resourcesOf(id, 'logs:PutLogEvents')).toEqual([`<${log.id}.Arn>`]);
+    expect(actionsOf(rightsOf(id))).not.toContain('logs:CreateLogGroup');
+  });
+
+  test('has a role of its own, under the path that the buckets’ policies know, without a managed policy', () => {
+    const role = resource(template, 'AWS::IAM::Role', `Functions${id}Role`);
+    const folder = id.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '-').toLowerCase();
+    expect(role.properties).toMatchObject({ Path: `/lifeboat/Lifeboat/${folder}/` });
+    expect(role.properties).not.toHaveProperty('ManagedPolicyArns');
+  });
+
+  test('keeps what it fails at in the queue for dead letters', () => {
+    const retries = resource(template, 'AWS::Lambda::EventInvokeConfig', `Functions${id}`).properties as {
+      DestinationConfig: { OnFailure: { Destination: unknown } };
+    };
+    const queue = text(retries.DestinationConfig.OnFailure.Destination);
+    expect(queue).toMatch(
+      id === 'Slack' ? /^<DeadLettersMessages\w+\.Arn>$/ : /^<DeadLettersEvents\w+\.Arn>$/,
+    );
+    expect(resourcesOf(id, 'sqs:SendMessage')).toEqual([queue]);
+    expect(retries).toMatchObject({
+      MaximumEventAgeInSeconds: 3600,
+      MaximumRetryAttempts: id === 'Watch' ? 0 : 2,
+    });
+  });
+
+  test('has no action with a wildcard, and no right to delete anything', () => {
+    const actions = actionsOf(rightsOf(id));
+    expect(actions.filter((action) => /\*|Delete|Retention|LegalHold|Lifecycle|Policy/.test(action))).toEqual(
+      [],
+    );
+  });
+
+  test('carries the handler and the whole configuration, which has no secret', () => {
+    const [, hash = ''] = /^([0-9a-f]{64})\.zip$/.exec(made.Code.S3Key) ?? [];
+    const folder = join(assembly, `asset.${hash}`);
+    expect(readdirSync(folder).toSorted()).toEqual([DEPLOYMENT_FILE, 'index.mjs']);
+    const text = readFileSync(join(folder, DEPLOYMENT_FILE), 'utf8');
+    expect(parseDeploymentConfig(JSON.parse(text), DEPLOYMENT_FILE)).toEqual(config);
+  });
+});
+
+describe('what each function may ask of AWS', () => {
+  const storage = ['kms:Decrypt', 'kms:GenerateDataKey'];
+  const own = ['logs:CreateLogStream', 'logs:PutLogEvents', 'sqs:SendMessage'];
+  const sending = ['ssm:DescribeInstanceInformation', 'ssm:ListCommands', 'ssm:SendCommand'];
+  const state = ['s3:GetObject', 's3:ListBucket', 's3:PutObject'];
+
+  test.each<[Id, string[]]>([
+    ['StartRun', [...storage, ...own, ...sending, ...state]],
+    ['Restore', [...storage, ...own, ...sending, ...state]],
+    ['ReportRun', [...storage, ...own, ...state, 'sns:Publish', 'ssm:GetCommandInvocation']],
+    ['Watch', [...storage, ...own, ...state, 'sns:Publish', 's3:GetObjectTagging', 's3:PutObjectTagging']],
+    ['Slack', ['kms:Decrypt', ...own, 'ssm:GetParameter']],
+  ])('%s: this list and no other', (id, actions) => {
+    expect(actionsOf(rightsOf(id))).toEqual(actions.toSorted());
+  });
+
+  test.each<[Id, string[]]>([
+    ['StartRun', ['runs/*/command.json', 'runs/*/request.json']],
+    ['Restore', ['plans/*', 'runs/*/command.json', 'runs/*/request.json']],
+    ['ReportRun', ['runs/*/report.json', 'runs/*/reported.json']],
+    ['Watch', ['runs/*/report.json', 'runs/*/reported.json']],
+  ])('%s writes only %j, and only to the state bucket', (id, keys) => {
+    expect(resourcesOf(id, 's3:PutObject').toSorted()).toEqual(
+      keys.map((key) => `arn:aws:s3:::state-of-ours/database/${key}`),
+    );
+  });
+
+  test('backups’ contents are read by none: their manifests are', () => {
+    for (const id of IDS) {
+      const read = resourcesOf(id, 's3:GetObject').filter((arn) => arn.includes('backups-of-ours'));
+      expect(read.filter((arn) => arn !== 'arn:aws:s3:::backups-of-ours/database/*.manifest.json')).toEqual(
+        [],
+      );
+    }
+  });
+
+  test('without a key of the storage’s, only the messages’ key is used', () => {
+    const plain = synthesize(configuration());
+    expect(actionsOf(rightsOf('StartRun', plain)).filter((action) => action.startsWith('kms:'))).toEqual([]);
+    const [statement] = by(rightsOf('ReportRun', plain), 'kms:GenerateDataKey');
+    expect(text(statement?.Resource)).toMatch(/^<NotificationsKey\w+\.Arn>$/);
+  });
+});
+
+describe('the right to send commands', () => {
+  test.each<[Id, RegExp]>([
+    ['StartRun', /document\/<DocumentsBackup\w+>$/],
+    ['Restore', /document\/<DocumentsRestore\w+>$/],
+  ])(
+    '%s: its own document by one statement, hosts by others, and conditions only on tagged hosts',
+    (id, document) => {
+      const [documents, named, tagged, ...rest] = by(rightsOf(id), 'ssm:SendCommand');
+      expect(rest).toEqual([]);
+      expect(text(documents?.Resource)).toMatch(document);
+      expect(documents?.Condition).toBeUndefined();
+      expect(list(named?.Resource).map(text)).toEqual([
+        'arn:aws:ec2:eu-central-1:123456789012:instance/i-0123456789abcdef0',
+        'arn:aws:ec2:eu-central-1:123456789012:instance/i-0fedcba9876543210',
+      ]);
+      expect(named?.Condition).toBeUndefined();
+      expect(list(tagged?.Resource).map(text)).toEqual([
+        'arn:aws:ec2:eu-central-1:123456789012:instance/*',
+        'arn:aws:ssm:eu-central-1:123456789012:managed-instance/*',
+      ]);
+      expect(tagged?.Condition).toEqual({ StringEquals: { 'ssm:resourceTag/Backup': ['nightly'] } });
+    },
+  );
+
+  test('no other function has it, and none names a document of AWS’', () => {
+    for (const id of ['ReportRun', 'Watch', 'Slack'] as const)
+      expect(by(rightsOf(id), 'ssm:SendCommand')).toEqual([]);
+    expect(JSON.stringify(IDS.map((id) => rightsOf(id)))).not.toMatch(/AWS-Run|document\/\*/);
+  });
+
+  test('a host that is no EC2 instance is named as SSM names it', () => {
+    const series = [{ app: 'hq', host: { instanceId: 'mi-0123456789abcdef0' }, database: 'app' }];
+    const [, named] = by(rightsOf('StartRun', synthesize(configuration({ series }))), 'ssm:SendCommand');
+    expect(text(named?.Resource)).toBe(
+      'arn:aws:ssm:eu-central-1:123456789012:managed-instance/mi-0123456789abcdef0',
+    );
+  });
+
+  const many = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({
+      app: `app-${index}`,
+      host: { instanceId: `i-${index.toString(16).padStart(17, '0')}` },
+      database: 'app',
+    }));
+
+  test('as many named hosts as are taken fit into a role’s 10,240 characters', () => {
+    const big = synthesize(fullConfiguration({ series: many(100) }));
+    expect(JSON.stringify(rightsOf('Restore', big)).length).toBeLessThan(9900);
+  });
+
+  test('more of them are refused with the remedy', () => {
+    expect(() => synthesize(configuration({ series: many(101) }))).toThrow(/101 hosts by instance id/);
+  });
+});
+
+describe('times', () => {
+  test('the watch ends before its next run begins', () => {
+    expect(functionOf('Watch').Timeout).toBeLessThan(5 * 60);
+  });
+
+  test('none asks for more than Lambda’s 15 minutes, and none waits for a run', () => {
+    for (const id of IDS) {
+      expect(functionOf(id).Timeout).toBeLessThanOrEqual(900);
+      if (id !== 'StartRun')
+        expect(functionOf(id).Timeout).toBeLessThan(stepTimeout(config.limits.runMinutes));
+    }
+  });
+
+  test('Slack’s own patience, and one Retry-After, fit into the slack function’s', () => {
+    expect(functionOf('Slack').Timeout).toBeGreaterThanOrEqual(30);
+  });
+});
+
+describe('settings', () => {
+  test.each<[Id, (keyof typeof LAMBDA_ENV)[]]>([
+    ['StartRun', ['bucket', 'stateBucket', 'backupDocument', 'commandLogGroup']],
+    ['Restore', ['bucket', 'stateBucket', 'restoreDocument', 'commandLogGroup']],
+    ['ReportRun', ['bucket', 'stateBucket', 'topicArn', 'dashboardUrl', 'backupDocument', 'restoreDocument']],
+    ['Watch', ['bucket', 'stateBucket', 'topicArn', 'dashboardUrl']],
+    ['Slack', ['slackParameter', 'dashboardUrl']],
+  ])('%s is told %j', (id, names) => {
+    expect(Object.keys(functionOf(id).Environment.Variables).toSorted()).toEqual(
+      names.map((name) => LAMBDA_ENV[name]).toSorted(),
+    );
+  });
+
+  test('restore does not even know the backup document, nor start-run the restore document', () => {
+    expect(text(functionOf('Restore').Environment.Variables)).not.toContain('DocumentsBackup');
+    expect(text(functionOf('StartRun').Environment.Variables)).not.toContain('DocumentsRestore');
+  });
+
+  test('no concurrency is reserved, unless the account is said to have enough', () => {
+    const reserved = synthesize(configuration({ limits: { reserveConcurrency: true } }));
+    expect(functionOf('Watch', reserved)['ReservedConcurrentExecutions']).toBe(1);
+    for (const { properties } of resources(template, 'AWS::Lambda::Function'))
+      expect(properties).not.toHaveProperty('ReservedConcurrentExecutions');
+  });
+
+  test('two configurations in one process get a bundle each', () => {
+    const [one, other] = [configuration(), configuration({ limits: { runMinutes: 10 } })].map(synthesize);
+    if (!one || !other) throw new Error('no templates');
+    expect(functionOf('Watch', one).Code.S3Key).not.toBe(functionOf('Watch', other).Code.S3Key);
+  });
+
+  test('without a Slack parameter there is no slack function', () => {
+    expect(resources(synthesize(configuration()), 'AWS::Lambda::Function', 'FunctionsSlack')).toEqual([]);
+  });
+});

@@ -1,0 +1,17 @@
+import { Validations } from 'aws-cdk-lib/core';
+import { SecurityChecks } from '../../../lib/infra/security-checks.ts';
+import { addOperations, configuration, fullConfiguration, newApp } from './stage.ts';
+
+describe('cdk-nag’s rules for AWS solutions', () => {
+  test.each([
+    ['a small configuration', configuration()],
+    ['everything that can be configured', fullConfiguration()],
+    ['a time zone', configuration({ schedule: { timeZone: 'Europe/Berlin' } })],
+    ['a role of the hosts that exists already', fullConfiguration({ hostRoleName: 'database-hosts' })],
+  ])('find nothing that is not acknowledged with a reason in a deployment with %s', (_name, config) => {
+    const app = newApp();
+    addOperations(app, config);
+    Validations.of(app).addPlugins(new SecurityChecks(app));
+    expect(() => app.synth()).not.toThrow();
+  });
+});
