@@ -151,20 +151,27 @@ const TAKING_AWAY = [
   's3:PutReplicationConfiguration',
 ];
 
+/**
+ * Nothing outside of the prefix, not even its names. The state bucket’s condition says `IfExists`, because a read carries no
+ * prefix: to who may not list, S3 calls a missing object denied, and the agent asks for a result that is not there.
+ */
 function storageRights({ config, bucket, stateBucket }: HostAccessProps): PolicyStatement[] {
   const { prefix } = config.storage;
-  const under = (folder: string) => ({ StringLike: { 's3:prefix': [folder, `${folder}/*`] } });
   return [
     allow(
       'AddAndReadBackups',
       ['s3:AbortMultipartUpload', 's3:GetObject', 's3:ListMultipartUploadParts', 's3:PutObject'],
       [bucket.arnForObjects(`${prefix}/*`)],
     ),
-    allow('ListBackups', ['s3:ListBucket'], [bucket.bucketArn], under(prefix)),
+    allow('ListBackups', ['s3:ListBucket'], [bucket.bucketArn], {
+      StringLike: { 's3:prefix': [prefix, `${prefix}/*`] },
+    }),
     allow('ListUploads', ['s3:ListBucketMultipartUploads'], [bucket.bucketArn]),
     allow('WriteResults', ['s3:PutObject'], [stateBucket.arnForObjects(`${prefix}/runs/*/result.json`)]),
     allow('ReadRuns', ['s3:GetObject'], [stateBucket.arnForObjects(`${prefix}/runs/*`)]),
-    allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], under(`${prefix}/runs`)),
+    allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], {
+      StringLikeIfExists: { 's3:prefix': [`${prefix}/runs`, `${prefix}/runs/*`] },
+    }),
   ];
 }
 

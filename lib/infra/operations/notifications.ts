@@ -101,7 +101,7 @@ export class Notifications extends Construct {
   }
 
   #subscribe(email: string): void {
-    new Subscription(this, `Email-${email.toLowerCase().replaceAll(/[^a-z0-9]/g, '-')}`, {
+    new Subscription(this, `Email-${email}`, {
       topic: this.topic,
       protocol: SubscriptionProtocol.EMAIL,
       endpoint: email,

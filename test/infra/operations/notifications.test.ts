@@ -181,7 +181,7 @@ describe('dead letters', () => {
         (Principal as { Service: string }).Service,
         text(Condition?.['ArnEquals']?.['aws:SourceArn']).replaceAll(/[0-9A-F]{8}/g, ''),
       ]);
-    expect(allowed.toSorted()).toEqual([
+    expect(allowed).toEqual([
       ['events.amazonaws.com', '<ScheduleNightly.Arn>'],
       ['events.amazonaws.com', '<ScheduleRunEnded.Arn>'],
       ['events.amazonaws.com', '<ScheduleWatch.Arn>'],
