@@ -81,7 +81,7 @@ export class HostAccess extends Construct {
       path: hostRolePath(config),
       roles: [role.roleName],
     });
-    new CfnOutput(Stack.of(this), 'InstanceProfileName', { value: profile.ref });
+    new CfnOutput(Stack.of(this), 'HostInstanceProfile', { value: profile.ref });
     new CfnOutput(Stack.of(this), 'AttachCommand', {
       description: 'Gives a host without an instance profile this one',
       value: `aws ec2 associate-iam-instance-profile --instance-id INSTANCE_ID --iam-instance-profile Name=${profile.ref}`,

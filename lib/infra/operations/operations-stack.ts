@@ -87,6 +87,8 @@ export class OperationsStack extends Stack {
   #sayWhatToUse(config: DeploymentConfig): void {
     const outputs: Record<string, string> = {
       TopicArn: this.notifications.topic.topicArn,
+      // The webhook's parameter is encrypted with it; `--key-id alias/<this>`.
+      MessageKeyAlias: this.notifications.keyAlias.slice('alias/'.length),
       DashboardUrl: dashboardUrl(this, config),
       StartRunFunction: this.functions.startRun.functionName,
       RestoreFunction: this.functions.restore.functionName,

@@ -28,7 +28,7 @@ describe('the hosts’ role', () => {
   test('is told with the command that attaches it', () => {
     const outputs = template.findOutputs('*');
     expect(Object.keys(outputs)).toEqual(
-      expect.arrayContaining(['AttachCommand', 'HostPolicyArn', 'HostRoleName', 'InstanceProfileName']),
+      expect.arrayContaining(['AttachCommand', 'HostPolicyArn', 'HostRoleName', 'HostInstanceProfile']),
     );
     expect(text(outputs['AttachCommand']?.['Value'])).toMatch(
       /^aws ec2 associate-iam-instance-profile --instance-id INSTANCE_ID --iam-instance-profile Name=<HostProfile\w+>$/,
