@@ -3,6 +3,8 @@ import path from 'node:path';
 import { manifestSchema } from '../../lib/domain/backup/manifest.ts';
 import { ERROR_CODES, EXIT_STATUS, LifeboatError } from '../../lib/domain/errors.ts';
 import { ENV } from '../../lib/domain/names.ts';
+import { runRequestSchema } from '../../lib/domain/run/request.ts';
+import { runResultSchema } from '../../lib/domain/run/result.ts';
 import { runAgent } from '../integration/agent-process.ts';
 import { anchorsOf, codeLines, codeSpans, localLinks, readDocument, ROOT } from './markdown.ts';
 
@@ -111,6 +113,27 @@ describe('Formats', () => {
     const fields = Object.entries(shape).flatMap(([name, schema]) =>
       'shape' in schema ? Object.keys(schema.shape).map((field) => `${name}.${field}`) : [name],
     );
+    expect(fields.filter((field) => !spans.has(field))).toEqual([]);
+  });
+});
+
+describe('Formats of runs', () => {
+  const spans = new Set(codeSpans(readDocument('docs/formats.md')));
+  const fieldsOf = (shape: Readonly<Record<string, unknown>>, within = ''): string[] =>
+    Object.entries(shape).flatMap(([name, schema]) => {
+      const inner = schema as { shape?: Record<string, unknown>; def?: { innerType?: { shape?: object } } };
+      const fields = inner.shape ?? inner.def?.innerType?.shape;
+      return fields ? fieldsOf(fields as Record<string, unknown>, `${name}.`) : [within + name];
+    });
+
+  it('name every field of the request', () => {
+    expect(fieldsOf(runRequestSchema.shape).filter((field) => !spans.has(field))).toEqual([]);
+  });
+
+  it('name every field of the result and of its outcomes', () => {
+    const { outcome, failure, ...result } = runResultSchema.shape;
+    const outcomes = outcome.unwrap().options.flatMap(({ shape }) => Object.keys(shape));
+    const fields = [...Object.keys(result), ...outcomes, ...Object.keys(failure.unwrap().shape)];
     expect(fields.filter((field) => !spans.has(field))).toEqual([]);
   });
 });
