@@ -210,9 +210,10 @@ describe('how the agent ends', () => {
   });
 
   test('ends an agent that takes too long, with a warning that it can act on', async () => {
+    await host.run(); // installed: the time is the agent's alone, on a busy machine too
     const ended = await host.run({
       does: 'trap "echo cleaned up; exit 143" TERM; while :; do sleep 0.1; done',
-      runSeconds: 1,
+      runSeconds: 4,
     });
     expect(ended.status).toBe(143);
     expect(ended.out).toContain('cleaned up\n');
@@ -220,7 +221,8 @@ describe('how the agent ends', () => {
   });
 
   test('kills an agent that takes no warning', async () => {
-    const ended = await host.run({ does: 'trap "" TERM; while :; do sleep 0.1; done', runSeconds: 1 });
+    await host.run();
+    const ended = await host.run({ does: 'trap "" TERM; while :; do sleep 0.1; done', runSeconds: 4 });
     expect(ended.status).toBe(143);
     expect(findVerdict(ended.out)).toMatchObject({ code: 'RUN_ENDED' });
   });
