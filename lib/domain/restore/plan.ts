@@ -219,7 +219,8 @@ function fetchStep({ copies, fetchBytes }: Pick<RestorePlan, 'copies' | 'fetchBy
 function loadStep({ backup, jobs, restoringInto }: RestorePlan): string {
   const size = `${backup.rawSizeExact ? '' : 'about '}${formatBytes(backup.rawSize)}`;
   const into = `into ${quoteIdentifier(restoringInto)}`;
-  return backup.format === 'plain'
-    ? `Restore ${size} of SQL ${into} with psql`
-    : `Unpack ${size}, and restore it ${into} with pg_restore, ${jobs} jobs`;
+  if (backup.format === 'plain') return `Restore ${size} of SQL ${into} with psql`;
+  // Only a dump of Lifeboat's own, which has a manifest, is taken apart as it is read.
+  const what = backup.startedAt === undefined ? `Unpack ${size}, and restore it` : `Restore ${size}`;
+  return `${what} ${into} with pg_restore, ${jobs} jobs`;
 }

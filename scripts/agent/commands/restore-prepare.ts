@@ -85,7 +85,7 @@ export async function prepareRestore(
   const tools = await findTools(server, backup);
   // What was downloaded already takes no more room, and no more time.
   const fetchBytes = !checked && found.copies[0]?.where === 's3' ? found.copies[0].size : 0;
-  const disk = await measureDisk(ports, fetchBytes + (backup.format === 'custom' ? backup.rawSize : 0));
+  const disk = await measureDisk(ports, fetchBytes + scratchBytes(found, backup));
   const { problems, warnings } = checkRestore({
     backup,
     target: request.database,
@@ -152,6 +152,15 @@ async function findTools(
     if (error instanceof LifeboatError && error.code === 'CLIENT_MISSING') return { problem: error };
     throw error;
   }
+}
+
+/**
+ * A dump of Lifeboat's own is taken apart as it is read, and all but the rows of tables is written into a file; how much of
+ * it is large objects is not known.
+ */
+function scratchBytes(found: FoundBackup, { format, rawSize, largeObjects }: BackupFacts): number {
+  const rowsOnly = found.manifest !== undefined && largeObjects === 0;
+  return format === 'plain' || rowsOnly ? 0 : rawSize;
 }
 
 async function measureDisk(ports: RestorePorts, needed: number): Promise<DiskNeed> {

@@ -3,7 +3,7 @@ import { formatDuration } from '../../../lib/domain/quantities.ts';
 import { requireTargetName } from '../../../lib/domain/restore/database-names.ts';
 import { updateRates } from '../../../lib/domain/restore/estimate.ts';
 import type { RestorePlan, TableRestorePlan } from '../../../lib/domain/restore/plan.ts';
-import { compareRows, type RowTotals } from '../../../lib/domain/restore/row-counts.ts';
+import { compareRows, type FoundRows, type RowTotals } from '../../../lib/domain/restore/row-counts.ts';
 import { parseRestoreSource } from '../../../lib/domain/restore/source.ts';
 import type { RestorePorts, TargetServer } from '../ports/restore.ts';
 import { openCheckedDump, type CheckedDump } from './restore-copy.ts';
@@ -127,12 +127,7 @@ async function execute(ports: RestorePorts, server: TargetServer, run: Run): Pro
     ports.interrupted.throwIfAborted();
     half = plan.restoringInto;
     await createDatabase(server, plan);
-    const loadMs = await load(ports, server, run);
-    const found = await server.countRows({
-      database: plan.restoringInto,
-      tables: backup.tables ?? [],
-      interrupted: ports.interrupted,
-    });
+    const { loadMs, found } = await loadAndCount(ports, server, run);
     const checked = compareRows(backup, found, plan.target);
     if (checked)
       ports.log.info(`✅ Rows verified: ${count(checked.tables)} tables, ${count(checked.rows)} rows`);
@@ -179,11 +174,36 @@ async function createDatabase(server: TargetServer, { statements }: RestorePlan)
   await server.execute(statements.owner);
 }
 
+/** Tables are counted while their indexes are being built, where the load tells that all rows are in. */
+async function loadAndCount(
+  ports: RestorePorts,
+  server: TargetServer,
+  run: Run,
+): Promise<{ loadMs: number; found: FoundRows }> {
+  const { plan, backup } = run.prepared;
+  let counting: Promise<FoundRows> | undefined;
+  const count = (): Promise<FoundRows> => {
+    const { interrupted } = ports;
+    const tables = backup.tables ?? [];
+    counting ??= server.countRows({ database: plan.restoringInto, tables, loaded, interrupted });
+    // Awaited when the load is done; a load that fails breaks it off.
+    counting.catch(() => undefined);
+    return counting;
+  };
+  const loaded = load(ports, server, run, () => void count());
+  try {
+    return { loadMs: await loaded, found: await count() };
+  } finally {
+    await counting?.catch(() => undefined);
+  }
+}
+
 /** @returns milliseconds */
 async function load(
   ports: RestorePorts,
   server: TargetServer,
   { prepared, checked, found }: Run,
+  onRowsLoaded: () => void,
 ): Promise<number> {
   const { plan, tools } = prepared;
   const { interrupted } = ports;
@@ -195,6 +215,7 @@ async function load(
     jobs: plan.jobs,
     interrupted,
     onProgress,
+    onRowsLoaded,
   };
   const layout = found.manifest?.dump;
   const { dump } = checked;

@@ -203,8 +203,8 @@ export interface TargetServer {
   /** The tables of a database. */
   presentTables(database: string): Promise<PresentTable[]>;
   /** Runs pg_restore on an archive file. @throws LifeboatError RESTORE_FAILED with pg_restore's first error */
-  loadCustom(request: ParallelLoadRequest & { readonly path: string }): Promise<void>;
-  /** Exact, as `SELECT count(*)` says. */
+  loadCustom(request: LoadRequest & { readonly path: string; readonly jobs: number }): Promise<void>;
+  /** Exact, as `SELECT count(*)` says. Tables are counted at once, all else when `loaded` is kept. */
   countRows(request: CountRequest): Promise<FoundRows>;
   /** Whether the database holds anything of a user's; text such as `3 tables, 1 function`. */
   contentsOf(database: string): Promise<string | undefined>;
@@ -227,6 +227,8 @@ export interface LoadRequest {
 export interface ParallelLoadRequest extends LoadRequest {
   /** Connections that take rows, and jobs of pg_restore. */
   readonly jobs: number;
+  /** All rows are in and committed; indexes, keys and all else that comes after them are not. */
+  readonly onRowsLoaded: () => void;
 }
 
 /** A file beside an unpacked archive, of the entries that are to be taken from it. */
@@ -250,6 +252,8 @@ export interface SwapIn {
 export interface CountRequest {
   readonly database: string;
   readonly tables: readonly CountedTable[];
+  /** The whole database; a count ends when it is broken. */
+  readonly loaded: Promise<unknown>;
   readonly interrupted: AbortSignal;
 }
 

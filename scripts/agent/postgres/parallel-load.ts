@@ -9,6 +9,7 @@ import { PsqlSession } from './psql-session.ts';
 
 interface Loading {
   readonly interrupted: AbortSignal;
+  readonly onRowsLoaded: () => void;
   /** Connections for the rows, in the state in which a dump in this encoding has its session. */
   openLanes(encoding: string | undefined): Promise<Client[]>;
 }
@@ -50,6 +51,7 @@ export async function loadPlain(load: PlainLoad): Promise<void> {
       }
       if ('bytes' in piece) load.onProgress((passed += piece.bytes.length));
     }
+    load.onRowsLoaded();
     await psql.end();
   } catch (error) {
     await psql.kill();
@@ -81,6 +83,7 @@ export async function loadArchive(load: ArchiveLoad): Promise<void> {
   } finally {
     await rows.close();
   }
+  load.onRowsLoaded();
   if (!archive) return;
   await load.restoreEntries(archive.path, archive.beside);
   await load.restoreEntries(archive.path, archive.after);

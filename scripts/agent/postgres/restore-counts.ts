@@ -7,23 +7,47 @@ import type { Connection } from './connection.ts';
 /** More would only wait for the same disk; fewer leave a core idle. */
 const CONNECTIONS = 2;
 
-/** Counts every table exactly, the largest first, so that no connection is left with a large one at the end. */
+/**
+ * Counts every table exactly, the largest first, so that no connection is left with a large one at the end. What goes on
+ * meanwhile may wait for a count's lock, but never a count for that of another table while it holds one: those of
+ * partitioned tables, which lock several, come when nothing goes on any more.
+ */
 export async function countRestoredRows(
   open: () => Promise<Connection>,
   request: CountRequest,
 ): Promise<FoundRows> {
-  const { tables, interrupted } = request;
-  const connections = await openAll(open);
+  const { tables, loaded } = request;
+  const counts = tables.map((): FoundTable | undefined => undefined);
+  let late: QueuedTable[] = [];
+  await withConnections(open, CONNECTIONS, request, async (connections) => {
+    const queue = await sortBySize(connections[0]!, tables);
+    late = queue.filter(({ partitioned }) => partitioned);
+    const early = queue.filter(({ partitioned }) => !partitioned);
+    await Promise.all(connections.map((connection) => countQueued(connection, early, counts)));
+  });
+  await loaded;
+  // Another connection: the wait may have been longer than a firewall keeps an idle one.
+  return await withConnections(open, 1, request, async (connections) => {
+    const [connection] = connections as [Connection];
+    await countQueued(connection, late, counts);
+    return { tables: counts, ...(await readOthers(connection)) };
+  });
+}
+
+async function withConnections<Result>(
+  open: () => Promise<Connection>,
+  number: number,
+  { interrupted, loaded }: CountRequest,
+  work: (connections: readonly Connection[]) => Promise<Result>,
+): Promise<Result> {
+  const connections = await openAll(open, number);
   const stop = (): void => {
     for (const connection of connections) void connection.close();
   };
   interrupted.addEventListener('abort', stop);
+  loaded.catch(stop);
   try {
-    const [first] = connections as [Connection];
-    const queue = await sortBySize(first, tables);
-    const counts = tables.map((): FoundTable | undefined => undefined);
-    await Promise.all(connections.map((connection) => countQueued(connection, queue, counts)));
-    return { tables: counts, ...(await readOthers(first)) };
+    return await work(connections);
   } catch (error) {
     interrupted.throwIfAborted();
     throw error;
@@ -33,10 +57,10 @@ export async function countRestoredRows(
   }
 }
 
-async function openAll(open: () => Promise<Connection>): Promise<Connection[]> {
+async function openAll(open: () => Promise<Connection>, number: number): Promise<Connection[]> {
   const opened: Connection[] = [];
   try {
-    for (let count = 0; count < CONNECTIONS; count += 1) opened.push(await open());
+    while (opened.length < number) opened.push(await open());
     // Rows that a policy hides would be missing from the count; this makes such a count an error instead.
     for (const connection of opened) await connection.rows('SET row_security = off; SET jit = off');
     return opened;
@@ -51,6 +75,7 @@ interface QueuedTable {
   /** A SELECT of one number, `rows`. */
   readonly count: string;
   readonly ofExtension: boolean;
+  readonly partitioned: boolean;
 }
 
 /** Tables that do not exist are left out. */
@@ -68,8 +93,9 @@ async function sortBySize(connection: Connection, tables: CountRequest['tables']
     .flatMap((table, index) => {
       const relation = relations.get(keyOf(table));
       if (!relation) return [];
-      const { ofExtension, size } = relation;
-      return [{ index, count: countStatement(relation, counted), ofExtension, size: Number(size) }];
+      const { ofExtension, partitioned, size } = relation;
+      const count = countStatement(relation, counted);
+      return [{ index, count, ofExtension, partitioned, size: Number(size) }];
     })
     .sort((a, b) => b.size - a.size);
 }

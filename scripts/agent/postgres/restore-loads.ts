@@ -52,7 +52,7 @@ export class Loads {
   async loadPlainPieces(
     request: ParallelLoadRequest & { readonly pieces: AsyncIterable<PlainPiece> },
   ): Promise<void> {
-    const { tools, database, jobs, pieces, interrupted, onProgress } = request;
+    const { tools, database, jobs, pieces, interrupted, onProgress, onRowsLoaded } = request;
     const environment = this.#environment(database, 1);
     await loadPlain({
       pieces,
@@ -61,17 +61,18 @@ export class Loads {
       openLanes: (encoding) => this.#openLanes(database, jobs, encoding),
       interrupted,
       onProgress,
+      onRowsLoaded,
     });
   }
 
-  async loadCustom(request: ParallelLoadRequest & { readonly path: string }): Promise<void> {
+  async loadCustom(request: LoadRequest & { readonly path: string; readonly jobs: number }): Promise<void> {
     await this.#restoreArchive(request, request.path, undefined);
   }
 
   async loadArchivePieces(
     request: ParallelLoadRequest & { readonly pieces: AsyncIterable<ArchivePiece> },
   ): Promise<void> {
-    const { database, jobs, pieces, interrupted } = request;
+    const { database, jobs, pieces, interrupted, onRowsLoaded } = request;
     await loadArchive({
       pieces,
       openLanes: (encoding) => this.#openLanes(database, jobs, encoding),
@@ -79,6 +80,7 @@ export class Loads {
         if (ids.length > 0) await this.#restoreArchive(request, path, ids);
       },
       interrupted,
+      onRowsLoaded,
     });
   }
 
@@ -97,7 +99,7 @@ export class Loads {
   }
 
   async #restoreArchive(
-    request: ParallelLoadRequest,
+    request: LoadRequest & { readonly jobs: number },
     path: string,
     selected: readonly number[] | undefined,
   ): Promise<void> {

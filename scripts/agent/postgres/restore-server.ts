@@ -181,7 +181,7 @@ class PostgresTarget implements TargetServer {
     await this.#loads.loadPlainPieces(request);
   }
 
-  async loadCustom(request: ParallelLoadRequest & { path: string }): Promise<void> {
+  async loadCustom(request: LoadRequest & { path: string; jobs: number }): Promise<void> {
     await this.#loads.loadCustom(request);
   }
 
