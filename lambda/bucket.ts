@@ -10,7 +10,7 @@ import { LifeboatError } from '../lib/domain/errors.ts';
 import type { Clock } from './clock.ts';
 import { attempts, errorName, httpStatus, serviceError } from './sdk-error.ts';
 
-export interface BucketObject {
+interface BucketObject {
   readonly key: string;
   readonly size: number;
   readonly modifiedAt: Date;
@@ -18,7 +18,7 @@ export interface BucketObject {
   readonly storageClass: string;
 }
 
-export type Tags = Readonly<Record<string, string>>;
+type Tags = Readonly<Record<string, string>>;
 
 /** One S3 bucket as the Lambdas use it. Keys are whole. */
 export interface Bucket {

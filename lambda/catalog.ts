@@ -55,7 +55,7 @@ function keepUnreadable(error: unknown): Error {
 }
 
 /** A manifest without its long lists: what ages, sizes and retention need of it. */
-export function slim(manifest: Manifest): Manifest {
+function slim(manifest: Manifest): Manifest {
   const dump = { ...manifest.dump, frameSizes: [] };
   const lists = {
     tables: [],

@@ -8,7 +8,7 @@ import {
 import { DOCUMENT_PARAMETER, DOCUMENT_STEP } from '../lib/domain/names.ts';
 import { errorName, serviceError } from './sdk-error.ts';
 
-export interface CommandToSend {
+interface CommandToSend {
   readonly document: string;
   readonly instanceId: string;
   /** base64url, of lib/domain/run/request.ts. */

@@ -47,7 +47,7 @@ export interface RestoreEdges {
   readonly logGroup: string | undefined;
 }
 
-export interface ListedBackup {
+interface ListedBackup {
   readonly id: string;
   readonly state: BackupCopy['state'];
   readonly startedAt: string;

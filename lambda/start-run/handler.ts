@@ -27,14 +27,14 @@ export interface StartRunEdges {
   readonly logGroup: string | undefined;
 }
 
-export interface StartedRun {
+interface StartedRun {
   readonly app: string;
   readonly instanceId: string;
   readonly runId: string;
   readonly commandId: string;
 }
 
-export interface StartFailure {
+interface StartFailure {
   readonly app: string;
   /** `null`: its hosts could not be found out. */
   readonly instanceId: string | null;

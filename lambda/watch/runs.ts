@@ -23,7 +23,7 @@ export interface RunsSeen {
   readonly problems: readonly LifeboatError[];
 }
 
-export interface AskedBackup {
+interface AskedBackup {
   readonly app: string;
   readonly instanceId: string;
   /** The first of the days that are looked at. */

@@ -5,7 +5,7 @@ import { REQUIRE_BANNER } from './bundle.mjs';
 import { ROOT } from './project.mjs';
 
 /** The folders under lambda/ that hold a handler. */
-export const LAMBDAS = ['start-run', 'restore', 'report-run', 'watch', 'slack'];
+const LAMBDAS = ['start-run', 'restore', 'report-run', 'watch', 'slack'];
 
 /** What a function may weigh: it is fetched and parsed with every cold start. */
 const LARGEST_BUNDLE = 1_000_000;

@@ -1,3 +1,4 @@
+import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { formatVerdictLine } from '../../lib/domain/run/result.ts';
 import { TERMINAL_STATUSES } from '../../lib/domain/run/ssm-status.ts';
 import { goodResult, HOST, SCHEDULED, startStage, statusEvent, type Stage } from './stage.ts';
@@ -19,7 +20,7 @@ async function endedRun(statusDetails: string, stdout = ''): Promise<{ runId: st
 
 /** EventBridge's word for what GetCommandInvocation has in detail. */
 function eventStatus(statusDetails: string): string {
-  return /TimedOut$/.test(statusDetails) ? 'TimedOut' : statusDetails;
+  return statusDetails.endsWith('TimedOut') ? 'TimedOut' : statusDetails;
 }
 
 describe('a run that the host has written a result of', () => {
@@ -106,15 +107,7 @@ describe('a run that the host has written a result of', () => {
   });
 
   async function putText(key: string, text: string): Promise<void> {
-    const { S3Client, PutObjectCommand } = await import('@aws-sdk/client-s3');
-    const { endpoint, region, credentials } = stage.s3;
-    const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
-    Object.defineProperty(client.config, 'systemClockOffset', {
-      get: () => stage.clock.now().getTime() - Date.now(),
-      set: () => undefined,
-    });
-    await client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: text }));
-    client.destroy();
+    await stage.s3Client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: text }));
   }
 });
 

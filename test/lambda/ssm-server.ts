@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** SSM's JSON protocol, with only what the Lambdas ask for; tests say what it knows and how it fails. */
-export interface SentCommand {
+interface SentCommand {
   readonly id: string;
   readonly instanceId: string;
   readonly document: string;
@@ -93,8 +93,8 @@ export async function startSsm(now: () => Date): Promise<SsmServer> {
         if (fault === 'lost') response.destroy();
         else answer(200, body);
       } catch (error) {
-        const { name, message, status = 500 } = error as AwsAnswer;
-        answer(status, { __type: name, message });
+        const { name, message, status } = error as Error & { status?: number };
+        answer(status ?? 500, { __type: name, message });
       }
     });
   });

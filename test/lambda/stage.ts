@@ -35,6 +35,8 @@ const MINUTE = 60_000;
 export interface Stage {
   readonly config: DeploymentConfig;
   readonly s3: LocalS3;
+  /** Signs by the test's clock. */
+  readonly s3Client: S3Client;
   readonly ssm: SsmServer;
   /** What was published, oldest first. */
   readonly published: { subject: string; text: string }[];
@@ -65,7 +67,7 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-export interface BackupChange {
+interface BackupChange {
   readonly manifest?: Partial<Manifest>;
   readonly prefix?: string;
   readonly bytes?: number;
@@ -100,7 +102,9 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
   // The server's clock is the test's; the signer agrees with it, whatever date an answer has.
   Object.defineProperty(s3Client.config, 'systemClockOffset', {
     get: () => time - Date.now(),
-    set: () => undefined,
+    set: () => {
+      // the SDK's own idea, after an answer's date
+    },
   });
   const setTime = (to: Date): void => {
     time = to.getTime();
@@ -121,9 +125,20 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
   const commands = openRunCommand({ sender, reader });
   const topic = openTopic(snsClient, TOPIC);
   const edges = {
-    ...{ config, state, backups, commands, clock, log, topic, bucket: 'backups', region: 'eu-west-1' },
-    ...{ backupDocument: 'Backup', restoreDocument: 'Restore', logGroup: '/lifeboat/commands' },
-    ...{ statePrefix: config.storage.prefix, dashboardUrl: 'https://dashboard.example' },
+    config,
+    state,
+    backups,
+    commands,
+    clock,
+    log,
+    topic,
+    bucket: 'backups',
+    region: 'eu-west-1',
+    backupDocument: 'Backup',
+    restoreDocument: 'Restore',
+    logGroup: '/lifeboat/commands',
+    statePrefix: config.storage.prefix,
+    dashboardUrl: 'https://dashboard.example',
   };
   let invocations = 0;
   const context: Stage['context'] = (change = {}) => ({
@@ -140,7 +155,19 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
     await s3Client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
   };
   return {
-    ...{ config, s3, ssm, lines, clock, state, backups, commands, topic, log, setTime, context },
+    config,
+    s3,
+    s3Client,
+    ssm,
+    lines,
+    clock,
+    state,
+    backups,
+    commands,
+    topic,
+    log,
+    setTime,
+    context,
     published: sns.published,
     snsFaults: sns.faults,
     passMinutes: (minutes) => setTime(new Date(time + minutes * MINUTE)),
@@ -177,7 +204,10 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
     metrics: (app = 'hostmaster') =>
       lines
         .filter((line) => '_aws' in line && line['App'] === app)
-        .map(({ _aws, Deployment, App, ...values }) => values as Record<string, number | number[]>),
+        .map((line) => {
+          const own = Object.entries(line).filter(([name]) => !['_aws', 'Deployment', 'App'].includes(name));
+          return Object.fromEntries(own) as Record<string, number | number[]>;
+        }),
     close: async () => {
       for (const client of [s3Client, sender, reader, snsClient]) client.destroy();
       await Promise.all([s3.close(), ssm.close(), sns.close()]);

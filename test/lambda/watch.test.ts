@@ -1,3 +1,4 @@
+import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { HOST, SCHEDULED, startStage, statusEvent, type Stage } from './stage.ts';
 
 let stage: Stage;
@@ -307,17 +308,9 @@ describe('retention', () => {
     await passDays(31);
     await stage.putBackup('hostmaster_db_20260216_010000');
     await stage.watch(ALL);
-    const { S3Client, DeleteObjectCommand } = await import('@aws-sdk/client-s3');
-    const { endpoint, region, credentials } = stage.s3;
-    const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
-    Object.defineProperty(client.config, 'systemClockOffset', {
-      get: () => stage.clock.now().getTime() - Date.now(),
-      set: () => undefined,
-    });
-    await client.send(
+    await stage.s3Client.send(
       new DeleteObjectCommand({ Bucket: 'backups', Key: 'database/hostmaster_db_20260216_010000.sql.gz' }),
     );
-    client.destroy();
     await stage.watch(ALL);
     for (const key of OLD.slice(0, 3)) expect(await tagsOf(key)).toEqual({});
   });

@@ -32,7 +32,7 @@ export function parseReportRecord(json: string): ReportRecord | undefined {
 }
 
 /** A publisher that has not finished after this long is dead: publishing takes seconds. */
-export const PUBLISHER_DEAD_MS = 5 * 60 * 1000;
+const PUBLISHER_DEAD_MS = 5 * 60 * 1000;
 
 /** Whether a claim that has no `reported.json` is to be published again, by whoever looks at it now. */
 export function isAbandoned(record: ReportRecord, who: { now: Date; requestId: string }): boolean {

@@ -24,7 +24,7 @@ const remotePlanSchema = z.object({
 
 export type RemotePlan = z.infer<typeof remotePlanSchema>;
 
-export const PLAN_LIFETIME_MS = 60 * 60 * 1000;
+const PLAN_LIFETIME_MS = 60 * 60 * 1000;
 
 /** @throws LifeboatError CORRUPT */
 export function parseRemotePlan(json: string): RemotePlan {

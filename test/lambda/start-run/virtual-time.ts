@@ -21,16 +21,16 @@ export class VirtualTime implements Clock {
 
   /** Lets time pass until `work` is done. */
   async run<Answer>(work: Promise<Answer>): Promise<Answer> {
-    let done = false;
+    const end = { reached: false };
     const finished = (): void => {
-      done = true;
+      end.reached = true;
     };
     void work.then(finished, finished);
-    while (!done) {
+    while (!end.reached) {
       await new Promise((resolve) => {
         setImmediate(resolve);
       });
-      if (done) break;
+      if (end.reached) break;
       this.#sleepers.sort((one, other) => one.at - other.at);
       const next = this.#sleepers.shift();
       if (!next) continue;
