@@ -11,7 +11,11 @@ import type { Handler } from '../handler.ts';
 import { readRequest, readResult, report, type Reported, type ReportingPorts } from '../reporting.ts';
 import type { Invocation, RunCommand } from '../run-command.ts';
 
-export type ReportRunEdges = Omit<ReportingPorts, 'requestId'> & { readonly commands: RunCommand };
+export type ReportRunEdges = Omit<ReportingPorts, 'requestId'> & {
+  readonly commands: RunCommand;
+  /** Names of our documents: a run's id in the comment of another's command says nothing. */
+  readonly documents: readonly string[];
+};
 
 /** EventBridge's `EC2 Command Invocation Status-change Notification`, as far as it is read. */
 const eventSchema = z.object({
@@ -45,7 +49,8 @@ export function makeHandler(edges: ReportRunEdges): Handler<ReportAnswer> {
     const invocation = await lookUp(ports, commandId, instanceId);
     if (!invocation) throw unknownToSsm(commandId, instanceId);
     const runId = invocation.comment;
-    if (!isRunId(runId)) return ignore(ports, undefined, 'the command is none of ours');
+    if (!isRunId(runId) || !isOurs(ports.documents, invocation))
+      return ignore(ports, undefined, 'the command is none of ours');
     const request = await readRequest(ports, runId);
     if (!request) return ignore(ports, runId, 'there is no request of that run');
     const stranger = await findStranger(ports, request, { commandId, instanceId });
@@ -70,6 +75,11 @@ function unknownToSsm(commandId: string, instanceId: string): LifeboatError {
     'SSM_FAILED',
     `SSM knows no invocation of ${commandId} on ${instanceId} although it told of it`,
   );
+}
+
+/** SSM names a document of this account by its name, one of another by its ARN. */
+function isOurs(documents: readonly string[], { document }: Invocation): boolean {
+  return documents.includes(document);
 }
 
 async function lookUp(

@@ -17,6 +17,7 @@ export const handler = lazily(() => {
     clock: systemClock,
     commands: connectRunCommand(),
     topic: connectTopic(requireVariable('topicArn')),
+    documents: [requireVariable('backupDocument'), requireVariable('restoreDocument')],
     statePrefix: storage.prefix,
     dashboardUrl: optionalVariable('dashboardUrl'),
   };

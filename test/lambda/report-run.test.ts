@@ -204,6 +204,12 @@ describe('events', () => {
     const others = [
       stage.ssm.addCommand({ instanceId: HOST, comment: 'patching', statusDetails: 'Success' }).id,
       stage.ssm.addCommand({ instanceId: HOST, comment: '', statusDetails: 'Failed' }).id,
+      stage.ssm.addCommand({
+        instanceId: HOST,
+        comment: runId,
+        document: 'AWS-RunShellScript',
+        statusDetails: 'Failed',
+      }).id,
       // Of no request of ours, and our run's id under another command.
       stage.ssm.addCommand({
         instanceId: HOST,

@@ -137,6 +137,7 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
     backupDocument: 'Backup',
     restoreDocument: 'Restore',
     logGroup: '/lifeboat/commands',
+    documents: ['Backup', 'Restore'],
     statePrefix: config.storage.prefix,
     dashboardUrl: 'https://dashboard.example',
   };

@@ -1,0 +1,90 @@
+import { parseDeploymentConfig } from '../../../lib/domain/deployment/config.ts';
+import { encodeRequest, runRequestSchema, decodeRequest } from '../../../lib/domain/run/request.ts';
+import { parseCommandRecord } from '../../../lib/domain/start/command-record.ts';
+import { backupPrefix } from '../../../lib/domain/start/places.ts';
+import { makeRequest } from '../../../lib/domain/start/request.ts';
+
+const INSTANCE = 'i-0123456789abcdef0';
+const FULL = {
+  app: 'shop',
+  database: 'shop',
+  host: { tag: { key: 'Role', value: 'db' } },
+  dbHost: '10.0.0.7',
+  port: 6432,
+  user: 'backup',
+  osUser: 'backup',
+  passwordSecretArn: 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop-AbCdEf',
+  pgBinDir: '/usr/lib/postgresql/15/bin',
+  format: 'custom',
+  compression: 'zstd',
+  compressionLevel: 3,
+  backupDir: '/srv/backups',
+  localRetentionDays: 3,
+};
+const config = parseDeploymentConfig(
+  {
+    series: [{ database: 'hostmaster', host: { instanceId: INSTANCE } }, FULL],
+    limits: { runMinutes: 90, deliveryMinutes: 20 },
+    storage: {
+      prefix: 'db/prod',
+      retentionDays: 14,
+      kmsKeyArn: 'arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef',
+    },
+  },
+  'test',
+);
+
+function requestFor(index: number) {
+  return makeRequest({
+    config,
+    target: { series: config.series[index]!, instanceId: INSTANCE },
+    runId: '20260117T020000Z-0123456789ab',
+    operation: 'backup',
+    trigger: 'schedule',
+    now: new Date('2026-01-17T02:00:05Z'),
+    bucket: 'backups',
+    stateBucket: 'state',
+    region: 'eu-west-1',
+  });
+}
+
+describe('a request', () => {
+  it.each([0, 1])('of any series is what the host accepts', (index) => {
+    const request = requestFor(index);
+    expect(runRequestSchema.parse(request)).toEqual(request);
+    expect(decodeRequest(encodeRequest(request))).toEqual(request);
+  });
+
+  it('carries every setting of its series and none of another', () => {
+    const { host: _, ...series } = FULL;
+    expect(requestFor(1).series).toEqual(series);
+    expect(requestFor(1).storage).toEqual({
+      bucket: 'backups',
+      stateBucket: 'state',
+      prefix: `db/prod/${INSTANCE}`,
+      statePrefix: 'db/prod',
+      region: 'eu-west-1',
+      kmsKeyArn: 'arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef',
+      retentionDays: 14,
+    });
+    expect(Object.keys(requestFor(0).series)).not.toContain('passwordSecretArn');
+  });
+
+  it('is certainly over once delivery and execution have timed out, and ten minutes more', () => {
+    expect(requestFor(0).deadline).toBe('2026-01-17T04:00:05.000Z');
+  });
+
+  it('keeps the hosts that were chosen by tag apart', () => {
+    const [fixed, tagged] = config.series;
+    expect(backupPrefix(config, { series: fixed!, instanceId: INSTANCE })).toBe('db/prod');
+    expect(backupPrefix(config, { series: tagged!, instanceId: INSTANCE })).toBe(`db/prod/${INSTANCE}`);
+  });
+});
+
+describe('the record of a command', () => {
+  it('that cannot be read is none', () => {
+    const record = { commandId: 'c', sentAt: '2026-01-17T02:00:05.000Z' };
+    expect(parseCommandRecord(JSON.stringify(record))).toEqual(record);
+    for (const text of ['', '{', '{}', '{"commandId":7}']) expect(parseCommandRecord(text)).toBeUndefined();
+  });
+});
