@@ -74,6 +74,15 @@ describe('a backup whose pg_dump fails', () => {
     await expectNothingLeft(stage, end);
   });
 
+  it('shows what pg_dump said even though it ended well', async () => {
+    const script = 'real "$@"; echo "pg_dump: warning: the sky darkens" >&2';
+    const stage = await setStage({ PG_BIN_DIR: fakeTools(ground(), { pg_dump: script }) });
+    const end = await stage.run(['backup']);
+    expect(end.status).toBe(0);
+    expect(end.stdout).toContain('Backup completed successfully');
+    expect(end.printed.split('pg_dump: warning: the sky darkens')).toHaveLength(2);
+  });
+
   it('fails with status 4 when what it writes is no archive', async () => {
     const tools = fakeTools(ground(), { pg_dump: 'echo hello; real "$@"' });
     const stage = await setStage({ PG_BIN_DIR: tools, BACKUP_FORMAT: 'custom' });

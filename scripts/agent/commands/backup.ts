@@ -82,6 +82,8 @@ export async function backup(ports: BackupPorts, request: BackupRequest): Promis
     const copies = openCopies(ports, request, ready);
     try {
       const manifest = await makeCopies(ports, request, { ready, id, copies, started });
+      // What pg_dump and pg_dumpall said; the preflight's own warnings came first, and are out already.
+      for (const warning of manifest.warnings.slice(ready.warnings.length)) ports.log.warn(warning);
       const retained = await keepRetention(ports, request, formatBackupId(id));
       return report(ports, { copies, manifest, started, ...retained });
     } catch (error) {
