@@ -73,6 +73,10 @@ async function signalWhenReady(child: ChildProcess, signal: NodeJS.Signals): Pro
   });
 }
 
+async function sha256(path: string): Promise<string> {
+  return (await run('sha256sum', [path])).stdout.slice(0, 64);
+}
+
 describe('npm run build', () => {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "lifeboat build's ")));
   const agent = join(folder, 'out', THIS_AGENT, 'bin', 'lifeboat');
@@ -142,6 +146,17 @@ describe('npm run build', () => {
       expect(stdout).toContain(`${THIS_AGENT}/${name}\n`);
     }
   });
+
+  it(
+    'packs the same bytes again from the same sources, whenever and whoever builds',
+    async () => {
+      const again = join(folder, 'packed-again');
+      await build('--entry', join(folder, 'stand-in.ts'), '--out', again, '--tar');
+      const name = `lifeboat-${VERSION}-${THIS_AGENT}.tar.gz`;
+      expect(await sha256(join(again, name))).toBe(await sha256(join(folder, 'out', name)));
+    },
+    SLOW,
+  );
 
   it(
     'leaves every library usable inside the bundle',
