@@ -1,6 +1,6 @@
 import { PublishCommand, SNSClient } from '@aws-sdk/client-sns';
 import type { Message } from '../lib/domain/notify/message.ts';
-import { asciiSubject } from '../lib/domain/notify/run-wording.ts';
+import { asciiSubject } from '../lib/domain/notify/message.ts';
 import { serviceError } from './sdk-error.ts';
 
 export interface Topic {

@@ -22,3 +22,12 @@ export function severalLines(text: string): string {
   const left = trimmed.length - LONGEST_TEXT;
   return `${trimmed.slice(0, half)}\n… ${left} more characters, see the log …\n${trimmed.slice(-half)}`;
 }
+
+/**
+ * SNS refuses a subject that is longer than 100 characters, holds a line break or anything beyond printable ASCII, or
+ * starts with a space (docs.aws.amazon.com/sns/latest/api/API_Publish.html).
+ */
+export function asciiSubject(subject: string): string {
+  const ascii = subject.replace(/[^\x20-\x7e]+/g, ' ').replace(/ {2,}/g, ' ');
+  return ascii.trim().slice(0, 100).trimEnd() || 'Lifeboat';
+}

@@ -84,12 +84,3 @@ export function withLinks(
   const shown = left > 0 ? `${body.slice(0, LONGEST_BODY)}\n… ${left} more characters …` : body;
   return { subject, body: [shown, ...links].join('\n') };
 }
-
-/**
- * SNS refuses a subject that is longer than 100 characters, holds a line break or anything beyond printable ASCII, or
- * starts with a space (docs.aws.amazon.com/sns/latest/api/API_Publish.html).
- */
-export function asciiSubject(subject: string): string {
-  const ascii = subject.replace(/[^\x20-\x7e]+/g, ' ').replace(/ {2,}/g, ' ');
-  return ascii.trim().slice(0, 100).trimEnd() || 'Lifeboat';
-}

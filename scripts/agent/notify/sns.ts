@@ -1,5 +1,6 @@
 import type { SNSClientConfig } from '@aws-sdk/client-sns';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { asciiSubject } from '../../../lib/domain/notify/message.ts';
 import { credentialsFrom } from '../aws-credentials.ts';
 import { exportAwsVariables, type Environment } from '../environment.ts';
 import type { Channel } from '../ports/notify.ts';
@@ -26,7 +27,7 @@ export function openSns({ topicArn, environment }: SnsOptions): Channel {
         await client.send(
           new PublishCommand({
             TopicArn: topicArn,
-            Subject: toSubject(message.subject),
+            Subject: asciiSubject(message.subject),
             Message: `${message.subject}\n${message.body}`,
           }),
         );
@@ -52,15 +53,6 @@ function clientConfig(topicArn: string, environment: Environment): SNSClientConf
     ...(profile && { profile }),
     ...(credentials && { credentials }),
   };
-}
-
-/**
- * SNS refuses a subject that is longer than 100 characters, holds a line break or anything beyond printable ASCII, or
- * starts with a space (docs.aws.amazon.com/sns/latest/api/API_Publish.html).
- */
-function toSubject(subject: string): string {
-  const ascii = subject.replace(/[^\x20-\x7e]+/g, ' ').replace(/ {2,}/g, ' ');
-  return ascii.trim().slice(0, 100).trimEnd() || 'Lifeboat';
 }
 
 function undelivered(topicArn: string, error: unknown): LifeboatError {

@@ -1,5 +1,6 @@
 import { describeAlarm, parseAlarm, type AlarmNotice } from '../../../lib/domain/notify/alarm-wording.ts';
-import { asciiSubject, withLinks } from '../../../lib/domain/notify/run-wording.ts';
+import { asciiSubject } from '../../../lib/domain/notify/message.ts';
+import { withLinks } from '../../../lib/domain/notify/run-wording.ts';
 import { ALARMS, runbookAnchor } from '../../../lib/domain/watch/alarms.ts';
 
 const CONTEXT = { deployment: 'My-Boat', runbookUrl: 'docs/runbook.md', dashboardUrl: undefined };
