@@ -10,6 +10,8 @@ const OLDEST_NODE = 24;
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const MAIN = join(HERE, 'agent', 'main.ts');
 const PINNED_NODE = join(HERE, '..', 'node_modules', '.bin', 'node');
+// As scripts/build/launcher.sh starts it, and for its reason.
+const NODE_ARGUMENTS = ['--no-concurrent-recompilation', '--no-concurrent-sparkplug'];
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'];
 
 if (Number.parseInt(process.versions.node, 10) >= OLDEST_NODE) {
@@ -22,7 +24,7 @@ if (Number.parseInt(process.versions.node, 10) >= OLDEST_NODE) {
 }
 
 function handOver() {
-  const child = spawn(PINNED_NODE, [MAIN, ...process.argv.slice(2)], { stdio: 'inherit' });
+  const child = spawn(PINNED_NODE, [...NODE_ARGUMENTS, MAIN, ...process.argv.slice(2)], { stdio: 'inherit' });
   for (const signal of FORWARDED) process.on(signal, () => passOn(child, signal));
   child.on('error', (error) => {
     console.error(`Cannot start ${PINNED_NODE}: ${error.message}`);

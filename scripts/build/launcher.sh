@@ -14,4 +14,7 @@ top=${self%/*}/..
 # Meant for someone else's Node: they would load what this host's agent has not.
 unset NODE_OPTIONS NODE_PATH
 
-exec "$top/runtime/node" "$top/bundle/main.mjs" "$@"
+# Compiling on other threads may leave the process waiting for itself for ever when it ends: such a thread asks the main one
+# for a garbage collection, the main one waits for the thread (nodejs/node#54918). One in twenty interrupted backups hung so.
+# V8 heeds these two only here, on the command line.
+exec "$top/runtime/node" --no-concurrent-recompilation --no-concurrent-sparkplug "$top/bundle/main.mjs" "$@"

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const AGENT = path.resolve(import.meta.dirname, '../../scripts/agent/main.ts');
+/** As scripts/build/launcher.sh starts it. */
+const NODE_ARGUMENTS = ['--no-concurrent-recompilation', '--no-concurrent-sparkplug'];
 
 export interface AgentOptions {
   /** All that the agent is given, but for PATH, HOME and TMPDIR: nothing of the machine's own settings leaks in. */
@@ -51,7 +53,7 @@ export async function runAgent(args: readonly string[], options: AgentOptions): 
 /** Starts the real command line as a child process, in a process group of its own. */
 export function startAgent(args: readonly string[], options: AgentOptions): RunningAgent {
   const home = mkdtempSync(path.join(tmpdir(), 'lifeboat-agent-'));
-  const agent = options.agent ?? [process.execPath, AGENT];
+  const agent = options.agent ?? [process.execPath, ...NODE_ARGUMENTS, AGENT];
   const [program, ...before] = [...(options.through ?? []), ...agent];
   const child = spawn(program!, [...before, ...args], {
     cwd: options.cwd ?? home,

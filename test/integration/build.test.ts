@@ -33,7 +33,7 @@ else if (verb === 'wait') {
   if (rest[0]) process.on(rest[0], () => { console.log('got', rest[0]); process.exit(Number(rest[1])); });
   setInterval(() => undefined, 1000);
   console.log('ready');
-} else console.log(JSON.stringify({ verb, rest, cwd: process.cwd(), options: process.env.NODE_OPTIONS, launcher: process.env.LIFEBOAT_LAUNCHER }));
+} else console.log(JSON.stringify({ verb, rest, cwd: process.cwd(), options: process.env.NODE_OPTIONS, launcher: process.env.LIFEBOAT_LAUNCHER, node: process.execArgv }));
 `;
 
 interface Ended {
@@ -113,6 +113,13 @@ describe('npm run build', () => {
   it('keeps options meant for another Node away from its own', async () => {
     const { stdout } = await run(agent, ['x'], { env: { NODE_OPTIONS: '--require /nonexistent.js' } });
     expect(JSON.parse(stdout)).not.toHaveProperty('options');
+  });
+
+  it('compiles on no other thread, which could keep the process from ending', async () => {
+    const { stdout } = await run(agent, ['x']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      node: ['--no-concurrent-recompilation', '--no-concurrent-sparkplug'],
+    });
   });
 
   it('becomes the agent’s process, so that signals and exit status are the agent’s own', async () => {

@@ -28,7 +28,8 @@ const TIDY_UP_MS = 15_000;
 export async function doWork(options: WorkOptions): Promise<WorkReport> {
   const { interrupted } = options;
   interrupted.throwIfAborted();
-  const args = [process.argv[1]!, 'run-work', '--json', '--request', options.request];
+  // Node's own arguments too: how the launcher starts it.
+  const args = [...process.execArgv, process.argv[1]!, 'run-work', '--json', '--request', options.request];
   const child = spawn(process.execPath, args, {
     cwd: '/',
     env: workEnvironment(options),
