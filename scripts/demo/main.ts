@@ -1,19 +1,20 @@
 /**
  * `npm run demo`: a database is backed up, wrecked, and brought back, with the real agent, on a PostgreSQL and an S3
- * that exist only for this.
+ * that exist only for this; then the AWS stack does the same by itself, night and all, on this machine.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { LifeboatError } from '../../lib/domain/errors.ts';
 import { untilAgentEnded } from './agent-run.ts';
 import { playNarrative } from './narrative.ts';
+import { playNight } from './night.ts';
 import { printCommand, printLine, printStep, printVerdict } from './screen.ts';
 import { setStage, type Stage } from './stage.ts';
 
 const USAGE = `npm run demo [-- --keep] [-- --scale N]
 
   --keep     when all is shown, leave everything running to look around until Ctrl-C
-  --scale N  1 = about 320 MB of database on disk; the default is 0.8`;
+  --scale N  1 = about 320 MB of database on disk; the default is 0.5`;
 
 interface Options {
   readonly keep: boolean;
@@ -25,7 +26,7 @@ function parseOptions(): Options | undefined {
     const { values } = parseArgs({
       options: {
         keep: { type: 'boolean', default: false },
-        scale: { type: 'string', default: '0.8' },
+        scale: { type: 'string', default: '0.5' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
@@ -64,7 +65,8 @@ async function main(options: Options): Promise<number> {
 /** Says what went wrong, so that the stage can still be looked at or struck. */
 async function play(stage: Stage, options: Options, signal: AbortSignal): Promise<boolean> {
   try {
-    return await orInterrupted(playNarrative(stage, options.scale, signal), signal);
+    const { good, before } = await orInterrupted(playNarrative(stage, options.scale, signal), signal);
+    return (await orInterrupted(playNight(stage, before), signal)) && good;
   } catch (error) {
     if (signal.aborted) {
       await untilAgentEnded();

@@ -23,8 +23,12 @@ const REFUSED = 3;
 const AWKWARD_NAMES = ['"Order Items"', '"COPY"', '"Büro & Söhne"."semi;colon"', `"$(reboot) \`x\` ../'up'"`];
 const SHOWN_DIFFERENCES = 8;
 
-/** Plays the whole story on the stage. Returns whether everything came back as it was. */
-export async function playNarrative(stage: Stage, scale: number, signal: AbortSignal): Promise<boolean> {
+/** Plays the whole story on the stage. Returns whether everything came back as it was, and what it was. */
+export async function playNarrative(
+  stage: Stage,
+  scale: number,
+  signal: AbortSignal,
+): Promise<{ good: boolean; before: Fingerprint }> {
   const story = new Story(stage, signal);
   await story.load(scale);
   await story.backUp();
@@ -33,7 +37,7 @@ export async function playNarrative(stage: Stage, scale: number, signal: AbortSi
   await story.restoreToStaging();
   await story.restoreProduction();
   story.sum();
-  return story.good;
+  return { good: story.good, before: story.before };
 }
 
 class Story {
@@ -44,6 +48,10 @@ class Story {
   #before: Fingerprint = { tables: new Map(), rest: new Map() };
   #databaseBytes = 0;
   #dumpBytes = 0;
+
+  get before(): Fingerprint {
+    return this.#before;
+  }
 
   constructor(stage: Stage, signal: AbortSignal) {
     this.#stage = stage;

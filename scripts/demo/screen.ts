@@ -21,6 +21,15 @@ export function printLine(text: string): void {
   console.log(`   ${text}`.trimEnd());
 }
 
+const WHO_WIDTH = 12;
+
+/** Something that happens by itself, at the time that it does. */
+export function printTimeline(who: string, what: string): void {
+  const [first = '', ...rest] = what.split('\n');
+  const time = new Date().toISOString().slice(11, 23);
+  console.log(`   ${paint(DIM, time)}  ${who.padEnd(WHO_WIDTH)} ${first}${rest.length > 0 ? ' …' : ''}`);
+}
+
 /** What a person would type at this point. */
 export function printCommand(command: string): void {
   console.log(`   ${paint(BOLD, `$ ${command}`)}`);

@@ -1,11 +1,13 @@
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { serverUserName } from '../local-aws/database-host.ts';
 import { startLocalS3, type LocalS3 } from '../local-aws/s3/server.ts';
+import { reachableTempDir, serverUser } from '../set-up/postgres-installation.ts';
 import { startPostgres, type PostgresServer } from '../set-up/postgres-server.ts';
 import { startWatchdog } from '../set-up/watchdog.ts';
 import { PRODUCTION } from './database.ts';
+import { prepareNightStage, type NightStage } from './night-stage.ts';
 import { startSlackStandIn, type SlackStandIn } from './slack-stand-in.ts';
 
 /** All that the demo plays on: a PostgreSQL, an S3 and a Slack of its own, and a folder for their files. */
@@ -14,6 +16,8 @@ export interface Stage {
   readonly postgres: PostgresServer;
   readonly s3: LocalS3;
   readonly slack: SlackStandIn;
+  /** Where the second half plays. */
+  readonly night: NightStage;
   /** The agent's settings, as a user exports them. */
   readonly settings: Readonly<Record<string, string>>;
   close(): Promise<void>;
@@ -26,7 +30,9 @@ const BUCKET_LOCK_DAYS = 30;
 const POSTGRES_SETTINGS = { shared_buffers: '256MB', max_wal_size: '4GB', autovacuum: 'off' };
 
 export async function setStage(): Promise<Stage> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-demo-'));
+  const folder = mkdtempSync(path.join(reachableTempDir(serverUser()), 'lifeboat-demo-'));
+  // The agent of the second half runs as PostgreSQL's user, and is installed in here.
+  chmodSync(folder, 0o755);
   // Removes the folder even if we are killed before we can.
   const watchdog = startWatchdog(folder);
   const closers: (() => Promise<void> | void)[] = [() => watchdog.end()];
@@ -35,7 +41,12 @@ export async function setStage(): Promise<Stage> {
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    const postgres = await startPostgres({ settings: POSTGRES_SETTINGS });
+    const postgres = await startPostgres({
+      settings: POSTGRES_SETTINGS,
+      // The host's agent comes over the socket as this user, and needs no password.
+      superuser: serverUserName(),
+      initdbArgs: ['--auth-local=peer'],
+    });
     closers.push(() => postgres.remove());
     const s3Folder = path.join(folder, 's3');
     mkdirSync(s3Folder);
@@ -44,7 +55,9 @@ export async function setStage(): Promise<Stage> {
     await s3.createBucket(BUCKET, { versioned: true, objectLockDays: BUCKET_LOCK_DAYS });
     const slack = await startSlackStandIn();
     closers.push(() => slack.close());
-    return { folder, postgres, s3, slack, settings: settingsFor(folder, postgres, s3, slack), close };
+    const night = prepareNightStage({ folder, postgres, slack });
+    closers.push(() => night.close());
+    return { folder, postgres, s3, slack, night, settings: settingsFor(folder, postgres, s3, slack), close };
   } catch (error) {
     await close();
     throw error;

@@ -12,12 +12,12 @@ const BUILD = path.join(ROOT, 'scripts/build.mjs');
  * Builds from this checkout what the operations stack delivers: the Lambdas, and the agent for this machine. The other
  * architecture's agent is a file that says so: no host here could start it, and its runtime would have to be fetched.
  */
-export async function buildCheckout(folder: string): Promise<OperationsAssets> {
+export async function buildCheckout(folder: string, signal?: AbortSignal): Promise<OperationsAssets> {
   const agents = path.join(folder, 'agent');
   const lambdas = path.join(folder, 'lambda');
   await mkdir(agents, { recursive: true });
   const build = async (...args: string[]): Promise<void> => {
-    await promisify(execFile)(process.execPath, [BUILD, ...args], { cwd: ROOT });
+    await promisify(execFile)(process.execPath, [BUILD, ...args], { cwd: ROOT, ...(signal && { signal }) });
   };
   await Promise.all([
     build('--lambda-only', '--out', lambdas),

@@ -33,10 +33,16 @@ export function prepareDatabaseHost(folder: string, instanceId: string): Databas
         STATE_DIRECTORY: path.join(root, 'var/lib/lifeboat'),
       },
     },
-    osUser: user ? nameOf(user.uid) : userInfo().username,
+    osUser: serverUserName(),
     backupDir,
     installRoot,
   };
+}
+
+/** Whom PostgreSQL runs as on this machine. */
+export function serverUserName(): string {
+  const user = serverUser();
+  return user ? nameOf(user.uid) : userInfo().username;
 }
 
 function nameOf(uid: number): string {

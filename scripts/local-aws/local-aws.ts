@@ -1,5 +1,6 @@
 import type { RecordedCall } from './access/access-control.ts';
 import type { Principal } from './access/principal.ts';
+import type { DeployedResource } from './cloudformation/deployed-stacks.ts';
 import type { AlarmView } from './cloudwatch/cloudwatch.ts';
 import type { DataPoint } from './cloudwatch/metric-store.ts';
 import type { EventBus } from './eventbridge/event-bus.ts';
@@ -23,6 +24,11 @@ export class LocalAws {
 
   get s3(): LocalS3 {
     return this.#deployment.s3;
+  }
+
+  /** What the templates hold. */
+  get resources(): readonly DeployedResource[] {
+    return this.#deployment.resources;
   }
 
   /** To lose, repeat, hold and reorder events. */
@@ -63,11 +69,9 @@ export class LocalAws {
     throw new Error(`there is no host ${instanceId}`);
   }
 
-  /** @param part of the logical id; one function’s alone */
+  /** @param part of the logical id, such as `StartRun`; one function’s alone */
   function(part: string): LambdaFunction {
-    const found = this.#deployment.functions.filter(({ specification }) =>
-      specification.logicalId.includes(part),
-    );
+    const found = this.#deployment.functions.filter((each) => each.label.includes(part));
     if (found.length === 1 && found[0]) return found[0];
     throw new Error(`${found.length} functions are called …${part}…`);
   }
@@ -171,7 +175,7 @@ export class LocalAws {
     const { runCommand, functions, endpoint, s3 } = this.#deployment;
     for (const command of runCommand.commands) runCommand.cancel(command);
     await this.#deployment.work.untilIdle();
-    for (const each of functions) each.end();
+    for (const each of functions) each.close();
     await endpoint.close();
     await s3.close();
   }

@@ -28,7 +28,7 @@ function folderOf(printed: string): string {
 }
 
 describe('npm run demo', () => {
-  it('backs up, wrecks and restores a database, and finds every row, right and setting as it was', async () => {
+  it('backs up, wrecks and restores a database as it was, and plays the night of the stack', async () => {
     const demo = startDemo();
     const [status] = (await once(demo.child, 'close')) as [number];
     const printed = demo.printed();
@@ -39,9 +39,14 @@ describe('npm run demo', () => {
     expect(printed).toMatch(/✔ hostmaster_prod: every row of 28 tables and materialized views is back/);
     expect(printed).toMatch(/✔ the wrecked one is kept as hostmaster_prod_before_/);
     expect(printed).toContain('✔ Everything came back exactly as it was.');
+    expect(printed).toMatch(/EventBridge {2}the schedule of \d{4}-\d\d-\d\dT02:00:00Z → StartRun/);
+    expect(printed).toMatch(/✔ hostmaster_staging: all [\d,]+ rows are there again/);
+    expect(printed).toContain('🚨 ALARM A run failed: hostmaster');
+    expect(printed).toMatch(/✔ \d+ calls of \d+ roles and services were allowed by the synthesized policies/);
+    expect(printed).not.toContain('✘ one message');
     expect(status).toBe(0);
     expect(existsSync(folderOf(printed))).toBe(false);
-  }, 120_000);
+  }, 300_000);
 
   it('prints what to export with --keep, and on Ctrl-C removes everything', async () => {
     const demo = startDemo('--keep');
@@ -53,7 +58,7 @@ describe('npm run demo', () => {
     const [status] = (await once(demo.child, 'close')) as [number];
     expect(status).toBe(0);
     expect(existsSync(folder)).toBe(false);
-  }, 120_000);
+  }, 300_000);
 
   it('removes everything when it is interrupted midway', async () => {
     const demo = startDemo();
@@ -63,7 +68,16 @@ describe('npm run demo', () => {
     expect(status).toBe(130);
     expect(demo.printed()).toContain('Interrupted after');
     expect(existsSync(folderOf(demo.printed()))).toBe(false);
-  }, 120_000);
+  }, 300_000);
+
+  it('removes everything when it is interrupted in the night', async () => {
+    const demo = startDemo();
+    await untilPrinted(demo, /02:00: a night\n[\s\S]*InProgress/);
+    demo.child.kill('SIGTERM');
+    const [status] = (await once(demo.child, 'close')) as [number];
+    expect(status).toBe(143);
+    expect(existsSync(folderOf(demo.printed()))).toBe(false);
+  }, 300_000);
 
   it('explains itself when asked for what it does not have', async () => {
     const demo = startDemo('--faster');

@@ -21,7 +21,7 @@ export interface RecordedCall extends Omit<AccessQuestion, 'caller'> {
   readonly reason: string;
 }
 
-export interface Decision {
+interface Decision {
   readonly allowed: boolean;
   readonly reason: string;
 }

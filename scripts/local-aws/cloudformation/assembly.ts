@@ -42,7 +42,7 @@ const templateSchema = z.object({
   Mappings: z.record(z.string(), z.record(z.string(), z.record(z.string(), z.unknown()))).default({}),
 });
 
-export type Template = z.infer<typeof templateSchema>;
+type Template = z.infer<typeof templateSchema>;
 export type TemplateResource = z.infer<typeof resourceSchema>;
 
 const manifestSchema = z.object({

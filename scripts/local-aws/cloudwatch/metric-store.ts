@@ -1,6 +1,6 @@
 /** Metrics: data points by namespace, name and dimensions. */
 
-export type Dimensions = Readonly<Record<string, string>>;
+type Dimensions = Readonly<Record<string, string>>;
 
 export interface DataPoint {
   readonly namespace: string;

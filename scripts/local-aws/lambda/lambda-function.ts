@@ -36,6 +36,7 @@ export class LambdaFunction {
   readonly log: string[] = [];
   readonly #surroundings: FunctionSurroundings;
   readonly #processes: FunctionProcess[] = [];
+  #isClosed = false;
 
   constructor(
     specification: FunctionSpecification,
@@ -88,7 +89,14 @@ export class LambdaFunction {
     for (const each of this.#processes.splice(0)) each.end();
   }
 
+  /** For good: who still wants to invoke it, after its deployment has gone, must not start a process that nobody ends. */
+  close(): void {
+    this.#isClosed = true;
+    this.end();
+  }
+
   #free(): FunctionProcess {
+    if (this.#isClosed) throw new Error(`${this.label} is invoked, but its deployment is gone`);
     const free = this.#processes.find((each) => each.isFree && !each.hasEnded);
     if (free) return free;
     const { check, logGroupArn } = this.#surroundings;

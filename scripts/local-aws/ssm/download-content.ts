@@ -31,7 +31,7 @@ export async function downloadContent(rawInputs: unknown, context: StepContext):
 }
 
 /** Path style or virtual-host style; only https. @throws Error in the agent's words */
-export function parseObjectUrl(url: string): { bucket: string; key: string } {
+function parseObjectUrl(url: string): { bucket: string; key: string } {
   const hosted = /^https:\/\/([a-z0-9.-]+)\.s3[.-][a-z0-9.-]*amazonaws\.com(?:\.cn)?\/([^?]+)/.exec(url);
   const plain = /^https:\/\/s3[.-][a-z0-9.-]*amazonaws\.com(?:\.cn)?\/([^/]+)\/([^?]+)/.exec(url);
   const [, bucket, key] = hosted ?? plain ?? [];
