@@ -16,13 +16,16 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
   const answer = (run: Run) => async (options: Options, args: readonly string[]) => {
     status = printAnswer(await run(options, args), json);
   };
+  const program = buildProgram(answer);
   try {
-    await buildProgram(answer).parseAsync([...argv]);
+    await program.parseAsync([...argv]);
   } catch (thrown) {
+    const operation = program.commands.map((command) => command.name()).find((name) => name === argv[2]);
+    const asJson = json && { operation };
     status =
       thrown instanceof CommanderError
-        ? usageStatus(thrown, json)
-        : printError(asLifeboatError(thrown), json);
+        ? usageStatus(thrown, asJson)
+        : printError(asLifeboatError(thrown), asJson);
   }
   if (status === EXIT_STATUS.success && output.lost) status = printError(lostOutput(output.lost), false);
   // Kept-alive connections would hold the process for seconds after its work is done.
@@ -237,18 +240,26 @@ function printAnswer({ lines, json, failure, exitStatus }: Answer, asJson: boole
   return failure.exitStatus;
 }
 
-function printError(error: LifeboatError, asJson: boolean): number {
-  if (asJson) process.stdout.write(`${JSON.stringify(renderErrorAsJson(error), null, 2)}\n`);
+/** `operation`: the command, as far as there is one of that name. */
+type AsJson = { readonly operation: string | undefined } | false;
+
+function printError(error: LifeboatError, asJson: AsJson): number {
+  if (asJson) printErrorAsJson(error, asJson.operation);
   process.stderr.write(`${renderError(error, new Date())}\n`);
   return error.exitStatus;
 }
 
 /** commander has printed its message; help and version end well. */
-function usageStatus(error: CommanderError, asJson: boolean): number {
+function usageStatus(error: CommanderError, asJson: AsJson): number {
   if (error.exitCode === 0) return EXIT_STATUS.success;
   const usage = new LifeboatError('USAGE', error.message);
-  if (asJson) process.stdout.write(`${JSON.stringify(renderErrorAsJson(usage), null, 2)}\n`);
+  if (asJson) printErrorAsJson(usage, asJson.operation);
   return usage.exitStatus;
+}
+
+function printErrorAsJson(error: LifeboatError, operation: string | undefined): void {
+  const answer = { ...(operation && { operation }), ...(renderErrorAsJson(error) as object) };
+  process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
 }
 
 /**

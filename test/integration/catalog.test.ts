@@ -62,6 +62,26 @@ function oldDump(): Buffer {
   return gzipSync(dump);
 }
 
+describe('a command with --json', () => {
+  it.each([
+    ['list', { DB_PORT: 'none' }],
+    ['status', { DB_PORT: 'none' }],
+    ['verify', { DB_PORT: 'none' }],
+    ['retention', { DB_PORT: 'none' }],
+    ['backup', { DB_NAME: undefined }],
+    ['restore', {}],
+    ['install', {}],
+    ['notify', {}],
+  ])(
+    'names its operation, %s, in the JSON of a failure that comes before its work',
+    async (operation, env) => {
+      const end = await (await setStage()).run([operation, '--json'], env);
+      expect(end.json()).toMatchObject({ operation, succeeded: false, error: { exitStatus: 2 } });
+      expect(end.status).toBe(2);
+    },
+  );
+});
+
 describe('lifeboat list', () => {
   it('says what to do when there is nothing yet, with status 0', async () => {
     const stage = await setStage();
