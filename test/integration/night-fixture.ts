@@ -31,6 +31,21 @@ function lastTwoOClock(): Date {
   return new Date(today > Date.now() ? today - DAY : today);
 }
 
+/** What is asked for in lifeboat.config.json. */
+export interface NightConfiguration {
+  readonly series: readonly [Readonly<Record<string, unknown>>];
+  readonly [section: string]: unknown;
+}
+
+export interface NightSetting {
+  readonly configure?: (config: NightConfiguration, postgres: PostgresServer) => unknown;
+  /** Of every host. */
+  readonly tags?: Readonly<Record<string, string>>;
+  /** Further hosts, by instance id: this machine as well, so that only one of them may be up. */
+  readonly others?: readonly string[];
+  readonly secrets?: (postgres: PostgresServer) => Readonly<Record<string, string>>;
+}
+
 /** The whole deployment on this machine: synthesized stacks, bundled functions, the built agent, a real PostgreSQL. */
 export class Night {
   readonly folder: string;
@@ -58,7 +73,7 @@ export class Night {
     this.#night = lastTwoOClock().getTime();
   }
 
-  static async begin(): Promise<Night> {
+  static async begin({ configure, tags = {}, secrets, others = [] }: NightSetting): Promise<Night> {
     const folder = mkdtempSync(path.join(reachableTempDir(serverUser()), 'lifeboat-night-'));
     chmodSync(folder, 0o755);
     const host = prepareDatabaseHost(folder, INSTANCE_ID);
@@ -72,13 +87,18 @@ export class Night {
       startSlackStandIn(),
     ]);
     const cdkOut = path.join(folder, 'cdk.out');
-    await synthesize({ config: configuration(postgres, host), assets, cdkOut, account: ACCOUNT });
+    const config = configuration(postgres, host);
+    await synthesize({ config: configure?.(config, postgres) ?? config, assets, cdkOut, account: ACCOUNT });
     const clock = { offset: 0 };
     const aws = await startLocalAws({
       account: ACCOUNT,
       cdkOut,
       folder,
-      hosts: [host.specification],
+      hosts: [
+        { ...host.specification, tags },
+        ...others.map((instanceId) => ({ ...prepareDatabaseHost(folder, instanceId).specification, tags })),
+      ],
+      secrets: secrets?.(postgres) ?? {},
       parameters: [{ name: PARAMETER, type: 'SecureString', value: slack.webhookUrl, key: 'Notifications' }],
       functionEnvironment: { [LAMBDA_TEST_ENV.slackOrigin]: new URL(slack.webhookUrl).origin },
       clockOfS3: () => Date.now() + clock.offset,
@@ -153,7 +173,7 @@ export class Night {
   }
 }
 
-function configuration(postgres: PostgresServer, host: DatabaseHost): unknown {
+function configuration(postgres: PostgresServer, host: DatabaseHost): NightConfiguration {
   return {
     notifications: { emails: ['ops@example.com'], slackParameter: PARAMETER },
     limits: { runMinutes: 10, deliveryMinutes: 1 },
@@ -173,11 +193,11 @@ function configuration(postgres: PostgresServer, host: DatabaseHost): unknown {
 }
 
 /** One for the whole test file. */
-export function useNight(): () => Night {
+export function useNight(setting: NightSetting = {}): () => Night {
   let night: Night | undefined;
   let watchdog: ReturnType<typeof startWatchdog> | undefined;
   beforeAll(async () => {
-    night = await Night.begin();
+    night = await Night.begin(setting);
     watchdog = startWatchdog(night.folder);
   }, 180_000);
   afterEach(() => {

@@ -241,20 +241,18 @@ describe('a night', () => {
 
 describe('the restore function', () => {
   const plan = async (database: string, more: Record<string, unknown> = {}) =>
-    resultOf(
-      await night().aws.invoke('FunctionsRestore', { action: 'plan', source: 'latest', database, ...more }),
-    );
+    resultOf(await night().aws.invoke('Restore', { action: 'plan', source: 'latest', database, ...more }));
   const rows = (database: string) => night().postgres.psql(database, 'SELECT count(*) FROM users');
 
   it('lists the backups', async () => {
-    const { backups } = resultOf(await night().aws.invoke('FunctionsRestore', { action: 'list' }));
+    const { backups } = resultOf(await night().aws.invoke('Restore', { action: 'list' }));
     expect((backups as unknown[]).length).toBeGreaterThan(2);
   });
 
   it('restores into a new database what was planned and confirmed', async () => {
     const { aws, slack } = night();
     const { planId, confirm } = await plan('hostmaster_staging');
-    resultOf(await aws.invoke('FunctionsRestore', { action: 'execute', planId, confirm }));
+    resultOf(await aws.invoke('Restore', { action: 'execute', planId, confirm }));
     await aws.waitForIdle();
     expect(aws.commands().at(-1)?.details).toBe('Success');
     expect(await rows('hostmaster_staging')).toBe('1000');
@@ -266,8 +264,8 @@ describe('the restore function', () => {
     const { planId, confirm } = await plan('hostmaster_once');
     const execute = { action: 'execute', planId, confirm };
     const [first, second] = await Promise.all([
-      aws.invoke('FunctionsRestore', execute),
-      aws.invoke('FunctionsRestore', execute),
+      aws.invoke('Restore', execute),
+      aws.invoke('Restore', execute),
     ]);
     await aws.waitForIdle();
     const commands = aws.commands().filter(({ request }) => request.comment === resultOf(first)['runId']);
@@ -281,10 +279,10 @@ describe('the restore function', () => {
     const { aws, postgres } = night();
     await postgres.psql(DATABASE, 'DELETE FROM users WHERE id > 10');
     const { planId, confirm } = await plan(DATABASE, { replace: true });
-    const refused = await aws.invoke('FunctionsRestore', { action: 'execute', planId, confirm });
+    const refused = await aws.invoke('Restore', { action: 'execute', planId, confirm });
     expect(refused.ok).toBe(false);
     const agreed = { action: 'execute', planId, confirm, replace: true, database: DATABASE };
-    resultOf(await aws.invoke('FunctionsRestore', agreed));
+    resultOf(await aws.invoke('Restore', agreed));
     await aws.waitForIdle();
     expect(await rows(DATABASE)).toBe('1000');
     const kept = await postgres.psql(
@@ -321,7 +319,7 @@ describe('the calls of all that', () => {
 
   it('hold neither the webhook nor a password, and no log of a function does', () => {
     const { aws, slack, postgres } = night();
-    const logs = ['StartRun', 'FunctionsRestore', 'ReportRun', 'Watch', 'Slack'].flatMap(
+    const logs = ['StartRun', 'Restore', 'ReportRun', 'Watch', 'Slack'].flatMap(
       (part) => aws.function(part).log,
     );
     const written = JSON.stringify([logs, aws.recordedCalls(), aws.messages(), aws.mails()]);

@@ -1,0 +1,102 @@
+import { INSTANCE_ID, useNight } from './night-fixture.ts';
+
+const AWAY = 'i-0fedcba9876543210';
+const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555';
+const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:database-AbCdEf';
+
+/** Everything that the other deployment leaves out: hosts by tag, a time zone, a key, a password, a role that is there. */
+const night = useNight({
+  tags: { lifeboat: 'nightly' },
+  others: [AWAY],
+  secrets: (postgres) => ({
+    [SECRET]: JSON.stringify({ username: postgres.superuser, password: postgres.password }),
+  }),
+  configure: ({ series: [series], ...config }, postgres) => ({
+    ...config,
+    name: 'Fleet',
+    hostRoleName: 'database-hosts',
+    schedule: { timeZone: 'UTC' },
+    storage: { kmsKeyArn: KEY },
+    series: [
+      {
+        ...series,
+        host: { tag: { key: 'lifeboat', value: 'nightly' } },
+        dbHost: postgres.host,
+        passwordSecretArn: SECRET,
+        format: 'custom',
+        compression: 'zstd',
+      },
+    ],
+  }),
+});
+
+describe('a night of a fleet', () => {
+  it('starts one run for each host that carries the tag, and tells of each', async () => {
+    const { aws } = night();
+    aws.host(AWAY).isUp = false;
+    await night().fire();
+    expect(aws.commands().map(({ request, details }) => [request.instanceId, details])).toEqual(
+      expect.arrayContaining([
+        [INSTANCE_ID, 'Success'],
+        [AWAY, 'InProgress'],
+      ]),
+    );
+    aws.expireDeliveries();
+    await aws.waitForIdle();
+    const subjects = aws.messages().map(({ message }) => message.split('\n')[0]);
+    expect(subjects).toEqual(['🔄 HostMaster DB Backup SUCCESS', '🔄 HostMaster DB Backup FAILED']);
+  }, 90_000);
+
+  it('keeps each host’s backups in a folder of its own', async () => {
+    const keys = await night().keys(night().bucket);
+    expect(keys).toContainEqual(
+      expect.stringMatching(new RegExp(`^database/${INSTANCE_ID}/.*\\.dump\\.zst$`)),
+    );
+    expect(keys.filter((key) => !key.startsWith(`database/${INSTANCE_ID}/`))).toEqual([]);
+  });
+
+  it('is watched for each host', async () => {
+    await night().watch();
+    const ages = night()
+      .aws.metrics('BackupAgeSeconds')
+      .map(({ value }) => value);
+    expect(ages.length).toBeGreaterThan(0);
+  });
+
+  it('restores on the host that is named, and asks which where none is', async () => {
+    const { aws, postgres } = night();
+    const plan = { action: 'plan', source: 'latest', database: 'hostmaster_copy' };
+    expect(await aws.invoke('Restore', plan)).toMatchObject({ ok: false });
+    const planned = await aws.invoke('Restore', { ...plan, instanceId: INSTANCE_ID });
+    if (!planned.ok) throw new Error(planned.error.errorMessage);
+    const { planId, confirm } = planned.result as Record<string, unknown>;
+    expect(await aws.invoke('Restore', { action: 'execute', planId, confirm })).toMatchObject({ ok: true });
+    await aws.waitForIdle();
+    expect(await postgres.psql('hostmaster_copy', 'SELECT count(*) FROM users')).toBe('1000');
+  }, 90_000);
+
+  it('calls nothing that the synthesized policies do not allow, the storage’s key and the password’s secret included', () => {
+    const calls = night().aws.recordedCalls();
+    const denied = calls.filter(({ allowed, resource }) => !allowed && !resource.includes(':::cdk-'));
+    expect(denied).toEqual([]);
+    expect(calls).toContainEqual(
+      expect.objectContaining({ action: 'secretsmanager:GetSecretValue', resource: SECRET }),
+    );
+    expect(calls).toContainEqual(expect.objectContaining({ action: 'kms:GenerateDataKey', resource: KEY }));
+    expect(calls).toContainEqual(
+      expect.objectContaining({
+        action: 'lambda:InvokeFunction',
+        principal: expect.stringContaining('Schedule'),
+      }),
+    );
+  });
+
+  it('shows its password to nobody', () => {
+    const { aws, postgres } = night();
+    const written = JSON.stringify([
+      aws.commands().map((command) => command.describeInvocation(true)),
+      aws.messages(),
+    ]);
+    expect(written).not.toContain(JSON.stringify(postgres.password).slice(1, -1));
+  });
+});
