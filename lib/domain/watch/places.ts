@@ -1,4 +1,5 @@
 import type { DeploymentConfig, SeriesConfig } from '../deployment/config.ts';
+import { hashName } from '../name-hash.ts';
 
 /** One folder of the backup bucket with the series that may lie in it. */
 export interface WatchedFolder {
@@ -44,14 +45,5 @@ const DAY_SLOTS = 288;
 export function isDue(what: 'listing' | 'tagging', folder: WatchedFolder, now: Date): boolean {
   const slots = what === 'listing' ? HOUR_SLOTS : DAY_SLOTS;
   const slot = Math.floor(now.getTime() / SLOT_MS) % slots;
-  return hash(`${folder.prefix}/${folder.apps.join()}`) % slots === slot;
-}
-
-/** FNV-1a, 32 bits. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let index = 0; index < text.length; index += 1) {
-    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;
-  }
-  return value;
+  return hashName(`${folder.prefix}/${folder.apps.join()}`) % slots === slot;
 }

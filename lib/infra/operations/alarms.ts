@@ -10,6 +10,7 @@ import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Duration, NestedStack } from 'aws-cdk-lib/core';
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
+import { hashName } from '../../domain/name-hash.ts';
 import { METRIC_DIMENSION, METRIC_NAMESPACE } from '../../domain/names.ts';
 import {
   ALARM_METRIC,
@@ -254,13 +255,11 @@ function failuresToStart({ rules, scheduleGroup }: Schedule): [string, IMetric][
 }
 
 /** What the message shows: `The newest verified backup is too old. Series hostmaster.` and the link, on its own line. */
-export function describeAlarm({ title, runbookHeading }: AlarmRule, of: string, runbookUrl: string): string {
+function describeAlarm({ title, runbookHeading }: AlarmRule, of: string, runbookUrl: string): string {
   return `${title}. ${of}.\nRunbook: ${runbookUrl}#${runbookAnchor(runbookHeading)}`;
 }
 
-/** The same for an app for ever: neighbours that come and go do not move it (FNV-1a). */
+/** The same for an app for ever: neighbours that come and go do not move it. */
 function groupOf(app: string): number {
-  let hash = 0x811c9dc5;
-  for (const character of app) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193) >>> 0;
-  return hash % NESTED_STACKS;
+  return hashName(app) % NESTED_STACKS;
 }

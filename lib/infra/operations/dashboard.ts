@@ -26,7 +26,7 @@ export interface DashboardProps {
 }
 
 /** Dashboards are the account's, not the region's: hence the region in the name. */
-export function dashboardName(scope: Construct, { name }: DeploymentConfig): string {
+function dashboardName(scope: Construct, { name }: DeploymentConfig): string {
   return `${name}-${Stack.of(scope).region}`;
 }
 

@@ -10,7 +10,7 @@ import { ENCODED_REQUEST_PATTERN } from '../../domain/run/request.ts';
 import type { AgentDelivery, DeliveredAgent } from './agent-delivery.ts';
 
 /** What a document lets the agent do; the agent refuses a request of the other kind. */
-export type DocumentKind = 'backup' | 'restore';
+type DocumentKind = 'backup' | 'restore';
 
 /** Between the agent's TERM and its KILL. */
 const KILL_AFTER_SECONDS = 30;

@@ -9,7 +9,7 @@ import { parseDeploymentConfig, type DeploymentConfig } from '../../../lib/domai
 import { FUNCTION_NAMES, type OperationsAssets } from '../../../lib/infra/operations/built-assets.ts';
 import { OperationsStack } from '../../../lib/infra/operations/operations-stack.ts';
 
-export const ENV = { account: '123456789012', region: 'eu-central-1' };
+const ENV = { account: '123456789012', region: 'eu-central-1' };
 
 const SERIES = {
   app: 'hostmaster',
