@@ -32,7 +32,7 @@ function lastTwoOClock(): Date {
 }
 
 /** What is asked for in lifeboat.config.json. */
-export interface NightConfiguration {
+interface NightConfiguration {
   readonly series: readonly [Readonly<Record<string, unknown>>];
   readonly [section: string]: unknown;
 }
