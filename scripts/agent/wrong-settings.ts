@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import type { LifeboatError } from '../../lib/domain/errors.ts';
 import { ENV } from '../../lib/domain/names.ts';
 import { describeBackup } from '../../lib/domain/notify/wording.ts';
-import { readEnvironment } from './environment.ts';
+import { readEnvironment, readProcessEnvironment, type Environment } from './environment.ts';
 import { systemClock } from './host/clock.ts';
 import { openChannels } from './notify/channels.ts';
 import { deliver } from './ports/notify.ts';
@@ -10,7 +10,7 @@ import { parseNotifySettings } from './settings.ts';
 
 /** The message of a backup that could not even start. Whoever started the run by id tells people himself. */
 export async function tellOfWrongSettings({ code, message, hint }: LifeboatError): Promise<void> {
-  const environment = readEnvironment();
+  const environment = readWhatCanBeRead();
   if (environment[ENV.runId]) return;
   const hostName = hostname();
   const channels = openChannels(parseNotifySettings(environment), {
@@ -31,4 +31,13 @@ export async function tellOfWrongSettings({ code, message, hint }: LifeboatError
   } as const;
   // What cannot be delivered changes nothing: the run has failed, and says so on standard error.
   await deliver(channels, describeBackup(outcome, systemClock.now()));
+}
+
+/** A `.env` that cannot be read may be the very thing to tell of; what is exported still says how to reach people. */
+function readWhatCanBeRead(): Environment {
+  try {
+    return readEnvironment();
+  } catch {
+    return readProcessEnvironment();
+  }
 }

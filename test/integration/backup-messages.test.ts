@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
@@ -173,6 +173,16 @@ describe('the message of a backup', () => {
     expect(end.json()).toMatchObject({ runId: 'ssm-4711', messages: [] });
     await stage.run(['backup'], { DB_PASSWORD: 'wrong' });
     expect(slack.texts).toEqual([]);
+  });
+
+  it('is sent when a .env that cannot be read kept the run from starting', async () => {
+    const stage = await setStage();
+    const cwd = mkdtempSync(path.join(ground().folder, 'cwd-'));
+    symlinkSync('.env', path.join(cwd, '.env'));
+    const end = await stage.run(['backup'], {}, { cwd });
+    expect(end.stderr).toContain(`❌ Cannot read ${path.join(cwd, '.env')}: ELOOP`);
+    expect(end.status).toBe(2);
+    expect(slack.texts[0]).toMatch(/^🔄 HostMaster DB Backup FAILED\n❌ Cannot read /);
   });
 
   it('is none of a dry run', async () => {
