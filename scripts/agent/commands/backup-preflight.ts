@@ -145,7 +145,7 @@ function collectWarnings(facts: SourceFacts, backups: readonly Backup[], now: Da
   const newest = backups[0];
   if (newest && isFromFuture(newest.time, now)) {
     warnings.push(
-      `The newest backup, ${newest.id}, is dated in the future: the clock was set, and "latest" goes by recorded time. Check it with: timedatectl`,
+      `The newest backup, ${newest.id}, is dated in the future: the clock was set. "latest" passes it over. Check the clock: timedatectl`,
     );
   }
   if (!facts.mayReadPasswords) {
