@@ -181,6 +181,18 @@ describe('a backup that cannot read the database', () => {
     await expectNothingLeft(stage, end);
   });
 
+  it('fails with status 4 when no password is set and the server asks for one, and says so', async () => {
+    const stage = await setStage({ DB_PASSWORD: undefined });
+    const end = await stage.run(['backup']);
+    expect(end.stderr).toMatch(
+      /❌ Cannot connect to database "hostmaster_prod" on .*: the server asks for a password, and DB_PASSWORD is not set/,
+    );
+    expect(end.stderr).toContain('→ Set DB_PASSWORD');
+    expect(end.stderr).not.toContain('SASL');
+    expect(end.status).toBe(4);
+    await expectNothingLeft(stage, end);
+  });
+
   it('fails with status 4 when the database does not exist, naming it', async () => {
     const stage = await setStage({ DB_NAME: 'hostmaster_typo' });
     const end = await stage.run(['backup']);

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { ENV } from '../../../lib/domain/names.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import type { Environment } from '../environment.ts';
 
@@ -173,14 +174,23 @@ function authority(environment: Environment): ConnectionOptions {
   return rootCertificate && rootCertificate !== 'system' ? { ca: readFileSync(rootCertificate) } : {};
 }
 
+const NO_PASSWORD = `the server asks for a password, and ${ENV.dbPassword} is not set`;
+
 function connectError(cause: unknown, settings: DatabaseSettings, database: string): LifeboatError {
   const error = cause as { code?: string; message: string; errors?: { message: string }[] };
   const said = error.message || error.errors?.map((each) => each.message).join('; ') || String(cause);
+  const withoutPassword = /client password must be a/.test(said);
   const where = `database ${JSON.stringify(database)} on ${settings.host}:${settings.port} as ${JSON.stringify(settings.user)}`;
-  return new LifeboatError('DB_CONNECT', `Cannot connect to ${where}: ${said}`, {
-    ...hintFor(error.code, database),
-    cause,
-  });
+  return new LifeboatError(
+    'DB_CONNECT',
+    `Cannot connect to ${where}: ${withoutPassword ? NO_PASSWORD : said}`,
+    {
+      ...(withoutPassword
+        ? { hint: `Set ${ENV.dbPassword}, in the environment or in .env, then run the command again.` }
+        : hintFor(error.code, database)),
+      cause,
+    },
+  );
 }
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
