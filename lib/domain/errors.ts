@@ -89,10 +89,7 @@ const REGISTRY = {
     hint: 'Check the credentials (aws sts get-caller-identity) and that the policy allows the action named above.',
   },
   S3_NO_BUCKET: { exit: 'storage', hint: 'Check S3_BUCKET and AWS_REGION, or create the bucket.' },
-  S3_UNAVAILABLE: {
-    exit: 'storage',
-    hint: 'S3 did not answer in time; run the command again. A finished local copy is kept.',
-  },
+  S3_UNAVAILABLE: { exit: 'storage', hint: 'S3 did not answer in time; run the command again.' },
   S3_FAILED: { exit: 'storage', hint: 'See S3’s answer above.' },
   OBJECT_EXISTS: {
     exit: 'storage',
