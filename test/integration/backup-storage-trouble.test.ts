@@ -95,6 +95,16 @@ describe('a backup on a disk that cannot take it', () => {
     expect(end.status).toBe(6);
   });
 
+  it('fails with status 6 when BACKUP_DIR would lie below a read-only disk, naming that cause', async () => {
+    const stage = await setStage({ S3_BUCKET: undefined });
+    mkdirSync(stage.dir);
+    const mount = `mount -t tmpfs -o ro tmpfs '${stage.dir}'`;
+    const folder = path.join(stage.dir, 'deep', 'down');
+    const end = await stage.run(['backup'], { BACKUP_DIR: folder }, { through: withMount(mount) });
+    expect(end.stderr).toMatch(new RegExp(`❌ Cannot create BACKUP_DIR ${folder}: EROFS`));
+    expect(end.status).toBe(6);
+  });
+
   it('fails with status 6 when BACKUP_DIR is a file, naming it', async () => {
     const stage = await setStage({ S3_BUCKET: undefined });
     writeFileSync(stage.dir, '');
@@ -328,6 +338,7 @@ describe('list and status while S3 is away', () => {
     const list = await stage.run(['list'], away);
     expect(list.stdout).toMatch(/hostmaster_db_\d+_\d+ .* local +✅/);
     expect(list.stderr).toMatch(/❌ S3 did not answer/);
+    expect(list.stderr).not.toContain('local copy');
     expect(list.status).toBe(5);
     const status = await stage.run(['status'], away);
     expect(status.stdout).toMatch(/Last good backup +hostmaster_db_\d+_\d+, \d+s ago \(Local\)/);

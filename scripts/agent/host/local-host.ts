@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir, stat, statfs } from 'node:fs/promises';
 import { hostname, uptime } from 'node:os';
 import { dirname, join } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Host, HostFacts } from '../ports/host.ts';
+import { isMissing } from './durable-file.ts';
 import { lockFile } from './lock.ts';
 
 /** @param folder BACKUP_DIR: where the locks lie, so that whoever shares the backups shares the locks */
@@ -23,7 +24,7 @@ export function openLocalHost(folder: string): Host {
 }
 
 async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+  await makeWithParents(folder).catch((cause: unknown) => {
     throw new LifeboatError(
       'DISK_FAILED',
       `Cannot create BACKUP_DIR ${folder}: ${(cause as Error).message}`,
@@ -33,6 +34,32 @@ async function makeFolder(folder: string): Promise<void> {
       },
     );
   });
+}
+
+/** Not mkdir's own `recursive`: that says ENOENT of a path below a read-only disk, and of others it cannot make. */
+async function makeWithParents(folder: string): Promise<void> {
+  try {
+    await makeOne(folder);
+  } catch (error) {
+    if (!isMissing(error) || folder === dirname(folder)) throw error;
+    await makeWithParents(dirname(folder));
+    await makeOne(folder);
+  }
+}
+
+async function makeOne(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !(await isFolder(folder))) throw error;
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 /** A database's name may hold anything, a file's may not; two names never share a lock file. */
