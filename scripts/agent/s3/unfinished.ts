@@ -12,10 +12,14 @@ export async function probeWrite(api: S3Api): Promise<void> {
   const uploadId = await createMultipartUpload(api, PROBE_KEY, {});
   // The user's own policy has no s3:AbortMultipartUpload: an upload without parts then stays, which holds no bytes and
   // costs nothing.
-  await ignoreDenied(abortMultipartUpload(api, PROBE_KEY, uploadId));
+  await ignoreDenied(giveUp(api, PROBE_KEY, uploadId));
 }
 
-/** Gives up the multipart uploads that a killed run left. @param prefix of keys, relative to the store's own */
+/**
+ * Gives up the multipart uploads that a killed run left, its probe included. Another run's probe that is under way may go
+ * with it: beginning it has proved the right by then.
+ * @param prefix of keys, relative to the store's own
+ */
 export async function removeUnfinishedUploads(
   api: S3Api,
   prefix: string,
@@ -24,16 +28,21 @@ export async function removeUnfinishedUploads(
   // Without the rights to list or abort them the bucket's lifecycle (AbortIncompleteMultipartUpload) has to: parts
   // without an object only cost storage, no later run meets them.
   await ignoreDenied(abortAll(api, prefix, belongs));
+  await ignoreDenied(abortAll(api, PROBE_KEY, (key) => key === PROBE_KEY));
 }
 
 async function abortAll(api: S3Api, prefix: string, belongs: (key: string) => boolean): Promise<void> {
   for await (const { key, uploadId } of listUploads(api, prefix)) {
     if (!belongs(api.relativeKey(key))) continue;
-    await abortMultipartUpload(api, api.relativeKey(key), uploadId).catch((error: unknown) => {
-      // Completed or given up by another since it was listed.
-      if (!(error instanceof LifeboatError) || error.code !== 'BACKUP_NOT_FOUND') throw error;
-    });
+    await giveUp(api, api.relativeKey(key), uploadId);
   }
+}
+
+/** Content when it was completed or given up by another meanwhile. */
+async function giveUp(api: S3Api, key: string, uploadId: string): Promise<void> {
+  await abortMultipartUpload(api, key, uploadId).catch((error: unknown) => {
+    if (!(error instanceof LifeboatError) || error.code !== 'BACKUP_NOT_FOUND') throw error;
+  });
 }
 
 async function* listUploads(api: S3Api, prefix: string): AsyncGenerator<{ key: string; uploadId: string }> {

@@ -295,6 +295,31 @@ describe('The S3 store on a bad day', () => {
     });
   });
 
+  describe('the probe of the right to write', () => {
+    const FEW_RIGHTS = { action: ['AbortMultipartUpload'] };
+
+    it('is cleared away by a later run when its own run was killed in between', async () => {
+      faults().deny(FEW_RIGHTS);
+      await store.check({ writable: true });
+      faults().clear();
+      const before = asked('AbortMultipartUpload').length;
+      await store.removeUnfinished('hostmaster_db_', (key) => key.startsWith('hostmaster_db_'));
+      const aborted = asked('AbortMultipartUpload').slice(before);
+      expect(aborted.map(({ key, status }) => [key, status])).toEqual([
+        ['database/.lifeboat-write-probe', 204],
+      ]);
+    });
+
+    it('proves the right also when another run clears it away first', async () => {
+      faults().add({
+        action: 'AbortMultipartUpload',
+        times: 1,
+        effect: { kind: 'error', status: 404, code: 'NoSuchUpload' },
+      });
+      await expect(store.check({ writable: true })).resolves.toBeUndefined();
+    });
+  });
+
   it('leaves no unfinished upload when it is given up while S3 is making one', async () => {
     faults().add({ action: 'CreateMultipartUpload', effect: { kind: 'delay', milliseconds: 100 } });
     const started = await store.startUpload(KEY);
