@@ -198,6 +198,7 @@ describe('lifeboat backup', () => {
     expect(await stage.uploads()).toEqual([]);
     expect((await stage.run(['status', '--json'])).json()).toMatchObject({ lastFailure: null });
     const plan = (await stage.run(['backup', '--dry-run', '--json'])).json() as { files: string[] };
+    expect(plan).toMatchObject({ operation: 'backup', succeeded: true, dryRun: true });
     expect(plan).toMatchObject({ app: 'hostmaster', database: DATABASE });
     expect(plan.files).toHaveLength(6);
   });

@@ -208,6 +208,7 @@ describe('lifeboat restore', () => {
     const plan = (
       await stage.run(['restore', 'latest', '--to-database', name, '--dry-run', '--json'])
     ).json();
+    expect(plan).toMatchObject({ operation: 'restore', succeeded: true, dryRun: true });
     expect(plan).toMatchObject({ target: name, action: 'create', fetchBytes: 0, backup: { rows: 36_006 } });
     expect(await databasesLike(postgres, '%')).toEqual(before);
   });

@@ -9,7 +9,7 @@ import { digestReader } from '../data-path/digest.ts';
 import { dumpWriter } from '../data-path/dump-writer.ts';
 import type { BackupPorts } from '../ports/backup.ts';
 import { openBackupSource } from '../postgres/backup-source.ts';
-import { backupAsJson, renderPlan } from '../render/backup.ts';
+import { backupAsJson, planAsJson, renderPlan } from '../render/backup.ts';
 import { requireDatabaseName } from '../settings.ts';
 import { LIFEBOAT_VERSION } from '../version.ts';
 
@@ -19,7 +19,7 @@ export async function runBackup(options: Readonly<Record<string, unknown>>): Pro
   const request = describeRequest(context, database, options);
   if (request.dryRun) {
     const plan = await planBackup(ports, request);
-    return { lines: renderPlan(plan), json: plan };
+    return { lines: renderPlan(plan), json: planAsJson(plan) };
   }
   const told = await backupAndTell(ports, request);
   if (told.failure && options['json'] !== true) throw told.failure;

@@ -3,7 +3,7 @@ import type { Answer } from '../answer.ts';
 import { restoreAndTell } from '../commands/restore-and-tell.ts';
 import { restore, type RestoreRequest } from '../commands/restore.ts';
 import { openContext, type Context } from '../context.ts';
-import { renderRestorePlan, renderTablePlan, restoreAsJson } from '../render/restore.ts';
+import { planAsJson, renderRestorePlan, renderTablePlan, restoreAsJson } from '../render/restore.ts';
 import { openRestorePorts } from '../restore-ports.ts';
 import { requireDatabaseName } from '../settings.ts';
 
@@ -15,7 +15,8 @@ export async function runRestore(options: Options, source: string): Promise<Answ
   const request = describeRequest(context, options, source);
   if (request.dryRun) {
     const { plan } = await restore(ports, request);
-    return { lines: plan.action === 'tables' ? renderTablePlan(plan) : renderRestorePlan(plan), json: plan };
+    const lines = plan.action === 'tables' ? renderTablePlan(plan) : renderRestorePlan(plan);
+    return { lines, json: planAsJson(plan) };
   }
   const told = await restoreAndTell(ports, request);
   if (told.failure && options['json'] !== true) throw told.failure;

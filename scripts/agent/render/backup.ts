@@ -16,6 +16,10 @@ export function renderPlan(plan: BackupPlan): string[] {
   ];
 }
 
+export function planAsJson(plan: BackupPlan): unknown {
+  return { operation: 'backup', succeeded: true, dryRun: true, ...plan };
+}
+
 export function backupAsJson(
   request: BackupRequest,
   { completed, failure, deliveries }: ToldBackup,

@@ -71,6 +71,10 @@ function describeSource({ backup }: AnyPlan): string {
   return backup.database === undefined ? rows : ` (${JSON.stringify(backup.database)}${rows})`;
 }
 
+export function planAsJson(plan: AnyPlan): unknown {
+  return { operation: 'restore', succeeded: true, dryRun: true, ...plan };
+}
+
 export function restoreAsJson(
   request: RestoreRequest,
   { result, failure, deliveries }: ToldRestore,
