@@ -110,7 +110,10 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
     .command('list')
     .description('The backups of this series, local and in S3, newest first')
     .option(...JSON_OPTION)
-    .addHelpText('after', examples('lifeboat list', 'lifeboat list --json'))
+    .addHelpText(
+      'after',
+      `${examples('lifeboat list', 'lifeboat list --json')}\n\nEXPIRES: from when retention may remove the copy; kept: it stays, as things are; due: it may go already.`,
+    )
     .action((options: Options) => answer(async () => (await import('./cli/list.ts')).runList())(options, []));
   program
     .command('verify')

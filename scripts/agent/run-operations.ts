@@ -107,7 +107,7 @@ async function runStatus(context: Context): Promise<OperationEnd> {
 async function runList(context: Context): Promise<OperationEnd> {
   const { app, localRetentionDays, s3RetentionDays } = context.settings;
   const result = await list(context, { app, localDays: localRetentionDays, s3Days: s3RetentionDays });
-  return report(renderList(app, result), listAsJson(result), result.failure);
+  return report(renderList(app, result, context.clock.now()), listAsJson(result), result.failure);
 }
 
 /** Only tells: in S3 the watcher tags, and here every backup removes what has expired. */

@@ -112,6 +112,16 @@ describe('lifeboat list', () => {
     expect(end.status).toBe(0);
   });
 
+  it('promises no day that is past: what is still there then may go, and is said to be due', async () => {
+    const stage = await setStage();
+    const id = await backUp(stage);
+    const older = await layOlderTwin(stage, id, 10);
+    const { stdout } = await stage.run(['list']);
+    expect(stdout).toMatch(new RegExp(`^${older} .* local  ✅ .*  due$`, 'm'));
+    const [, listed] = await stage.list();
+    expect(new Date(listed!.copies[0]!.expiresAt!).getTime()).toBeLessThan(Date.now());
+  });
+
   it('shows a dump of the user’s old scripts as one without a manifest, here and in S3', async () => {
     const stage = await setStage();
     const dump = oldDump();
@@ -419,7 +429,9 @@ describe('a backup that is dated in the future', () => {
     const id = await backUp(stage);
     const future = await layOlderTwin(stage, id, -400);
     const end = await stage.run(['backup']);
-    expect(end.stdout).toContain(`The newest backup, ${future}, is dated in the future`);
+    expect(end.stdout).toContain(
+      `The newest backup, ${future}, is dated in the future: the clock was set. "latest" passes it over.`,
+    );
     expect(end.stdout).toContain('✅ Backup completed successfully');
     expect(end.status).toBe(0);
     expect(await stage.list()).toHaveLength(3);

@@ -7,5 +7,9 @@ export async function runList(): Promise<Answer> {
   const context = openContext({ json: true });
   const { app, localRetentionDays, s3RetentionDays } = context.settings;
   const result = await list(context, { app, localDays: localRetentionDays, s3Days: s3RetentionDays });
-  return { lines: renderList(app, result), json: listAsJson(result), failure: result.failure };
+  return {
+    lines: renderList(app, result, context.clock.now()),
+    json: listAsJson(result),
+    failure: result.failure,
+  };
 }

@@ -5,11 +5,16 @@ import { renderTable } from './table.ts';
 
 const WHERE = { local: 'local', s3: 'S3' } as const;
 
-export function renderList(app: string, { backups, failure }: ListResult): string[] {
+export function renderList(app: string, { backups, failure }: ListResult, now: Date): string[] {
   if (backups.length === 0 && !failure) return [`No backups of ${app} yet. Make one: lifeboat backup`];
   return renderTable(
     ['ID', 'TIME (UTC)', 'SIZE', 'FORMAT', 'WHERE', 'VERIFIED', 'EXPIRES'],
-    backups.flatMap((backup) => backup.copies.map((copy, index) => renderRow(backup, copy, index === 0))),
+    backups.flatMap((backup) =>
+      backup.copies.map((copy, index) => [
+        ...renderRow(backup, copy, index === 0),
+        describeExpiry(copy, now),
+      ]),
+    ),
   );
 }
 
@@ -22,8 +27,13 @@ function renderRow(backup: ListedBackup, copy: ListedCopy, first: boolean): stri
     first && encoding ? `${encoding.format} ${encoding.compression}` : '',
     WHERE[copy.store],
     describeState(backup.id, copy),
-    copy.expiresAt ? formatTime(copy.expiresAt).slice(0, 10) : copy.state === 'unfinished' ? '' : 'kept',
   ];
+}
+
+/** Past its day a copy is there because nothing has removed it yet, or because it is pinned: nobody can promise a day. */
+function describeExpiry({ expiresAt, state }: ListedCopy, now: Date): string {
+  if (expiresAt) return expiresAt > now ? formatTime(expiresAt).slice(0, 10) : 'due';
+  return state === 'unfinished' ? '' : 'kept';
 }
 
 function describeState(id: string, { state, detail, verifiedAt }: ListedCopy): string {
