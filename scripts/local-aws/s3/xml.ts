@@ -51,11 +51,28 @@ export type XmlElement = string | { readonly [name: string]: XmlElement | readon
 /** @throws S3Error MalformedXML, also when the root element is not `root`. */
 export function parseXml(body: Buffer, root: string): XmlElement {
   const text = body.toString('utf8');
-  if (XMLValidator.validate(text) !== true) throw malformedXml();
+  if (holdsForbiddenCharacter(text) || XMLValidator.validate(text) !== true) throw malformedXml();
   const document = parser.parse(text) as Record<string, XmlElement>;
   const element = document[root];
   if (element === undefined) throw malformedXml();
   return element;
+}
+
+/** What XML 1.0 has no place for, not even written as a reference (https://www.w3.org/TR/xml/#charsets). */
+function holdsForbiddenCharacter(text: string): boolean {
+  const references = text.matchAll(/&#(?:x([0-9a-f]+)|([0-9]+));/gi);
+  const points = Array.from(references, ([, hex, decimal]) =>
+    hex === undefined ? Number(decimal) : Number.parseInt(hex, 16),
+  );
+  return FORBIDDEN.test(text) || points.some((point) => !isXmlCharacter(point));
+}
+
+// oxlint-disable-next-line no-control-regex -- these are the ones to find
+const FORBIDDEN = /[\u0000-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF]/;
+
+function isXmlCharacter(point: number): boolean {
+  if (point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return false;
+  return !FORBIDDEN.test(String.fromCodePoint(point));
 }
 
 export function childrenOf(element: XmlElement | undefined, name: string): readonly XmlElement[] {

@@ -397,7 +397,15 @@ describe('deleting', () => {
     expect(answer.code).toBe('InvalidRequest');
   });
 
-  test.each(['<Delete><Object></Delete>', '<Else/>', '', 'text'])('refuses the list "%s"', async (text) => {
+  test.each([
+    '<Delete><Object></Delete>',
+    '<Else/>',
+    '',
+    'text',
+    '<Delete><Object><Key>a\u0001</Key></Object></Delete>',
+    '<Delete><Object><Key>a&#x1;</Key></Object></Delete>',
+    '<Delete><Object><Key>a&#55296;</Key></Object></Delete>',
+  ])('refuses the list %j', async (text) => {
     const body = Buffer.from(text);
     const headers = { 'content-md5': createHash('md5').update(body).digest('base64') };
     const answer = await signAndSend(fixture.s3, {
