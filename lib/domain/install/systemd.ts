@@ -77,11 +77,10 @@ export function renderTimer(app: string): string {
 }
 
 function renderHardening(backup: SystemdBackup, folder: string): string[] {
-  const socketInTmp = /^\/(?:var\/)?tmp(?:\/|$)/.test(backup.socketFolder ?? '');
   const everywhere = [
     // Read-only, not hidden: the AWS SDK reads ~/.aws.
     'ProtectHome=read-only',
-    ...(socketInTmp ? ['# PostgreSQL’s socket lies in /tmp.', 'PrivateTmp=no'] : ['PrivateTmp=yes']),
+    ...renderPrivateTmp(backup),
     'ProtectControlGroups=yes',
   ];
   if (backup.localMail) {
@@ -93,6 +92,21 @@ function renderHardening(backup: SystemdBackup, folder: string): string[] {
     ];
   }
   return ['ProtectSystem=strict', `ReadWritePaths=${folder}`, ...everywhere, ...STRICT];
+}
+
+/** With a /tmp and a /var/tmp of its own the service would not see what lies in the host's. */
+function renderPrivateTmp({ backupDir, socketFolder, command }: SystemdBackup): string[] {
+  const found = [
+    ...(isInTmp(socketFolder) ? ['PostgreSQL’s socket'] : []),
+    ...(isInTmp(backupDir) ? ['BACKUP_DIR'] : []),
+    ...(isInTmp(command[0]) ? ['the agent'] : []),
+  ];
+  if (found.length === 0) return ['PrivateTmp=yes'];
+  return [`# In the host’s own /tmp or /var/tmp: ${found.join(', ')}.`, 'PrivateTmp=no'];
+}
+
+function isInTmp(path = ''): boolean {
+  return /^\/(?:var\/)?tmp(?:\/|$)/.test(path);
 }
 
 /** No MemoryDenyWriteExecute: the runtime compiles JavaScript into memory that it then runs. */

@@ -56,6 +56,20 @@ describe('the service unit', () => {
     expect(renderService({ ...BACKUP, socketFolder: '/tmpfoo' })).toContain('\nPrivateTmp=yes\n');
   });
 
+  it.each(['/tmp/backups', '/var/tmp/backups'])(
+    'leaves the host’s temporary folders in sight when the backups go to %s, and says why',
+    (backupDir) => {
+      const service = renderService({ ...BACKUP, backupDir });
+      expect(service).toContain('\n# In the host’s own /tmp or /var/tmp: BACKUP_DIR.\nPrivateTmp=no\n');
+      expect(service).toContain(`\nReadWritePaths=${backupDir}\n`);
+    },
+  );
+
+  it('leaves them in sight when the agent itself lies there', () => {
+    const command = ['/tmp/lifeboat/bin/lifeboat', 'backup'];
+    expect(renderService({ ...BACKUP, command })).toContain('\nPrivateTmp=no\n');
+  });
+
   it('does not take from sendmail the rights that it needs, and says why', () => {
     const service = renderService({ ...BACKUP, localMail: true });
     expect(service).toContain('# Mail leaves through this host’s sendmail');
