@@ -205,6 +205,7 @@ describe('lifeboat restore', () => {
       /CREATE DATABASE "restored_\d+_restoring_\d{14}" TEMPLATE template0 ENCODING 'UTF8'/,
     );
     expect(text.stdout).toContain('Nothing was changed (--dry-run).');
+    expect(text.stdout.match(/gets the owner/g)).toHaveLength(1);
     const plan = (
       await stage.run(['restore', 'latest', '--to-database', name, '--dry-run', '--json'])
     ).json();

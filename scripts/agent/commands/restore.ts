@@ -86,7 +86,8 @@ export async function restore(ports: RestorePorts, request: RestoreRequest): Pro
       });
     }
     const prepared = await prepareRestore(ports, server, { request, found, lookedInto, runId });
-    for (const warning of prepared.plan.warnings) ports.log.warn(warning);
+    // The plan that a dry run prints has the warnings in it.
+    if (!request.dryRun) for (const warning of prepared.plan.warnings) ports.log.warn(warning);
     ports.log.info('✅ Prerequisites OK');
     if (request.dryRun) return { plan: prepared.plan, completed: undefined };
 
