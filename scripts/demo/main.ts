@@ -14,7 +14,7 @@ import { setStage, type Stage } from './stage.ts';
 const USAGE = `npm run demo [-- --keep] [-- --scale N]
 
   --keep     when all is shown, leave everything running to look around until Ctrl-C
-  --scale N  1 = about 320 MB of database on disk; the default is 0.5`;
+  --scale N  1 = about 320 MB of database on disk; the default is 0.8`;
 
 interface Options {
   readonly keep: boolean;
@@ -26,7 +26,7 @@ function parseOptions(): Options | undefined {
     const { values } = parseArgs({
       options: {
         keep: { type: 'boolean', default: false },
-        scale: { type: 'string', default: '0.5' },
+        scale: { type: 'string', default: '0.8' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
