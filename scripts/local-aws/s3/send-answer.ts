@@ -152,18 +152,23 @@ class Sender {
 
   async end(): Promise<void> {
     if (this.#cutAfter !== undefined) throw new ConnectionCut('cut after sending');
-    await new Promise<void>((resolve) => {
-      // A client that went away lets the answer close without finishing.
-      this.#response.once('close', resolve);
-      this.#response.end(() => resolve());
-    });
+    await this.#unlessGone((sent) => this.#response.end(sent));
   }
 
-  #write(piece: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      // An empty write would not send the headers.
-      if (piece.length === 0) this.#response.flushHeaders();
-      this.#response.write(piece, (error) => (error ? reject(error) : resolve()));
-    });
+  async #write(piece: Buffer): Promise<void> {
+    // An empty write would not send the headers.
+    if (piece.length === 0) this.#response.flushHeaders();
+    await this.#unlessGone((sent) => this.#response.write(piece, sent));
+  }
+
+  /** Node calls nobody back about what is sent on a line that has closed already. @throws ConnectionCut */
+  async #unlessGone(send: (sent: (error?: Error | null) => void) => unknown): Promise<void> {
+    const { gone } = this.#line;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onGone = (): void => reject(new ConnectionCut('the client went away'));
+    if (gone.aborted) throw new ConnectionCut('the client went away');
+    gone.addEventListener('abort', onGone, { once: true });
+    send((error) => (error ? reject(error) : resolve()));
+    await promise.finally(() => gone.removeEventListener('abort', onGone));
   }
 }

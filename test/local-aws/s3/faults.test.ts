@@ -243,3 +243,15 @@ describe('over HTTP', () => {
     expect((await control('buckets')).status).toBe(404);
   });
 });
+
+describe('clients that go away in the midst of a request', () => {
+  test('do not keep the server from closing', async () => {
+    for (let request = 0; request < 100; request += 1) {
+      const leaving = AbortSignal.timeout(request % 6);
+      const command = new PutObjectCommand({ Bucket, Key: `${Key}-${request}`, Body: 'x' });
+      await fixture.client.send(command, { abortSignal: leaving }).catch(() => 'gone');
+    }
+    await fixture.s3.close();
+    expect(statuses('PutObject').length).toBeGreaterThan(0);
+  });
+});
