@@ -76,6 +76,31 @@ const REGISTRY = {
   },
   DB_RIGHTS: { exit: 'database', hint: 'Grant the right named above to DB_USER, or use a role that has it.' },
   DB_QUERY: { exit: 'database', hint: 'See the PostgreSQL message above and the server’s log.' },
+  DB_LOST: {
+    exit: 'database',
+    hint: 'Is PostgreSQL running? See its log: it may have been restarted, or the network was cut. Run the command again.',
+  },
+  SLOT_EXISTS: {
+    exit: 'refused',
+    hint: 'Choose another slot, or look whose it is: SELECT * FROM pg_replication_slots;',
+  },
+  SLOT_MISSING: { exit: 'refused', hint: 'See which there are: SELECT * FROM pg_replication_slots;' },
+  SLOT_LOST: {
+    exit: 'database',
+    hint: 'WAL is missing from there on. Drop the slot, let a new one be made, then run: lifeboat backup --kind base',
+  },
+  WAL_REMOVED: {
+    exit: 'database',
+    hint: 'That stretch cannot be streamed any more. Begin anew after it: lifeboat backup --kind base',
+  },
+  WAL_DIVERGED: {
+    exit: 'refused',
+    hint: 'The server was restored or failed over to a point before that WAL. Check that it is the right one, then run: lifeboat backup --kind base',
+  },
+  SYNC_STANDBY: {
+    exit: 'refused',
+    hint: 'Name the real standbys in synchronous_standby_names, without *, then: SELECT pg_reload_conf();',
+  },
   DUMP_FAILED: {
     exit: 'database',
     hint: 'See pg_dump’s message above; the run left nothing behind. Run the backup again.',
