@@ -3,11 +3,12 @@ import { formatDuration } from '../../../lib/domain/quantities.ts';
 import { requireTargetName } from '../../../lib/domain/restore/database-names.ts';
 import { updateRates } from '../../../lib/domain/restore/estimate.ts';
 import type { RestorePlan, TableRestorePlan } from '../../../lib/domain/restore/plan.ts';
-import { compareRows, type FoundRows, type RowTotals } from '../../../lib/domain/restore/row-counts.ts';
+import { compareRows, type RowTotals } from '../../../lib/domain/restore/row-counts.ts';
 import { parseRestoreSource } from '../../../lib/domain/restore/source.ts';
 import type { RestorePorts, TargetServer } from '../ports/restore.ts';
 import { openCheckedDump, type CheckedDump } from './restore-copy.ts';
 import { findBackup, type FoundBackup } from './restore-find.ts';
+import { loadAndCount } from './restore-loading.ts';
 import { dropLeftover, inShell, removeHalfMade, tidyUp } from './restore-removal.ts';
 import { restoreTables } from './restore-tables.ts';
 import { lookInto, prepareRestore, type PreparedRestore } from './restore-prepare.ts';
@@ -104,14 +105,19 @@ export async function restore(ports: RestorePorts, request: RestoreRequest): Pro
   }
 }
 
-interface Run {
+/** A plan on its way to its end. */
+export interface RestoreRun {
   readonly prepared: PreparedRestore;
   readonly checked: CheckedDump;
   readonly found: FoundBackup;
   readonly started: number;
 }
 
-async function execute(ports: RestorePorts, server: TargetServer, run: Run): Promise<CompletedRestore> {
+async function execute(
+  ports: RestorePorts,
+  server: TargetServer,
+  run: RestoreRun,
+): Promise<CompletedRestore> {
   const { plan, backup, globals } = run.prepared;
   const warnings = [...plan.warnings];
   for (const name of plan.leftovers) {
@@ -175,72 +181,6 @@ async function createDatabase(server: TargetServer, { statements }: RestorePlan)
   await server.execute(statements.owner);
 }
 
-/** Tables are counted while their indexes are being built, where the load tells that all rows are in. */
-async function loadAndCount(
-  ports: RestorePorts,
-  server: TargetServer,
-  run: Run,
-): Promise<{ loadMs: number; found: FoundRows }> {
-  const { plan, backup } = run.prepared;
-  let counting: Promise<FoundRows> | undefined;
-  const count = (): Promise<FoundRows> => {
-    const { interrupted } = ports;
-    const tables = backup.tables ?? [];
-    counting ??= server.countRows({ database: plan.restoringInto, tables, loaded, interrupted });
-    // Awaited when the load is done; a load that fails breaks it off.
-    counting.catch(() => undefined);
-    return counting;
-  };
-  const loaded = load(ports, server, run, () => void count());
-  try {
-    return { loadMs: await loaded, found: await count() };
-  } finally {
-    await counting?.catch(() => undefined);
-  }
-}
-
-/** @returns milliseconds */
-async function load(
-  ports: RestorePorts,
-  server: TargetServer,
-  { prepared, checked, found }: Run,
-  onRowsLoaded: () => void,
-): Promise<number> {
-  const { plan, tools } = prepared;
-  const { interrupted } = ports;
-  const started = ports.clock.monotonic();
-  const onProgress = (bytes: number): void => ports.progress.update(bytes);
-  const request = {
-    database: plan.restoringInto,
-    tools,
-    jobs: plan.jobs,
-    interrupted,
-    onProgress,
-    onRowsLoaded,
-  };
-  const layout = found.manifest?.dump;
-  const { dump } = checked;
-  const unpacking = { layout, target: plan.target, interrupted, onProgress };
-  const plain = plan.backup.format === 'plain';
-  try {
-    ports.progress.start(plain || layout ? 'Restoring' : 'Unpacking', plan.backup.rawSize);
-    // Only of a dump that Lifeboat made is it known that its rows and all else can be told apart.
-    if (plain && layout) await server.loadPlainPieces({ ...request, pieces: dump.plainPieces(layout) });
-    else if (plain) await server.loadPlain({ ...request, content: dump.content(layout) });
-    else if (layout) {
-      const pieces = dump.archivePieces({ ...unpacking, layout });
-      await server.loadArchivePieces({ ...request, pieces });
-    } else {
-      const path = await dump.unpack(unpacking);
-      ports.progress.start('Restoring', 0);
-      await server.loadCustom({ ...request, path });
-    }
-  } finally {
-    ports.progress.stop();
-  }
-  return ports.clock.monotonic() - started;
-}
-
 /** An empty database that was in the way is dropped, unless somebody has put something into it meanwhile. */
 async function settleOld(
   ports: RestorePorts,
@@ -269,7 +209,11 @@ async function settleOld(
   return keptAs;
 }
 
-async function recordRates(ports: RestorePorts, { prepared, checked }: Run, loadMs: number): Promise<void> {
+async function recordRates(
+  ports: RestorePorts,
+  { prepared, checked }: RestoreRun,
+  loadMs: number,
+): Promise<void> {
   const { format, rawSize } = prepared.plan.backup;
   const measured = [{ rate: format, bytes: rawSize, milliseconds: loadMs } as const];
   const downloaded = checked.downloaded ? [{ rate: 'download', ...checked.downloaded } as const] : [];
@@ -278,7 +222,7 @@ async function recordRates(ports: RestorePorts, { prepared, checked }: Run, load
 
 function report(
   ports: RestorePorts,
-  { prepared, checked, started }: Run,
+  { prepared, checked, started }: RestoreRun,
   outcome: Pick<CompletedRestore, 'checked' | 'keptAs' | 'warnings'>,
 ): CompletedRestore {
   const durationMs = ports.clock.monotonic() - started;

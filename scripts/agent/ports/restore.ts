@@ -204,6 +204,8 @@ export interface TargetServer {
   presentTables(database: string): Promise<PresentTable[]>;
   /** Runs pg_restore on an archive file. @throws LifeboatError RESTORE_FAILED with pg_restore's first error */
   loadCustom(request: LoadRequest & { readonly path: string; readonly jobs: number }): Promise<void>;
+  /** Opened before a load, whose commits do not wait for the disk. */
+  witness(database: string): Promise<CrashWitness>;
   /** Exact, as `SELECT count(*)` says. Tables are counted at once, all else when `loaded` is kept. */
   countRows(request: CountRequest): Promise<FoundRows>;
   /** Whether the database holds anything of a user's; text such as `3 tables, 1 function`. */
@@ -214,6 +216,15 @@ export interface TargetServer {
    * @throws LifeboatError RESTORE_FAILED: `restored` is left in place, and the hint says how to use it
    */
   swap(request: SwapIn): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface CrashWitness {
+  /**
+   * All that was committed since it was opened is on the disk.
+   * @throws LifeboatError RESTORE_FAILED when the server may have crashed meanwhile, and forgotten some of it
+   */
+  settle(): Promise<void>;
   close(): Promise<void>;
 }
 

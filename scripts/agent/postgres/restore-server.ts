@@ -15,6 +15,7 @@ import type {
   ArchivePiece,
   ArchiveRequest,
   CountRequest,
+  CrashWitness,
   LoadRequest,
   ParallelLoadRequest,
   PlainPiece,
@@ -23,6 +24,7 @@ import type {
 } from '../ports/restore.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import { connect, type Connection } from './connection.ts';
+import { openCrashWitness } from './crash-witness.ts';
 import { countRestoredRows } from './restore-counts.ts';
 import { Loads } from './restore-loads.ts';
 import { rehearse } from './rehearsal.ts';
@@ -213,6 +215,10 @@ class PostgresTarget implements TargetServer {
       await this.#living()
     ).rows<{ version: number }>("SELECT current_setting('server_version_num')::int AS version");
     return row?.version ?? 0;
+  }
+
+  async witness(database: string): Promise<CrashWitness> {
+    return await openCrashWitness(() => this.#open(database));
   }
 
   async countRows(request: CountRequest): Promise<FoundRows> {

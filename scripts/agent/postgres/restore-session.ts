@@ -3,8 +3,8 @@ import type { Client } from 'pg';
 /** The settings of restoring sessions: those of psql and pg_restore, and those that take in rows. */
 
 /**
- * For the restoring sessions alone. A crash loses the unfinished database anyway, so its commits need not wait for the
- * disk: the rename's commit, which does wait, flushes all of them with it. The time limits and the read-only default
+ * For the restoring sessions alone. Their commits need not wait for the disk: the witness (crash-witness.ts) flushes them
+ * all before the database takes its place, and tells of a crash in between. The time limits and the read-only default
  * that a role may have are meant for applications.
  */
 const SETTINGS = {

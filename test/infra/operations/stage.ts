@@ -42,6 +42,11 @@ export function fullConfiguration(changes: Record<string, unknown> = {}): Deploy
 }
 
 let folder: string | undefined;
+// Not at the exit of the process: a worker of jest goes on with the next file.
+afterAll(() => {
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  folder = undefined;
+});
 
 /** Small files instead of what `npm run build` makes. */
 export function standInAssets(): OperationsAssets {
@@ -56,7 +61,6 @@ export function standInAssets(): OperationsAssets {
 
 function makeStandIns(): string {
   const made = mkdtempSync(join(tmpdir(), 'lifeboat-assets-'));
-  process.once('exit', () => rmSync(made, { recursive: true, force: true }));
   writeFileSync(join(made, 'lifeboat-0.1.0-linux-x64.tar.gz'), 'the agent for x64');
   writeFileSync(join(made, 'lifeboat-0.1.0-linux-arm64.tar.gz'), 'the agent for arm64');
   for (const name of FUNCTION_NAMES) {
