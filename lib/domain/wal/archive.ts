@@ -1,0 +1,212 @@
+import type { ListedFile } from '../backup/catalog.ts';
+import type { HoleRecord } from './hole.ts';
+import { parsePitrKey, type WalSeries } from './keys.ts';
+import type { Lsn } from './lsn.ts';
+import { parseSegmentName, segmentName, segmentStart } from './segment.ts';
+import { timelinePath, type TimelineStretch, type TimelineSwitch } from './timeline.ts';
+
+/** The WAL of one cluster as it lies in S3, told by listings alone, and which bytes of it recovery can read in a row. */
+
+export interface JournalPiece {
+  readonly from: Lsn;
+  readonly to: Lsn;
+  readonly file: ListedFile;
+}
+
+export interface ArchivedHistory {
+  readonly switches: readonly TimelineSwitch[];
+  readonly file: ListedFile;
+}
+
+export interface WalArchive {
+  readonly series: WalSeries;
+  readonly segmentSize: number;
+  /** By segment name. */
+  readonly segments: ReadonlyMap<string, ListedFile>;
+  readonly partials: ReadonlyMap<string, ListedFile>;
+  /** By segment name, sorted by where they begin. */
+  readonly pieces: ReadonlyMap<string, readonly JournalPiece[]>;
+  readonly histories: ReadonlyMap<number, ArchivedHistory>;
+  readonly holes: readonly HoleRecord[];
+}
+
+export interface WalListing {
+  readonly series: WalSeries;
+  readonly segmentSize: number;
+  /** Of both buckets, keys relative to the store's prefix. What is none of this cluster's WAL is passed over. */
+  readonly files: readonly ListedFile[];
+  /** Parsed history files by timeline; a timeline whose file is not given is taken to have no ancestor. */
+  readonly histories: ReadonlyMap<number, readonly TimelineSwitch[]>;
+  readonly holes?: readonly HoleRecord[];
+}
+
+export function readWalListing({ series, segmentSize, files, histories, holes }: WalListing): WalArchive {
+  const archive = {
+    segments: new Map<string, ListedFile>(),
+    partials: new Map<string, ListedFile>(),
+    pieces: new Map<string, JournalPiece[]>(),
+    histories: new Map<number, ArchivedHistory>(),
+  };
+  for (const file of files) {
+    const object = parsePitrKey(file.key);
+    if (!object || object.series.app !== series.app) continue;
+    if (object.series.systemIdentifier !== series.systemIdentifier) continue;
+    if (object.role === 'history') {
+      const switches = histories.get(object.timeline);
+      if (switches) archive.histories.set(object.timeline, { switches, file });
+    }
+    if (!('segment' in object) || !parseSegmentName(object.segment, segmentSize)) continue;
+    if (object.role === 'journal') {
+      addPiece(archive.pieces, object.segment, { from: object.from, to: object.to, file });
+    } else (object.role === 'wal' ? archive.segments : archive.partials).set(object.segment, file);
+  }
+  for (const pieces of archive.pieces.values()) pieces.sort(byStart);
+  const ours = (holes ?? []).filter(
+    ({ app, systemIdentifier }) => app === series.app && systemIdentifier === series.systemIdentifier,
+  );
+  return { series, segmentSize, ...archive, holes: ours };
+}
+
+function addPiece(pieces: Map<string, JournalPiece[]>, segment: string, piece: JournalPiece): void {
+  const known = pieces.get(segment);
+  if (known) known.push(piece);
+  else pieces.set(segment, [piece]);
+}
+
+function byStart(one: JournalPiece, other: JournalPiece): number {
+  if (one.from === other.from) return 0;
+  return one.from < other.from ? -1 : 1;
+}
+
+/** Timelines of which anything is there, ascending. */
+export function timelinesOf(archive: WalArchive): number[] {
+  const names = [archive.segments, archive.partials, archive.pieces].flatMap((map) => [...map.keys()]);
+  const timelines = new Set(names.map((name) => Number.parseInt(name.slice(0, 8), 16)));
+  for (const timeline of archive.histories.keys()) timelines.add(timeline);
+  return [...timelines].toSorted((one, other) => one - other);
+}
+
+/** The way to `timeline`, as its history file in the archive tells it. */
+export function pathOf(archive: WalArchive, timeline: number): TimelineStretch[] {
+  return timelinePath(timeline, archive.histories.get(timeline)?.switches ?? []);
+}
+
+/** A segment that recovery can be given, and what it is made from. */
+export interface WalFile {
+  /** What recovery asks for; complete, or to be padded with zeros to the segment's size. */
+  readonly name: string;
+  readonly timeline: number;
+  /** Its first byte. */
+  readonly start: Lsn;
+  /** Where the WAL in it ends that is of the way followed: the next segment's first byte, or less. */
+  readonly end: Lsn;
+  readonly kind: 'segment' | 'partial' | 'journal';
+  /** One object, or the journal's pieces in order; where two overlap, they hold the same bytes. */
+  readonly files: readonly ListedFile[];
+}
+
+/**
+ * The segments from the one that holds `from`, in order, for as long as no byte is missing. Where a segment is shared by
+ * two timelines the later one's file counts, which begins with a copy of the earlier one's bytes, if it reaches as far:
+ * recovery must not be offered the other, which PostgreSQL would try first and stop in.
+ */
+export function* followWal(
+  archive: WalArchive,
+  path: readonly TimelineStretch[],
+  from: Lsn,
+): Generator<WalFile> {
+  const size = BigInt(archive.segmentSize);
+  let position = from;
+  for (let start = segmentStart(from, archive.segmentSize); ; start += size) {
+    const file = findFile(archive, path, start);
+    if (!file || file.end <= position) return;
+    yield file;
+    position = file.end;
+    if (position < start + size) return;
+  }
+}
+
+/** The file that reaches farthest along the path in the segment that begins at `start`. */
+export function findFile(
+  archive: WalArchive,
+  path: readonly TimelineStretch[],
+  start: Lsn,
+): WalFile | undefined {
+  const end = start + BigInt(archive.segmentSize);
+  let best: WalFile | undefined;
+  for (const stretch of path.toReversed()) {
+    if (stretch.from >= end || (stretch.to !== undefined && stretch.to <= start)) continue;
+    const file = fileOf(archive, stretch.timeline, start);
+    if (!file) continue;
+    const reached = stretch.to !== undefined && stretch.to < file.end ? stretch.to : file.end;
+    if (!best || reached > best.end) best = { ...file, end: reached };
+  }
+  return best;
+}
+
+function fileOf(archive: WalArchive, timeline: number, start: Lsn): WalFile | undefined {
+  const name = segmentName(timeline, start, archive.segmentSize);
+  const common = { name, timeline, start };
+  const segment = archive.segments.get(name);
+  if (segment) {
+    return { ...common, kind: 'segment', end: start + BigInt(archive.segmentSize), files: [segment] };
+  }
+  const partial = archive.partials.get(name);
+  const partialEnd = partial && endOfPartial(archive, timeline, start);
+  const journal = joinPieces(archive.pieces.get(name) ?? [], start);
+  if (partial && partialEnd !== undefined && partialEnd >= journal.end) {
+    return { ...common, kind: 'partial', end: partialEnd, files: [partial] };
+  }
+  return journal.files.length > 0 ? { ...common, kind: 'journal', ...journal } : undefined;
+}
+
+/** A timeline's last segment holds WAL up to where the timeline was left; no other place says so. */
+function endOfPartial(archive: WalArchive, timeline: number, start: Lsn): Lsn | undefined {
+  const limit = start + BigInt(archive.segmentSize);
+  let end: Lsn | undefined;
+  for (const { switches } of archive.histories.values()) {
+    for (const { timeline: left, switchLsn } of switches) {
+      if (left !== timeline || switchLsn <= start || switchLsn > limit) continue;
+      if (end === undefined || switchLsn > end) end = switchLsn;
+    }
+  }
+  return end;
+}
+
+/** As far as the pieces go without a gap, from the segment's first byte. */
+function joinPieces(pieces: readonly JournalPiece[], start: Lsn): { end: Lsn; files: ListedFile[] } {
+  const files: ListedFile[] = [];
+  let end = start;
+  let index = 0;
+  while (index < pieces.length) {
+    let longest: JournalPiece | undefined;
+    for (; index < pieces.length && pieces[index]!.from <= end; index += 1) {
+      const piece = pieces[index]!;
+      if (piece.to > (longest?.to ?? end)) longest = piece;
+    }
+    if (!longest) break;
+    files.push(longest.file);
+    end = longest.to;
+  }
+  return { end, files };
+}
+
+/** First byte at or after `from` of a segment of which something is there on the path; `undefined`: there is none. */
+export function nextAvailable(
+  archive: WalArchive,
+  path: readonly TimelineStretch[],
+  from: Lsn,
+): Lsn | undefined {
+  let next: Lsn | undefined;
+  const consider = (name: string): void => {
+    const segment = parseSegmentName(name, archive.segmentSize)!;
+    if (segment.start < from || (next !== undefined && segment.start >= next)) return;
+    const stretch = path.find(({ timeline }) => timeline === segment.timeline);
+    if (!stretch || (stretch.to !== undefined && segment.start >= stretch.to)) return;
+    if (findFile(archive, path, segment.start)) next = segment.start;
+  };
+  for (const names of [archive.segments, archive.partials, archive.pieces]) {
+    for (const name of names.keys()) consider(name);
+  }
+  return next;
+}

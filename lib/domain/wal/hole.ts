@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { LifeboatError } from '../errors.ts';
+import { tryParseLsn } from './lsn.ts';
+import { tryParsePgTime } from './pg-time.ts';
+
+/**
+ * The record of WAL that is lost for good: written once, by who found that the server has it no more. The window is
+ * computed from the WAL that is there; the record adds why a stretch is missing, and since when.
+ */
+
+const HOLE_SCHEMA_VERSION = 1;
+
+const lsn = z.string().refine((text) => tryParseLsn(text) !== undefined, 'no LSN');
+const time = z.string().refine((text) => tryParsePgTime(text) !== undefined, 'no time in UTC');
+
+export const holeRecordSchema = z.object({
+  schemaVersion: z.literal(HOLE_SCHEMA_VERSION),
+  kind: z.literal('hole'),
+  app: z.string(),
+  systemIdentifier: z.string().regex(/^[1-9]\d{0,19}$/),
+  timeline: z.number().int().min(1).max(0xffff_ffff),
+  /** First byte that is missing. */
+  from: lsn,
+  /** First byte that is there again. */
+  to: lsn,
+  /** Time of the last commit before it, with microseconds; null when none is known. */
+  since: time.nullable(),
+  /** When it was found. */
+  recordedAt: z.iso.datetime(),
+  runId: z.string(),
+  /** For people: what the server said. */
+  reason: z.string(),
+});
+
+export type HoleRecord = z.infer<typeof holeRecordSchema>;
+
+export function formatHoleRecord(record: HoleRecord): string {
+  return `${JSON.stringify(holeRecordSchema.parse(record), null, 1)}\n`;
+}
+
+/** @throws LifeboatError MANIFEST_NEWER for a later schema version, CORRUPT for anything that is no record of a hole */
+export function parseHoleRecord(text: string, where: string): HoleRecord {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new LifeboatError('CORRUPT', `${where} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  const version = (json as { schemaVersion?: unknown } | null)?.schemaVersion;
+  if (typeof version === 'number' && version > HOLE_SCHEMA_VERSION) {
+    throw new LifeboatError(
+      'MANIFEST_NEWER',
+      `${where} has schema version ${version}; this Lifeboat reads up to ${HOLE_SCHEMA_VERSION}`,
+    );
+  }
+  const parsed = holeRecordSchema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new LifeboatError('CORRUPT', `${where} is no record of a hole: ${z.prettifyError(parsed.error)}`);
+}

@@ -1,0 +1,310 @@
+import { isUsable, type Base, type UsableBase } from '../base/base-catalog.ts';
+import { followWal, nextAvailable, pathOf, timelinesOf, type WalArchive, type WalFile } from './archive.ts';
+import type { HoleRecord } from './hole.ts';
+import { parsePitrKey } from './keys.ts';
+import { parseLsn, type Lsn } from './lsn.ts';
+import { formatPgTime, parsePgTime, pgTimeOfDate } from './pg-time.ts';
+import { timelineOfLsn, type TimelineStretch } from './timeline.ts';
+import type { LastCommit } from './wal-metadata.ts';
+
+/**
+ * The restorable window of one cluster, measured from what lies in S3: for every timeline the stretches within which a
+ * base backup and WAL without a gap lead to any instant. Times are ISO 8601 in UTC with microseconds.
+ */
+export interface RestorableWindow {
+  readonly systemIdentifier: string;
+  /** Ascending; only those that something can be recovered on. */
+  readonly timelines: readonly RestorableTimeline[];
+  readonly holes: readonly WindowHole[];
+  /** The earliest of all timelines. */
+  readonly earliest: RestorablePoint | undefined;
+  /** Of the newest timeline. */
+  readonly latest: RestorablePoint | undefined;
+}
+
+export interface RestorablePoint {
+  readonly time: string;
+  readonly lsn: Lsn;
+}
+
+export interface RestorableTimeline {
+  readonly timeline: number;
+  readonly path: readonly TimelineStretch[];
+  /** When it was first seen, and the position of its own first byte. */
+  readonly began: RestorablePoint;
+  /** In the order of the WAL, one at least; between two there is a hole. */
+  readonly stretches: readonly RestorableStretch[];
+  readonly earliest: RestorablePoint;
+  readonly latest: RestorablePoint;
+  /** Labels, in the order of the WAL. */
+  readonly bases: readonly string[];
+}
+
+export interface RestorableStretch {
+  /** End of its oldest base backup. */
+  readonly earliest: RestorablePoint;
+  /** The last commit in it that is known of; without one the end of its newest base backup. */
+  readonly latest: RestorablePoint;
+  /** End of its WAL. There may be WAL of commits that have not ended behind the last commit. */
+  readonly walEnd: Lsn;
+  /** In the order of the WAL. */
+  readonly bases: readonly UsableBase[];
+  /** From the newest base backup's end to `walEnd`. */
+  readonly tail: readonly WalFile[];
+}
+
+/** WAL that is missing, and the time that cannot be recovered for it. */
+export interface WindowHole {
+  readonly timeline: number;
+  /** First byte that is missing. */
+  readonly from: Lsn;
+  /** First byte that is there again; `undefined`: none is. */
+  readonly to: Lsn | undefined;
+  /** The last instant before it that can be recovered. */
+  readonly since: string;
+  /** The first one behind it: the end of the next base backup; `undefined`: there is none yet. */
+  readonly until: string | undefined;
+  /** What was recorded when it was found. */
+  readonly reason: string | undefined;
+}
+
+/** By key: the last commit of a WAL object, null where it holds none. */
+export type KnownCommits = ReadonlyMap<string, LastCommit | null>;
+
+export interface WindowInput {
+  readonly archive: WalArchive;
+  /** Of this cluster, usable or not. */
+  readonly bases: readonly Base[];
+  readonly commits?: KnownCommits;
+}
+
+/** @throws LifeboatError CORRUPT for manifests whose times or positions cannot be read */
+export function restorableWindow({ archive, bases, commits = new Map() }: WindowInput): RestorableWindow {
+  const { systemIdentifier } = archive.series;
+  const usable = bases.filter((base) => isUsable(base) && base.series.systemIdentifier === systemIdentifier);
+  const ordered = (usable as UsableBase[]).toSorted(byStop);
+  const numbers = new Set([...timelinesOf(archive), ...ordered.map(({ manifest }) => manifest.stopTimeline)]);
+  const timelines = [...numbers]
+    .toSorted((one, other) => one - other)
+    .flatMap((timeline) => surveyTimeline(archive, timeline, ordered, commits));
+  const holes = timelines.flatMap((each) => holesOf(archive, each));
+  return { systemIdentifier, timelines, holes: withoutRepeats(holes), ...endsOf(timelines) };
+}
+
+function endsOf(timelines: readonly RestorableTimeline[]): Pick<RestorableWindow, 'earliest' | 'latest'> {
+  const earliest = timelines
+    .map((each) => each.earliest)
+    .toSorted((one, other) => (one.time < other.time ? -1 : 1))[0];
+  return { earliest, latest: timelines.at(-1)?.latest };
+}
+
+export function stopOf({ manifest }: UsableBase): Lsn {
+  return parseLsn(manifest.stopLsn);
+}
+
+/** No commit before its stop LSN is later. A backup whose server's clock was not read has the host's. */
+export function stopTimeOf({ manifest }: UsableBase): string {
+  const { stopTime, finishedAt } = manifest;
+  return formatPgTime(stopTime === undefined ? pgTimeOfDate(new Date(finishedAt)) : parsePgTime(stopTime));
+}
+
+/** Where the archive's WAL must begin for it: its own volumes hold the WAL of its duration. */
+export function walNeededFrom({ manifest }: UsableBase): Lsn {
+  const own = manifest.volumes.some(({ series }) => series === 'wal');
+  return parseLsn(own ? manifest.stopLsn : manifest.startLsn);
+}
+
+function byStop(one: UsableBase, other: UsableBase): number {
+  const [left, right] = [stopOf(one), stopOf(other)];
+  if (left !== right) return left < right ? -1 : 1;
+  return one.time.getTime() - other.time.getTime();
+}
+
+/** A base backup lies on a path when both its ends do, on the timelines that it recorded. */
+export function liesOn({ manifest }: UsableBase, path: readonly TimelineStretch[]): boolean {
+  const { startTimeline, stopTimeline } = manifest;
+  const lastByte = parseLsn(manifest.stopLsn) - 1n;
+  return (
+    timelineOfLsn(path, parseLsn(manifest.startLsn)) === startTimeline &&
+    timelineOfLsn(path, lastByte) === stopTimeline
+  );
+}
+
+function surveyTimeline(
+  archive: WalArchive,
+  timeline: number,
+  bases: readonly UsableBase[],
+  commits: KnownCommits,
+): RestorableTimeline[] {
+  const path = pathOf(archive, timeline);
+  const stretches = findStretches(
+    archive,
+    path,
+    bases.filter((base) => liesOn(base, path)),
+    commits,
+  );
+  const [first, last] = [stretches[0], stretches.at(-1)];
+  if (!first || !last) return [];
+  return [
+    {
+      timeline,
+      path,
+      began: beginningOf(archive, path.at(-1)!, bases, commits),
+      stretches,
+      earliest: first.earliest,
+      latest: last.latest,
+      bases: stretches.flatMap((stretch) => stretch.bases.map(({ label }) => label)),
+    },
+  ];
+}
+
+function findStretches(
+  archive: WalArchive,
+  path: readonly TimelineStretch[],
+  bases: readonly UsableBase[],
+  commits: KnownCommits,
+): RestorableStretch[] {
+  const found: { bases: UsableBase[]; tail: WalFile[]; walEnd: Lsn }[] = [];
+  for (const base of bases) {
+    const present = found.at(-1);
+    // Each base's WAL is followed only from where the one before it was left: a month of WAL is walked once.
+    if (present && walNeededFrom(base) <= present.walEnd && stopOf(base) <= present.walEnd) {
+      present.bases.push(base);
+      present.tail = present.tail.filter(({ end }) => end > stopOf(base));
+      continue;
+    }
+    const tail = [...followWal(archive, path, walNeededFrom(base))];
+    const walEnd = tail.at(-1)?.end ?? walNeededFrom(base);
+    if (walEnd < stopOf(base)) continue;
+    found.push({ bases: [base], tail: tail.filter(({ end }) => end > stopOf(base)), walEnd });
+  }
+  return found.map((stretch) => ({
+    ...stretch,
+    earliest: pointOfBase(stretch.bases[0]!),
+    latest: latestOf(stretch.tail, stretch.bases.at(-1)!, commits),
+  }));
+}
+
+function pointOfBase(base: UsableBase): RestorablePoint {
+  return { time: stopTimeOf(base), lsn: stopOf(base) };
+}
+
+function latestOf(tail: readonly WalFile[], newest: UsableBase, commits: KnownCommits): RestorablePoint {
+  const end = pointOfBase(newest);
+  for (const { files, end: fileEnd } of tail.toReversed()) {
+    for (const { key } of files.toReversed()) {
+      const commit = commits.get(key);
+      // Of a segment that its timeline went on in after it was left for this one, the last commit may be the other's.
+      if (!commit || commit.lsn > fileEnd) continue;
+      return commit.lsn > end.lsn ? { time: later(commit.time, end.time), lsn: commit.lsn } : end;
+    }
+  }
+  return end;
+}
+
+function later(one: string, other: string): string {
+  return one > other ? one : other;
+}
+
+/**
+ * Keys of WAL objects whose metadata would tell a later end of a stretch, newest first: the caller reads them until one
+ * holds a commit, then computes the window again with `withCommits`.
+ */
+export function* commitCandidates(stretch: RestorableStretch): Generator<string> {
+  for (const { files } of stretch.tail.toReversed()) {
+    for (const { key } of files.toReversed()) yield key;
+  }
+}
+
+/** The same window with what is now known of commits: nothing is listed or walked again. */
+export function withCommits(window: RestorableWindow, commits: KnownCommits): RestorableWindow {
+  const timelines = window.timelines.map((each) => {
+    const stretches = each.stretches.map((stretch) => {
+      return { ...stretch, latest: latestOf(stretch.tail, stretch.bases.at(-1)!, commits) };
+    });
+    const began = notAfterCommits(each.began, each.timeline, commits);
+    return { ...each, began, stretches, latest: stretches.at(-1)!.latest };
+  });
+  const holes = window.holes.map((hole) => ({
+    ...hole,
+    since: later(lastBefore(timelines, hole), hole.since),
+  }));
+  return { ...window, timelines, holes, ...endsOf(timelines) };
+}
+
+function lastBefore(timelines: readonly RestorableTimeline[], { from, since }: WindowHole): string {
+  const stretches = timelines.flatMap((each) => each.stretches);
+  return stretches.find(({ walEnd }) => walEnd === from)?.latest.time ?? since;
+}
+
+/** A timeline begins at the latest with what S3 has of it, by S3's clock, and with its own first base backup. */
+function beginningOf(
+  archive: WalArchive,
+  { timeline, from }: TimelineStretch,
+  bases: readonly UsableBase[],
+  commits: KnownCommits,
+): RestorablePoint {
+  const own = bases.filter(({ manifest }) => manifest.startTimeline === timeline);
+  const history = archive.histories.get(timeline);
+  const seen = [
+    ...(history ? [history.file.modifiedAt] : []),
+    ...own.map(({ manifest }) => new Date(manifest.startedAt)),
+  ];
+  // One of the two is there: without a history its path is its own, and all base backups on it are.
+  const first = Math.min(...seen.map((time) => time.getTime()));
+  const point = { time: formatPgTime(pgTimeOfDate(new Date(first))), lsn: from };
+  return notAfterCommits(point, timeline, commits);
+}
+
+/** The bucket may be a copy, with dates of its own; what was committed on the timeline was so after it began. */
+function notAfterCommits(began: RestorablePoint, timeline: number, commits: KnownCommits): RestorablePoint {
+  let { time } = began;
+  for (const [key, commit] of commits) {
+    if (!commit || commit.lsn <= began.lsn || commit.time >= time) continue;
+    const object = parsePitrKey(key);
+    if (object && 'timeline' in object && object.timeline === timeline) time = commit.time;
+  }
+  return { ...began, time };
+}
+
+function holesOf(archive: WalArchive, line: RestorableTimeline): WindowHole[] {
+  return line.stretches.flatMap(({ walEnd, latest }, index) => {
+    const next = line.stretches[index + 1];
+    const timeline = timelineOfLsn(line.path, walEnd);
+    const record = findRecord(archive, timeline, walEnd);
+    const there = nextAvailable(archive, line.path, walEnd);
+    if (!next && there === undefined && !record) return [];
+    const behind = [there, next && parseLsn(next.bases[0]!.manifest.startLsn)].filter(
+      (lsn) => lsn !== undefined,
+    );
+    const to = behind.toSorted(ascending)[0] ?? (record && parseLsn(record.to));
+    const since = record?.since ? later(latest.time, formatPgTime(parsePgTime(record.since))) : latest.time;
+    return [{ timeline, from: walEnd, to, since, until: next?.earliest.time, reason: record?.reason }];
+  });
+}
+
+function ascending(one: Lsn, other: Lsn): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
+}
+
+/** A record may have been written when a little more or less had been stored than is there now. */
+function findRecord(archive: WalArchive, timeline: number, from: Lsn): HoleRecord | undefined {
+  const near = from + BigInt(archive.segmentSize);
+  return archive.holes.find((record) => {
+    return record.timeline === timeline && parseLsn(record.from) <= near && parseLsn(record.to) > from;
+  });
+}
+
+/** Timelines with a common ancestor share its holes. */
+function withoutRepeats(holes: readonly WindowHole[]): WindowHole[] {
+  const seen = new Map<string, WindowHole>();
+  for (const hole of holes) {
+    const known = seen.get(`${hole.timeline} ${hole.from}`);
+    // A base backup behind it may lie on one of the timelines only: the hole is healed then.
+    if (!known || (known.until === undefined && hole.until !== undefined)) {
+      seen.set(`${hole.timeline} ${hole.from}`, hole);
+    }
+  }
+  return [...seen.values()];
+}
