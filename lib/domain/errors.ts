@@ -65,6 +65,14 @@ const REGISTRY = {
     exit: 'refused',
     hint: 'Mend what is named above, then run the restore again. Nothing was touched.',
   },
+  TARGET_OUTSIDE_WINDOW: {
+    exit: 'refused',
+    hint: 'Choose a target within what is restorable, as listed above. Nothing was touched.',
+  },
+  HOST_DIFFERS: {
+    exit: 'refused',
+    hint: 'Recover on a host like the one that the backup was made on. Nothing was touched.',
+  },
   CLOCK_SET: { exit: 'refused', hint: 'Check the clock (timedatectl), then run: lifeboat retention' },
   MANIFEST_NEWER: {
     exit: 'refused',

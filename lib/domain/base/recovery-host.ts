@@ -1,0 +1,58 @@
+import { major } from '../backup/preflight.ts';
+import { LifeboatError } from '../errors.ts';
+import type { BaseManifest } from './base-manifest.ts';
+
+/** The host that is to run the restored cluster. */
+export interface RecoveryHost {
+  /** As in the manifest: `x64`, `arm64`. */
+  readonly architecture: string;
+  /** As in the manifest: `glibc 2.36`. */
+  readonly libc: string;
+  /** Of the server's binaries, as in `server_version_num`; `undefined`: none were found. */
+  readonly versionNumber: number | undefined;
+}
+
+export type HostDifference = 'architecture' | 'libc' | 'version';
+
+/**
+ * Data files are those of one architecture and one major version, and their indexes on text those of one libc's sort
+ * order.
+ * @param overrides differences that the operator takes upon themselves
+ * @throws LifeboatError HOST_DIFFERS, or PREFLIGHT_FAILED with several of them
+ */
+export function findHostProblems(
+  { host: source, server }: BaseManifest,
+  host: RecoveryHost,
+  overrides: ReadonlySet<HostDifference> = new Set(),
+): LifeboatError[] {
+  const problems: LifeboatError[] = [];
+  if (source.architecture !== host.architecture && !overrides.has('architecture')) {
+    problems.push(differs(`was made on ${source.architecture}; this host is ${host.architecture}`));
+  }
+  if (source.libc !== host.libc && !overrides.has('libc')) {
+    const order = 'text may sort in another order, so that indexes on it would miss rows until REINDEX';
+    problems.push(differs(`was made with ${source.libc}; this host has ${host.libc}: ${order}`));
+  }
+  const wanted = major(server.versionNumber);
+  if (host.versionNumber === undefined) {
+    problems.push(
+      differs(
+        `needs PostgreSQL ${wanted}; none was found here`,
+        `Install PostgreSQL ${wanted}, or set PG_BIN_DIR to its folder.`,
+      ),
+    );
+  } else if (major(host.versionNumber) !== wanted && !overrides.has('version')) {
+    const found = major(host.versionNumber);
+    problems.push(
+      differs(
+        `is of PostgreSQL ${wanted}; found ${found}`,
+        `Install PostgreSQL ${wanted}, or set PG_BIN_DIR to its folder.`,
+      ),
+    );
+  }
+  return problems;
+}
+
+function differs(message: string, hint?: string): LifeboatError {
+  return new LifeboatError('HOST_DIFFERS', `The base backup ${message}`, hint === undefined ? {} : { hint });
+}

@@ -1,0 +1,248 @@
+import type { ListedFile } from '../backup/catalog.ts';
+import { combineProblems } from '../errors.ts';
+import { followWal, timelinesOf, type WalArchive, type WalFile } from '../wal/archive.ts';
+import { formatLsn } from '../wal/lsn.ts';
+import type { TimelineStretch } from '../wal/timeline.ts';
+import { describeHole } from '../wal/window-report.ts';
+import {
+  commitCandidates,
+  stopOf,
+  stopTimeOf,
+  walNeededFrom,
+  type KnownCommits,
+  type RestorablePoint,
+  type RestorableStretch,
+  type RestorableWindow,
+} from '../wal/window.ts';
+import type { UsableBase } from './base-catalog.ts';
+import type { BaseManifest } from './base-manifest.ts';
+import { chooseRecovery, type LocatedTarget, type RecoveryChoice } from './recovery-choice.ts';
+import { findHostProblems, type HostDifference, type RecoveryHost } from './recovery-host.ts';
+import type { RecoveryRequest, RecoveryTarget } from './recovery-target.ts';
+
+/** What a recovery does, decided before anything is touched: the dry run prints it, the real run executes it. */
+export interface RecoveryPlan {
+  readonly systemIdentifier: string;
+  readonly target: RecoveryTarget;
+  readonly base: UsableBase;
+  /** Manifests to restore from, the full backup first, the base's own last. */
+  readonly chain: readonly BaseManifest[];
+  /** For recovery_target_timeline. */
+  readonly timeline: number;
+  readonly path: readonly TimelineStretch[];
+  readonly stop: RecoveryStop;
+  /**
+   * Segments that recovery may ask for, in order. It must be given no other: one of a later timeline that reaches less
+   * far would be read first, and end the recovery.
+   */
+  readonly wal: readonly WalFile[];
+  /** So many of them, from the first, are expected to be read. */
+  readonly walNeeded: number;
+  /** Of every timeline: PostgreSQL looks for the first number that is free. */
+  readonly histories: readonly ListedFile[];
+  readonly bytes: RecoveryBytes;
+  /** Earliest and latest point that could have been chosen on this stretch. */
+  readonly earliest: RestorablePoint;
+  readonly latest: RestorablePoint;
+  /** For people. */
+  readonly notes: readonly string[];
+}
+
+export type RecoveryStop =
+  /** All the WAL of the plan, no recovery target: there is nothing in it that comes after the one asked for. */
+  | { readonly kind: 'end-of-wal' }
+  | {
+      readonly kind: 'setting';
+      readonly setting:
+        | 'recovery_target'
+        | 'recovery_target_time'
+        | 'recovery_target_lsn'
+        | 'recovery_target_xid'
+        | 'recovery_target_name';
+      readonly value: string;
+      readonly inclusive: boolean;
+      /**
+       * PostgreSQL ends with "recovery ended before configured recovery target was reached" when the WAL holds nothing
+       * behind the target, as in an idle stretch. The state is the one asked for all the same.
+       */
+      readonly endOfWalSuffices: boolean;
+    };
+
+export interface RecoveryBytes {
+  /** Volumes of the whole chain, as stored and as files. */
+  readonly base: number;
+  readonly baseRaw: number;
+  /** WAL that is expected to be read, as stored and as segments. */
+  readonly wal: number;
+  readonly walRaw: number;
+  /** On the disk while the recovery goes on. */
+  readonly disk: number;
+}
+
+export interface RecoveryFacts {
+  readonly archive: WalArchive;
+  readonly window: RestorableWindow;
+  readonly commits?: KnownCommits;
+  readonly located?: LocatedTarget;
+  /** `undefined`: not known here; whoever recovers checks it. */
+  readonly host?: RecoveryHost;
+  readonly overrides?: ReadonlySet<HostDifference>;
+}
+
+/**
+ * @throws LifeboatError TARGET_OUTSIDE_WINDOW with the window in its text; HOST_DIFFERS, or PREFLIGHT_FAILED with several
+ */
+export function planRecovery(request: RecoveryRequest, facts: RecoveryFacts): RecoveryPlan {
+  const { archive, window, located, host, overrides } = facts;
+  const choice = chooseRecovery(request, window, located);
+  const { line, stretch, base } = choice;
+  const problem = host && combineProblems(findHostProblems(base.manifest, host, overrides));
+  if (problem) throw problem;
+  const wal = [...followWal(archive, line.path, walNeededFrom(base))];
+  const walNeeded = countNeeded(wal, request.target, choice, facts);
+  return {
+    systemIdentifier: window.systemIdentifier,
+    target: request.target,
+    base,
+    chain: base.chain,
+    timeline: line.timeline,
+    path: line.path,
+    stop: stopFor(request.target, choice, facts.commits),
+    wal: request.target.kind === 'immediate' ? wal.slice(0, walNeeded) : wal,
+    walNeeded,
+    histories: [...archive.histories.values()].map(({ file }) => file),
+    bytes: countBytes(base, wal.slice(0, walNeeded), archive.segmentSize),
+    earliest: stretch.earliest,
+    latest: stretch.latest,
+    notes: [...choice.notes, ...notesOn(request, choice, archive, window)],
+  };
+}
+
+/**
+ * The cluster that a request is about: of a time the one whose window holds it, else the newest. PITR never crosses from
+ * one cluster to another: pg_upgrade's new one begins with its own first base backup.
+ * @param windows newest cluster first
+ */
+export function chooseCluster(
+  { target, base }: RecoveryRequest,
+  windows: readonly RestorableWindow[],
+): RestorableWindow | undefined {
+  const holding = windows.find(({ timelines }) =>
+    timelines.some(({ stretches, bases }) => {
+      if (base !== undefined) return bases.includes(base);
+      if (target.kind !== 'time') return true;
+      return stretches.some(
+        ({ earliest, latest }) => earliest.time <= target.time && target.time <= latest.time,
+      );
+    }),
+  );
+  return holding ?? windows[0];
+}
+
+function stopFor(
+  target: RecoveryTarget,
+  { stretch }: RecoveryChoice,
+  commits: KnownCommits | undefined,
+): RecoveryStop {
+  const last = commits && hasKnownEnd(stretch, commits) ? stretch.latest : undefined;
+  const common = { kind: 'setting', inclusive: true, endOfWalSuffices: false } as const;
+  switch (target.kind) {
+    case 'time': {
+      const { time, inclusive } = target;
+      if (inclusive && time === last?.time) return { kind: 'end-of-wal' };
+      const value = time.replace('T', ' ').replace('Z', '+00');
+      return { ...common, setting: 'recovery_target_time', value, inclusive, endOfWalSuffices: true };
+    }
+    case 'lsn': {
+      const { lsn, inclusive } = target;
+      if (last && lsn >= last.lsn) return { kind: 'end-of-wal' };
+      const value = formatLsn(lsn);
+      return { ...common, setting: 'recovery_target_lsn', value, inclusive, endOfWalSuffices: true };
+    }
+    case 'xid':
+      return {
+        ...common,
+        setting: 'recovery_target_xid',
+        value: String(target.xid),
+        inclusive: target.inclusive,
+      };
+    case 'name':
+      return { ...common, setting: 'recovery_target_name', value: target.name };
+    case 'latest':
+      return { kind: 'end-of-wal' };
+    case 'immediate':
+      return { ...common, setting: 'recovery_target', value: 'immediate' };
+  }
+}
+
+/** Whether nothing was committed behind the stretch's latest point: every object behind it was asked. */
+function hasKnownEnd(stretch: RestorableStretch, commits: KnownCommits): boolean {
+  for (const key of commitCandidates(stretch)) {
+    const commit = commits.get(key);
+    if (commit !== null) return commit !== undefined;
+  }
+  return true;
+}
+
+function countNeeded(
+  wal: readonly WalFile[],
+  target: RecoveryTarget,
+  { base }: RecoveryChoice,
+  { commits, located }: RecoveryFacts,
+): number {
+  const past = wal.findIndex((file) => {
+    if (target.kind === 'latest') return false;
+    if (target.kind === 'immediate') return file.end >= stopOf(base);
+    if (target.kind === 'lsn') return file.end > target.lsn;
+    if (target.kind !== 'time') return located !== undefined && file.end >= located.end;
+    return file.files.some(({ key }) => {
+      const commit = commits?.get(key);
+      return commit && commit.lsn <= file.end && commit.time > target.time;
+    });
+  });
+  return past < 0 ? wal.length : past + 1;
+}
+
+/** Restored segments stay in pg_wal until the next restartpoint: about twice max_wal_size's default. */
+const WAL_ON_DISK = 2 * 1024 ** 3;
+
+function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: number): RecoveryBytes {
+  const volumes = base.chain.flatMap((manifest) => manifest.volumes);
+  const baseRaw = sum(volumes.map(({ rawSize }) => rawSize));
+  const walRaw = wal.length * segmentSize;
+  // pg_combinebackup writes the result beside what it reads.
+  const copies = base.chain.length > 1 ? 2 : 1;
+  return {
+    base:
+      sum(volumes.map(({ size }) => size)) +
+      sum(base.chain.map(({ backupManifest }) => backupManifest?.size ?? 0)),
+    baseRaw,
+    wal: sum(wal.flatMap(({ files }) => files.map(({ size }) => size))),
+    walRaw,
+    disk: copies * baseRaw + Math.min(walRaw, WAL_ON_DISK),
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, each) => total + each, 0);
+}
+
+function notesOn(
+  { target }: RecoveryRequest,
+  { line, stretch, base }: RecoveryChoice,
+  archive: WalArchive,
+  window: RestorableWindow,
+): string[] {
+  const notes: string[] = [];
+  const hole = window.holes.find(({ from }) => from === stretch.walEnd);
+  if (hole && target.kind === 'latest') notes.push(describeHole(hole));
+  const known = new Set(window.timelines.map(({ timeline }) => timeline));
+  for (const timeline of timelinesOf(archive)) {
+    if (timeline <= line.timeline || known.has(timeline)) continue;
+    notes.push(
+      `timeline ${timeline} has WAL, but nothing that can be recovered: its history or a base backup is missing`,
+    );
+  }
+  if (target.kind === 'immediate') notes.push(`the state is that of ${stopTimeOf(base)}`);
+  return notes;
+}
