@@ -42,10 +42,10 @@ export interface ReplicationServer {
    */
   baseBackup(request: BaseBackupRequest): Promise<BaseBackupStream>;
   /**
-   * START_REPLICATION.
-   * @throws LifeboatError WAL_REMOVED (the server has no more WAL of `from`), WAL_DIVERGED (`from` is ahead of the server or on
-   *   a timeline that isn't in its history), SLOT_MISSING, SLOT_LOST, BUSY (someone else streams from the slot),
-   *   SYNC_STANDBY (synchronous_standby_names would have commits wait for us)
+   * START_REPLICATION. That the server has no more WAL of `from`, WAL_REMOVED, comes only with the first message.
+   * @throws LifeboatError WAL_DIVERGED (`from` is ahead of the server or on a timeline that isn't in its history), SLOT_MISSING,
+   *   SLOT_LOST, BUSY (someone else streams from the slot), SYNC_STANDBY (synchronous_standby_names would have commits
+   *   wait for us)
    */
   streamWal(request: WalRequest): Promise<WalStream>;
   /** Ends whatever runs; never throws. */

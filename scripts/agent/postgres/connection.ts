@@ -31,6 +31,17 @@ export async function connect(
   };
 }
 
+export interface ClientOptions {
+  readonly applicationName?: string;
+  /** A physical replication connection: no SQL, and no database. */
+  readonly replication?: {
+    /** Settings for the session, as in PGOPTIONS. */
+    readonly options: string;
+    /** The socket to connect with, a fresh one for each try. */
+    readonly stream: () => Socket;
+  };
+}
+
 /**
  * The same, for what speaks the protocol itself. To be closed with `closeClient`.
  * @throws LifeboatError DB_CONNECT
@@ -39,9 +50,11 @@ export async function connectClient(
   settings: DatabaseSettings,
   environment: Environment,
   database: string,
+  options: ClientOptions = {},
 ): Promise<Client> {
   try {
-    return await connectByMode(settings, database, tlsChoices(settings, environment));
+    const choices = tlsChoices(settings, environment);
+    return await connectByMode(choices, (ssl) => openClient({ settings, database, ssl, options }));
   } catch (cause) {
     throw connectError(cause, settings, database);
   }
@@ -65,13 +78,12 @@ export async function closeClient(client: Client): Promise<void> {
 
 /** Tries each way in turn, as libpq does; what the last one met is what is told. */
 async function connectByMode(
-  settings: DatabaseSettings,
-  database: string,
   choices: readonly TlsChoice[],
+  open: (ssl: TlsChoice) => Promise<Client>,
 ): Promise<Client> {
   for (const [index, ssl] of choices.entries()) {
     try {
-      return await openClient(settings, database, ssl);
+      return await open(ssl);
     } catch (error) {
       if (index === choices.length - 1 || !saysNothingAboutUs(error)) throw error;
     }
@@ -85,7 +97,17 @@ function saysNothingAboutUs(error: unknown): boolean {
   return code === '28000' || /does not support SSL/.test(message ?? '');
 }
 
-async function openClient(settings: DatabaseSettings, database: string, ssl: TlsChoice): Promise<Client> {
+async function openClient({
+  settings,
+  database,
+  ssl,
+  options: { applicationName = 'lifeboat', replication },
+}: {
+  readonly settings: DatabaseSettings;
+  readonly database: string;
+  readonly ssl: TlsChoice;
+  readonly options: ClientOptions;
+}): Promise<Client> {
   const client = new Client({
     host: settings.host,
     port: settings.port,
@@ -93,14 +115,16 @@ async function openClient(settings: DatabaseSettings, database: string, ssl: Tls
     password: settings.password,
     database,
     ssl,
-    application_name: 'lifeboat',
+    application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
+    ...(replication ? { replication: 'true', ...replication } : {}),
   });
   // Without a listener a connection that breaks between two queries ends the process; the next query reports it.
   client.on('error', () => undefined);
   try {
     await client.connect();
+    if (replication) return client;
     // A role's own time limits and read-only default are meant for applications, not for a backup or restore.
     await client.query(
       'SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; SET search_path = pg_catalog',
