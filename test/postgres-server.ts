@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { findPostgresBinDir } from '../scripts/set-up/postgres-installation.ts';
 import {
   startPostgres,
   type PostgresOptions,
@@ -26,8 +27,22 @@ export function usePostgres(options: PostgresOptions = {}): () => PostgresServer
   };
 }
 
-/** A server newer than Debian's client tools: `initdb`, `pg_ctl` and `postgres` only. */
-export function postgres18BinDir(): string {
-  const entry = createRequire(path.join(import.meta.dirname, 'x.js')).resolve('postgresql-18');
+/** Every major that is supported; each suite that depends on the server's version runs on all of them. */
+export const POSTGRES_MAJORS = [14, 15, 16, 17, 18] as const;
+
+type PostgresMajor = (typeof POSTGRES_MAJORS)[number];
+
+/** The machine's own, with its client programs: Debian's 15, or whatever else a developer has installed. */
+const INSTALLED: PostgresMajor = 15;
+
+/** The folder of a major's programs; those from npm have `initdb`, `pg_ctl` and `postgres` only. */
+export function postgresBinDir(major: PostgresMajor): string {
+  if (major === INSTALLED) return findPostgresBinDir();
+  const entry = createRequire(path.join(import.meta.dirname, 'x.js')).resolve(`postgresql-${major}`);
   return path.join(path.dirname(entry), '..', 'native', 'bin');
+}
+
+/** A server newer than Debian's client tools. */
+export function postgres18BinDir(): string {
+  return postgresBinDir(18);
 }
