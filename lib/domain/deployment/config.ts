@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseAppName } from '../backup/series.ts';
 import { LifeboatError } from '../errors.ts';
+import { instanceIdSchema } from './instance-id.ts';
 import { scheduleSchema } from './schedule.ts';
 import { storageSchema } from './storage-config.ts';
 
@@ -9,14 +10,17 @@ import { storageSchema } from './storage-config.ts';
  * refuse halfway through a deployment, or accept and do something else with, is refused here, all of it at once.
  */
 
-const instanceId = z.string().regex(/^m?i-[0-9a-f]{8,17}$/, 'is no instance id such as i-0123456789abcdef0');
-
-const hostSchema = z.union([
-  z.strictObject({ instanceId }).describe('One host by its instance id.'),
-  z
-    .strictObject({ tag: z.strictObject({ key: z.string().min(1).max(128), value: z.string().max(256) }) })
-    .describe('Every managed instance that carries the tag; each gets a run and a folder of its own.'),
-]);
+const hostSchema = z.union(
+  [
+    z.strictObject({ instanceId: instanceIdSchema }).describe('One host by its instance id.'),
+    z
+      .strictObject({
+        tag: z.strictObject({ key: z.string().min(1).max(128), value: z.string().min(1).max(256) }),
+      })
+      .describe('Every managed EC2 instance that carries the tag; each gets a run and a folder of its own.'),
+  ],
+  { error: 'is neither {"instanceId": "i-0123456789abcdef0"} nor {"tag": {"key": "…", "value": "…"}}' },
+);
 
 /** Names of PostgreSQL's have at most 63 bytes; a NUL or line break in one is nobody's intention. */
 const databaseName = z
@@ -134,13 +138,19 @@ export function parseDeploymentConfig(value: unknown, where: string): Deployment
   const parsed = configSchema.safeParse(value);
   const problems = parsed.success
     ? findContradictions(parsed.data)
-    : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`);
+    : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${wording(issue)}`);
   if (parsed.success && problems.length === 0) return parsed.data;
   throw new LifeboatError(
     'SETTINGS_INVALID',
     `${where} is wrong:\n${problems.map((line) => `- ${line}`).join('\n')}`,
     { hint: `Correct ${where}; docs/deployment.md explains every field.` },
   );
+}
+
+function wording(issue: z.core.$ZodIssue): string {
+  return issue.code === 'invalid_type' && issue.message.endsWith('received undefined')
+    ? `is missing (${issue.expected})`
+    : issue.message;
 }
 
 /** For editors: `$schema` in the file. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { instanceIdSchema } from '../deployment/instance-id.ts';
 import { LifeboatError } from '../errors.ts';
 import { isRunId } from './run-id.ts';
 
@@ -82,7 +83,7 @@ export const runRequestSchema = z
     runId: z.string().refine(isRunId, 'is no run id'),
     operation: z.enum([...RUN_OPERATIONS, 'restore']),
     trigger: z.enum(['schedule', 'manual']),
-    instanceId: z.string().regex(/^m?i-[0-9a-f]{8,17}$/, 'is no instance id'),
+    instanceId: instanceIdSchema,
     requestedAt: z.iso.datetime(),
     /** After it the run is certainly over: delivery and execution have timed out. */
     deadline: z.iso.datetime(),

@@ -95,6 +95,35 @@ describe('The deployment’s configuration', () => {
     expect(refusal({ series: [series] }).message).toContain('- series.0');
   });
 
+  it('says what a host must look like, whatever was written instead', () => {
+    for (const wrong of [
+      'i-0123456789abcdef0',
+      {},
+      { instanceId: 5 },
+      { ...host, tag: { key: 'a', value: 'b' } },
+    ])
+      expect(refusal({ series: [{ ...one, host: wrong }] }).message).toContain(
+        '- series.0.host: is neither {"instanceId": "i-0123456789abcdef0"} nor {"tag": {"key": "…", "value": "…"}}',
+      );
+  });
+
+  it('refuses a tag without a value, by which SSM finds nothing', () => {
+    expect(refusal({ series: [{ ...one, host: { tag: { key: 'backup', value: '' } } }] }).message).toContain(
+      '- series.0.host.tag.value: ',
+    );
+  });
+
+  it('refuses a host outside of EC2, whose credentials are root’s alone', () => {
+    expect(refusal({ series: [{ ...one, host: { instanceId: 'mi-0123456789abcdef0' } }] }).message).toContain(
+      '- series.0.host.instanceId: is no EC2 instance: run Lifeboat on it by lifeboat install',
+    );
+  });
+
+  it('calls what is missing missing', () => {
+    expect(refusal({}).message).toContain('- series: is missing (array)');
+    expect(refusal({ series: [{ host }] }).message).toContain('- series.0.database: is missing (string)');
+  });
+
   it('is described for editors by docs/lifeboat.config.schema.json; `npm run schema` brings that up to date', () => {
     const written: unknown = JSON.parse(readFileSync('docs/lifeboat.config.schema.json', 'utf8'));
     expect(written).toEqual(JSON.parse(JSON.stringify(deploymentJsonSchema())));
@@ -113,6 +142,8 @@ describe('The schedule', () => {
     expect(at({})).toBe('cron(0 2 * * ? *)');
     expect(at({ at: '23:59', timeZone: 'Europe/Berlin' })).toBe('cron(59 23 * * ? *)');
     expect(() => at({ at: '2:00' })).toThrow('is no time of day');
-    expect(() => at({ timeZone: 'Mars/Olympus' })).toThrow('is no time zone');
+    for (const timeZone of ['Mars/Olympus', '+02:00', 'europe/berlin', 'utc'])
+      expect(() => at({ timeZone })).toThrow('is no time zone');
+    expect(at({ timeZone: 'Europe/Kyiv' })).toBe('cron(0 2 * * ? *)');
   });
 });

@@ -88,6 +88,14 @@ describe('A request', () => {
   });
 });
 
+describe('A request for a host outside of EC2', () => {
+  it('is refused with what to do there instead', () => {
+    expect(() => decode({ ...REQUEST, instanceId: 'mi-0123456789abcdef0' })).toThrow(
+      'instanceId: is no EC2 instance: run Lifeboat on it by lifeboat install',
+    );
+  });
+});
+
 describe('A hostile value', () => {
   const HOSTILE = [
     '$(id)',
