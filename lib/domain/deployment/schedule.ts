@@ -11,7 +11,9 @@ export const scheduleSchema = z.strictObject({
     .string()
     .refine(isTimeZone, 'is no time zone such as Europe/Berlin')
     .optional()
-    .describe('Without it the time is UTC. A time that daylight saving skips or repeats runs once.'),
+    .describe(
+      'Without it the time is UTC. A time that daylight saving repeats runs once; one that it skips on some day is refused.',
+    ),
 });
 
 export type Schedule = z.infer<typeof scheduleSchema>;
@@ -22,9 +24,11 @@ export function cronExpression({ at }: Schedule): string {
   return `cron(${minute} ${hour} * * ? *)`;
 }
 
+/** Intl also takes `+02:00` and `europe/berlin`, which EventBridge Scheduler would refuse in the midst of a deployment. */
 function isTimeZone(name: string): boolean {
   try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone.length > 0;
+    const { timeZone } = new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions();
+    return /^[A-Z]/.test(name) && (timeZone === name || timeZone.toLowerCase() !== name.toLowerCase());
   } catch {
     return false;
   }

@@ -15,13 +15,21 @@ const WEEKDAYS = ['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT'];
 const MINUTE = 60_000;
 const UNITS: Readonly<Record<string, number>> = { minute: MINUTE, hour: 60 * MINUTE, day: 24 * 60 * MINUTE };
 
-/** Whether the schedule fires in the minute of `time`. @throws Error for an expression that EventBridge would refuse */
+/**
+ * Whether the schedule fires in the minute of `time`. A time of day that the zone's clocks skip comes on no such day, and of
+ * one that they repeat only the first does, as with EventBridge Scheduler.
+ * @throws Error for an expression that EventBridge would refuse
+ */
 export function isDue(expression: string, time: Date, timeZone = 'UTC'): boolean {
   const rate = /^rate\((\d+) (minute|hour|day)s?\)$/.exec(expression);
   if (rate) {
     const period = Number(rate[1]) * (UNITS[rate[2] ?? ''] ?? MINUTE);
     return Math.floor(time.getTime() / MINUTE) % (period / MINUTE) === 0;
   }
+  return isCronDue(expression, time, timeZone) && !isSecondTime(time, timeZone);
+}
+
+function isCronDue(expression: string, time: Date, timeZone: string): boolean {
   const cron = /^cron\((.+)\)$/.exec(expression)?.[1]?.split(/\s+/);
   if (cron?.length !== 6) throw new Error(`${JSON.stringify(expression)} is no schedule`);
   const [minute, hour, day, month, weekday, year] = cron as [string, string, string, string, string, string];
@@ -36,6 +44,13 @@ export function isDue(expression: string, time: Date, timeZone = 'UTC'): boolean
     fits(weekday, wall.weekday, WEEKDAYS) &&
     fits(year, wall.year, [])
   );
+}
+
+/** Clocks are put back by half an hour to two hours. */
+function isSecondTime(time: Date, timeZone: string): boolean {
+  const shown = JSON.stringify(wallTime(time, timeZone));
+  const earlier = [30, 60, 120].map((minutes) => new Date(time.getTime() - minutes * MINUTE));
+  return earlier.some((before) => JSON.stringify(wallTime(before, timeZone)) === shown);
 }
 
 /** The first full minute after `after` at which the schedule fires, within two days. */

@@ -145,7 +145,8 @@ describe('the deployment', () => {
   });
 
   test('with a time zone, what EventBridge Scheduler counts stands in for the nightly rule', () => {
-    const zoned = alarmsOf(synthesize(configuration({ schedule: { timeZone: 'Europe/Berlin' } })));
+    const schedule = { at: '03:30', timeZone: 'Europe/Berlin' };
+    const zoned = alarmsOf(synthesize(configuration({ schedule })));
     for (const metric of ['TargetErrorCount', 'InvocationDroppedCount']) {
       const alarm = zoned.get(`Lifeboat-rule-failed-schedule-${metric}`);
       expect(alarm).toMatchObject({ Namespace: 'AWS/Scheduler', MetricName: metric });

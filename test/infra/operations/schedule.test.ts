@@ -47,6 +47,13 @@ describe('the night', () => {
     usual.resourceCountIs('AWS::Scheduler::Schedule', 0);
   });
 
+  test('in a time zone: a time that its clocks skip is refused, for that night had no backup', () => {
+    const schedule = { timeZone: 'Europe/Berlin' };
+    expect(() => synthesize(configuration({ schedule }))).toThrow(
+      /Europe\/Berlin has no 02:00 on 20\d\d-03-/,
+    );
+  });
+
   test('in a time zone: the scheduler’s role starts the one function and is used by the one group', () => {
     const statements = statementsOf(inBerlin, 'ScheduleRole');
     expect(

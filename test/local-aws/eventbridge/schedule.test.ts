@@ -29,4 +29,18 @@ describe('nextTime', () => {
     expect(nextTime('cron(0 2 * * ? *)', after)?.toISOString()).toBe('2026-01-18T02:00:00.000Z');
     expect(nextTime('rate(5 minutes)', after)?.toISOString()).toBe('2026-01-17T02:05:00.000Z');
   });
+
+  const night = (after: string): string | undefined =>
+    nextTime('cron(30 2 * * ? *)', new Date(after), 'Europe/Berlin')?.toISOString();
+
+  it('comes on no day whose clocks skip the time, as with EventBridge Scheduler', () => {
+    expect(night('2027-03-26T12:00:00Z')).toBe('2027-03-27T01:30:00.000Z');
+    // On the 28th 01:59 is followed by 03:00.
+    expect(night('2027-03-27T01:30:00Z')).toBe('2027-03-29T00:30:00.000Z');
+  });
+
+  it('comes once on the day whose clocks repeat the time', () => {
+    expect(night('2027-10-30T12:00:00Z')).toBe('2027-10-31T00:30:00.000Z');
+    expect(night('2027-10-31T00:30:00Z')).toBe('2027-11-01T01:30:00.000Z');
+  });
 });
