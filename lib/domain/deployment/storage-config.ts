@@ -87,6 +87,11 @@ export const storageSchema = z
       context.addIssue({ code: 'custom', path: [path], message });
   });
 
+export type StorageConfig = z.infer<typeof storageSchema>;
+
+/** Longer than the longest run (48 hours): an upload at work is not taken away. */
+export const UNFINISHED_UPLOAD_DAYS = 3;
+
 interface Lifetimes {
   readonly retentionDays: number;
   readonly transitionDays: number;

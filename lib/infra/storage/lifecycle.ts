@@ -1,10 +1,10 @@
 import { Duration } from 'aws-cdk-lib/core';
 import { StorageClass, type LifecycleRule } from 'aws-cdk-lib/aws-s3';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
+import { UNFINISHED_UPLOAD_DAYS } from '../../domain/deployment/storage-config.ts';
 import { OBJECT_TAG } from '../../domain/names.ts';
 
-/** Longer than the longest run (48 hours): an upload at work is not taken away. */
-const ABORT_UPLOADS_AFTER = Duration.days(3);
+const ABORT_UPLOADS_AFTER = Duration.days(UNFINISHED_UPLOAD_DAYS);
 
 /**
  * Of the backup bucket. Nothing expires by age alone: only what the watcher tagged, which it does when a newer verified
@@ -43,6 +43,8 @@ const STATE_LIFETIMES = {
   plans: 7,
   /** The complete WAL segment is in the backup bucket long before. */
   journal: 14,
+  /** Proof for an auditor: a year, and time to ask for it. */
+  drills: 400,
 } as const;
 
 export function stateLifecycle({ storage }: DeploymentConfig): LifecycleRule[] {

@@ -46,7 +46,9 @@ export class Replication {
         {
           id: REPLICATION_RULE,
           destination: this.#destination,
+          // S3 wants a rule with a filter to say these two as well.
           filter: { prefix: `${prefix}/` },
+          priority: 1,
           deleteMarkerReplication: false,
           metrics: ReplicationTimeValue.FIFTEEN_MINUTES,
           ...(drKmsKeyArn === undefined

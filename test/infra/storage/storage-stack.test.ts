@@ -1,3 +1,5 @@
+import type { App } from 'aws-cdk-lib/core';
+import { findingsOf } from '../findings.ts';
 import {
   ACCOUNT,
   REGION,
@@ -219,7 +221,7 @@ describe('The backup bucket', () => {
 });
 
 describe('The state bucket', () => {
-  it('has no lock, and keeps runs for 90 days, plans for 7 and the journal for 14', () => {
+  it('has no lock, and keeps runs for 90 days, plans for 7, the journal for 14 and drills for 400', () => {
     expect(bucket(usual, 'State')).not.toHaveProperty('ObjectLockConfiguration');
     const ages = (lifecycle(usual, 'State') as Record<string, unknown>[])
       .filter((rule) => 'ExpirationInDays' in rule)
@@ -228,6 +230,7 @@ describe('The state bucket', () => {
       ['database/runs/', 90],
       ['database/plans/', 7],
       ['database/journal/', 14],
+      ['database/drills/', 400],
     ]);
   });
 });
@@ -254,6 +257,11 @@ describe('The storage stack', () => {
     ])
       expect(() => synthesizeStorage({ storage })).not.toThrow();
     expect(() => synthesizeStorage({ storage: { drRegion: 'eu-central-1' } }, {})).not.toThrow();
+  });
+
+  it('has these findings acknowledged and no more', () => {
+    const { storage } = synthesizeStorage({ storage: { drRegion: 'eu-central-1' } });
+    expect(findingsOf(storage.node.root as App)).toMatchSnapshot();
   });
 
   it('carries no secret, and takes no reference to another stack', () => {
@@ -347,6 +355,7 @@ describe('The copy in a second region', () => {
           Id: 'lifeboat-replica',
           Status: 'Enabled',
           Filter: { Prefix: 'database/' },
+          Priority: 1,
           DeleteMarkerReplication: { Status: 'Disabled' },
           Destination: { Bucket: `arn:aws:s3:::${NAME}`, Metrics: { Status: 'Enabled' } },
         },
