@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { neededLifecycle } from '../../lib/domain/deployment/bucket-needs.ts';
+import { storageSchema } from '../../lib/domain/deployment/storage-config.ts';
 import { readAssembly } from '../../scripts/local-aws/cloudformation/assembly.ts';
 import { deployStacks } from '../../scripts/local-aws/cloudformation/deployed-stacks.ts';
 import { ACCOUNT, REGION, synthesizeStorage } from '../infra/synthesize.ts';
@@ -71,6 +73,8 @@ describe('The page about a bucket that exists already', () => {
   it('has the very lifecycle rules', () => {
     const { Rules } = bucket['LifecycleConfiguration'] as { Rules: Rule[] };
     expect(lifecycle).toEqual({ Rules: Rules.map(asApiRule) });
+    // And so has what the bucket is checked for.
+    expect(lifecycle).toEqual({ Rules: neededLifecycle(storageSchema.parse({})) });
   });
 
   it('has the very policy', () => {
