@@ -3,7 +3,7 @@ import 'aws-cdk-lib/testhelpers/jest-autoclean';
 import { App, Validations, type Environment, type Stack } from 'aws-cdk-lib/core';
 import type { CloudAssembly } from 'aws-cdk-lib/cx-api';
 import { parseDeploymentConfig, type DeploymentConfig } from '../../lib/domain/deployment/config.ts';
-import { standInAssets } from './operations/stage.ts';
+import { silenceNotices, standInAssets } from './operations/stage.ts';
 import {
   addStacks,
   addStorageStacks,
@@ -28,7 +28,9 @@ function deploymentConfig(settings: Record<string, unknown> = {}): DeploymentCon
 
 /** What `cdk synth` makes of it, with the flags of cdk.json. */
 export function synthesize(settings: Record<string, unknown> = {}): Synthesized<Deployment> {
-  const app = new App({ context, analyticsReporting: false });
+  // Nobody here looks into the functions' folders.
+  const app = new App({ context: { ...context, 'aws:cdk:bundling-stacks': [] }, analyticsReporting: false });
+  silenceNotices(app);
   return { ...addStacks(app, deploymentConfig(settings), ENV, standInAssets()), assembly: app.synth() };
 }
 

@@ -6,14 +6,10 @@ import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Stack } from 'aws-cdk-lib/core';
 import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
-import { LifeboatError } from '../../domain/errors.ts';
 import type { FunctionName } from '../storage/principals.ts';
 import { parameterArn } from './host-access.ts';
 import type { RunDocuments } from './run-documents.ts';
 import { allow } from './statements.ts';
-
-/** IAM cuts a role's own policies at 10,240 characters. */
-const MOST_INSTANCES = 100;
 
 export interface Surroundings {
   readonly config: DeploymentConfig;
@@ -79,19 +75,10 @@ function sendRights(scope: Construct, document: CfnDocument, { config, documents
 
 function targetRights(scope: Construct, { series }: DeploymentConfig): PolicyStatement[] {
   const { partition, region, account } = Stack.of(scope);
-  const ec2 = `arn:${partition}:ec2:${region}:${account}:instance/`;
-  const managed = `arn:${partition}:ssm:${region}:${account}:managed-instance/`;
-  const hosts = series.map(({ host }) => host);
-  const named = [...new Set(hosts.flatMap((host) => ('instanceId' in host ? [host.instanceId] : [])))];
-  if (named.length > MOST_INSTANCES)
-    throw new LifeboatError(
-      'SETTINGS_INVALID',
-      `series: ${named.length} hosts by instance id are more than a policy holds (${MOST_INSTANCES})`,
-      { hint: 'Tag the hosts and choose them by tag.' },
-    );
-  const tags = new Map<string, Set<string>>();
-  for (const host of hosts)
-    if ('tag' in host) tags.set(host.tag.key, new Set([...(tags.get(host.tag.key) ?? []), host.tag.value]));
+  const instances = `arn:${partition}:ec2:${region}:${account}:instance/`;
+  // A host outside of EC2 that has the tag by mistake is sent the command, and its agent says why it refuses.
+  const others = `arn:${partition}:ssm:${region}:${account}:managed-instance/*`;
+  const { named, tags } = targetsOf(series);
   return [
     ...(named.length === 0
       ? []
@@ -99,15 +86,45 @@ function targetRights(scope: Construct, { series }: DeploymentConfig): PolicySta
           allow(
             'SendToNamedHosts',
             ['ssm:SendCommand'],
-            named.map((id) => `${id.startsWith('mi-') ? managed : ec2}${id}`),
+            named.map((id) => `${instances}${id}`),
           ),
         ]),
     ...[...tags].map(([key, values], index) =>
-      allow(`SendToTaggedHosts${index}`, ['ssm:SendCommand'], [`${ec2}*`, `${managed}*`], {
+      allow(`SendToTaggedHosts${index}`, ['ssm:SendCommand'], [`${instances}*`, others], {
         StringEquals: { [`ssm:resourceTag/${key}`]: [...values] },
       }),
     ),
   ];
+}
+
+interface Targets {
+  /** Instance ids, each once. */
+  readonly named: readonly string[];
+  /** Values by key. */
+  readonly tags: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+function targetsOf(series: DeploymentConfig['series']): Targets {
+  const hosts = series.map(({ host }) => host);
+  const named = new Set(hosts.flatMap((host) => ('instanceId' in host ? [host.instanceId] : [])));
+  const tags = new Map<string, Set<string>>();
+  for (const host of hosts)
+    if ('tag' in host) tags.set(host.tag.key, new Set([...(tags.get(host.tag.key) ?? []), host.tag.value]));
+  return { named: [...named], tags };
+}
+
+/** What to do about rights that IAM finds too long: all that has no bound of its own is the hosts. */
+export function howToShorten({ series }: DeploymentConfig): string {
+  const { named, tags } = targetsOf(series);
+  const values = [...tags.values()].reduce((sum, each) => sum + each.size, 0);
+  const known = [
+    ...(named.length > 0 ? [`${named.length} instance ids`] : []),
+    ...(values > 0 ? [`${values} values of ${tags.size} tags`] : []),
+  ];
+  return (
+    `series: they name their hosts by ${known.join(' and ')}. Let several hosts of a series share one tag, shorten ` +
+    'keys and values, or divide the series into two deployments with a name each.'
+  );
 }
 
 /**

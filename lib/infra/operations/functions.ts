@@ -11,7 +11,8 @@ import { DEPLOYMENT_FILE, LAMBDA_ENV } from '../../domain/names.ts';
 import { functionRolePath, type FunctionName } from '../storage/principals.ts';
 import type { OperationsAssets } from './built-assets.ts';
 import type { DeadLetters } from './dead-letters.ts';
-import { functionRights, type Surroundings } from './function-rights.ts';
+import { functionRights, howToShorten, type Surroundings } from './function-rights.ts';
+import { LONGEST_POLICY, refuseLongPolicy } from './policy-size.ts';
 import { acknowledge, allow } from './statements.ts';
 
 interface FunctionSize {
@@ -129,19 +130,24 @@ export class Functions extends Construct {
     logGroup: ILogGroup,
     failures: IQueue,
   ): Role {
+    const { config } = props;
+    const rights = new PolicyDocument({
+      statements: [
+        allow('WriteLog', ['logs:CreateLogStream', 'logs:PutLogEvents'], [logGroup.logGroupArn]),
+        allow('KeepFailures', ['sqs:SendMessage'], [failures.queueArn]),
+        ...functionRights(this, name, props),
+      ],
+    });
+    refuseLongPolicy(this, rights, {
+      whose: name,
+      most: LONGEST_POLICY.inline,
+      hint: howToShorten(config),
+    });
     const role = new Role(scope, 'Role', {
-      path: functionRolePath(props.config, name),
+      path: functionRolePath(config, name),
       assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
-      description: `${props.config.name}: ${name}`,
-      inlinePolicies: {
-        Rights: new PolicyDocument({
-          statements: [
-            allow('WriteLog', ['logs:CreateLogStream', 'logs:PutLogEvents'], [logGroup.logGroupArn]),
-            allow('KeepFailures', ['sqs:SendMessage'], [failures.queueArn]),
-            ...functionRights(this, name, props),
-          ],
-        }),
-      },
+      description: `${config.name}: ${name}`,
+      inlinePolicies: { Rights: rights },
     });
     acknowledge(role, {
       'AwsSolutions-IAM5':

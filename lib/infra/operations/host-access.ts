@@ -10,22 +10,21 @@ import {
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
-import { ArnFormat, CfnOutput, Stack } from 'aws-cdk-lib/core';
+import { ArnFormat, CfnOutput, RemovalPolicy, Stack } from 'aws-cdk-lib/core';
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
-import { LifeboatError } from '../../domain/errors.ts';
 import { hostRolePath } from '../storage/principals.ts';
 import type { AgentDelivery } from './agent-delivery.ts';
+import { LONGEST_POLICY, refuseLongPolicy } from './policy-size.ts';
+import type { RunDocuments } from './run-documents.ts';
 import { acknowledge, allow, deny } from './statements.ts';
-
-/** IAM cuts a managed policy at 6,144 characters; so many ARNs are certain to fit beside the rest. */
-const MOST_SECRETS = 20;
 
 export interface HostAccessProps {
   readonly config: DeploymentConfig;
   readonly bucket: IBucket;
   readonly stateBucket: IBucket;
   readonly delivery: AgentDelivery;
+  readonly documents: RunDocuments;
   /** Where SSM writes the commands' output, with the host's credentials. */
   readonly commandLog: ILogGroup;
   /** Of messages and of the Slack webhook: nothing that a host may read. */
@@ -48,12 +47,18 @@ export class HostAccess extends Construct {
       hostRoleName === undefined
         ? this.#newRole(props.config)
         : Role.fromRoleName(this, 'Role', hostRoleName);
-    this.policy = new ManagedPolicy(this, 'Policy', {
+    const policy = new ManagedPolicy(this, 'Policy', {
       description: `${props.config.name}: what the Lifeboat agent may do on a database host`,
       roles: [this.role],
       statements: [...storageRights(props), ...this.#otherRights(props), ...this.#denials(props)],
     });
-    acknowledge(this.policy as ManagedPolicy, {
+    refuseLongPolicy(this, policy.document, {
+      whose: 'the hosts',
+      most: LONGEST_POLICY.managed,
+      hint: howToShorten(props.config),
+    });
+    this.policy = policy;
+    acknowledge(policy, {
       'AwsSolutions-IAM5':
         'The names of objects under the deployment’s prefix are not known beforehand; what has a wildcard as its resource ' +
         'is a denial, or the listing of log groups, which has no narrower one.',
@@ -81,6 +86,8 @@ export class HostAccess extends Construct {
       path: hostRolePath(config),
       roles: [role.roleName],
     });
+    // Whoever destroys the stack ends the backups, but does not take the hosts out of SSM's hands.
+    for (const kept of [role, profile]) kept.applyRemovalPolicy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE);
     new CfnOutput(Stack.of(this), 'HostInstanceProfile', { value: profile.ref });
     new CfnOutput(Stack.of(this), 'AttachCommand', {
       description: 'Gives a host without an instance profile this one',
@@ -90,13 +97,7 @@ export class HostAccess extends Construct {
   }
 
   #otherRights({ config, delivery, commandLog }: HostAccessProps): PolicyStatement[] {
-    const secrets = [...new Set(config.series.flatMap(({ passwordSecretArn }) => passwordSecretArn ?? []))];
-    if (secrets.length > MOST_SECRETS)
-      throw new LifeboatError(
-        'SETTINGS_INVALID',
-        `series: ${secrets.length} different passwordSecretArn are more than one policy holds (${MOST_SECRETS})`,
-        { hint: 'Use peer authentication over the local socket, or divide the series into two deployments.' },
-      );
+    const secrets = secretsOf(config);
     const { kmsKeyArn } = config.storage;
     return [
       allow('FetchAgent', ['s3:GetObject'], [delivery.x64.objectArn, delivery.arm64.objectArn]),
@@ -116,13 +117,14 @@ export class HostAccess extends Construct {
     ];
   }
 
-  #denials({ config, bucket, stateBucket, messageKey }: HostAccessProps): PolicyStatement[] {
+  #denials(props: HostAccessProps): PolicyStatement[] {
+    const { config, bucket, stateBucket, messageKey } = props;
     const { slackParameter } = config.notifications;
     const buckets = [bucket, stateBucket].flatMap(({ bucketArn }) => [bucketArn, `${bucketArn}/*`]);
     return [
       deny('TakeNothingAway', { actions: TAKING_AWAY, resources: buckets }),
       deny('ReadNoMessages', { actions: ['kms:*'], resources: [messageKey.keyArn] }),
-      deny('CommandNobody', { actions: ['ssm:SendCommand', 'ssm:StartSession'], resources: ['*'] }),
+      commandNobody(props),
       ...(slackParameter === undefined
         ? []
         : [
@@ -133,6 +135,31 @@ export class HostAccess extends Construct {
           ]),
     ];
   }
+}
+
+/**
+ * A host that was broken into must not become root on the others. A role of ours needs no command at all; one that was there
+ * before may be a bastion's, which commands other hosts by other documents: those are not ours to forbid.
+ */
+function commandNobody({ config, documents }: HostAccessProps): PolicyStatement {
+  return config.hostRoleName === undefined
+    ? deny('CommandNobody', { actions: ['ssm:SendCommand', 'ssm:StartSession'], resources: ['*'] })
+    : deny('StartNoRun', {
+        actions: ['ssm:SendCommand'],
+        resources: [documents.arnOf(documents.backup), documents.arnOf(documents.restore)],
+      });
+}
+
+function secretsOf({ series }: DeploymentConfig): string[] {
+  return [...new Set(series.flatMap(({ passwordSecretArn }) => passwordSecretArn ?? []))];
+}
+
+function howToShorten(config: DeploymentConfig): string {
+  const secrets = secretsOf(config).length;
+  return secrets === 0
+    ? 'Shorten storage.prefix and notifications.slackParameter.'
+    : `series: they name ${secrets} different passwordSecretArn. Use peer authentication over the local socket, which ` +
+        'needs none, or divide the series into two deployments with a name each.';
 }
 
 /** Deletes, what undoes the lock, and what changes the buckets themselves. */

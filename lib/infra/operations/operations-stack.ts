@@ -10,6 +10,7 @@ import { Dashboard, dashboardUrl } from './dashboard.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Functions } from './functions.ts';
 import { HostAccess } from './host-access.ts';
+import { sayWhoHearsNothing } from './notices.ts';
 import { Notifications } from './notifications.ts';
 import { RunDocuments } from './run-documents.ts';
 import { Schedule } from './schedule.ts';
@@ -45,8 +46,15 @@ export class OperationsStack extends Stack {
     this.notifications = new Notifications(this, 'Notifications', { config });
     const { topic, key: messageKey } = this.notifications;
     const delivery = new AgentDelivery(this, 'Agent', { assets });
-    this.hostAccess = new HostAccess(this, 'Host', { ...storage, delivery, commandLog, messageKey });
-    this.documents = new RunDocuments(this, 'Documents', { config, delivery });
+    const documents = new RunDocuments(this, 'Documents', { config, delivery });
+    this.documents = documents;
+    this.hostAccess = new HostAccess(this, 'Host', {
+      ...storage,
+      delivery,
+      documents,
+      commandLog,
+      messageKey,
+    });
     this.deadLetters = new DeadLetters(this, 'DeadLetters');
     this.functions = new Functions(this, 'Functions', {
       ...storage,
@@ -74,6 +82,7 @@ export class OperationsStack extends Stack {
     });
     new Dashboard(this, 'Dashboard', { config, bucket, functions: this.functions });
     this.#sayWhatToUse(config);
+    sayWhoHearsNothing(this, config);
   }
 
   #connectSlack(): void {

@@ -1,7 +1,8 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
-import { parseDeploymentConfig } from '../../../lib/domain/deployment/config.ts';
+import { parseDeploymentConfig, type DeploymentConfig } from '../../../lib/domain/deployment/config.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { DEPLOYMENT_FILE, LAMBDA_ENV } from '../../../lib/domain/names.ts';
 import { stepTimeout } from '../../../lib/infra/operations/run-documents.ts';
 import { actionsOf, list, resource, resources, statementsOf, text, type Statement } from './resources.ts';
@@ -11,7 +12,7 @@ const IDS = ['StartRun', 'Restore', 'ReportRun', 'Watch', 'Slack'] as const;
 type Id = (typeof IDS)[number];
 
 const config = fullConfiguration();
-const app = newApp();
+const app = newApp({ bundle: true });
 const template = Template.fromStack(addOperations(app, config));
 const assembly = app.synth().directory;
 
@@ -107,6 +108,21 @@ describe('what each function may ask of AWS', () => {
     );
   });
 
+  test('on all resources only what knows no narrower one', () => {
+    const everywhere = IDS.map((id) => [
+      id,
+      actionsOf(rightsOf(id).filter(({ Resource }) => list(Resource).includes('*'))),
+    ]);
+    const finding = ['ssm:DescribeInstanceInformation', 'ssm:ListCommands'];
+    expect(Object.fromEntries(everywhere)).toEqual({
+      StartRun: finding,
+      Restore: finding,
+      ReportRun: ['ssm:GetCommandInvocation'],
+      Watch: [],
+      Slack: [],
+    });
+  });
+
   test('backups’ contents are read by none: their manifests are', () => {
     for (const id of IDS) {
       const read = resourcesOf(id, 's3:GetObject').filter((arn) => arn.includes('backups-of-ours'));
@@ -154,30 +170,47 @@ describe('the right to send commands', () => {
     expect(JSON.stringify(IDS.map((id) => rightsOf(id)))).not.toMatch(/AWS-Run|document\/\*/);
   });
 
-  test('a host that is no EC2 instance is named as SSM names it', () => {
-    const series = [{ app: 'hq', host: { instanceId: 'mi-0123456789abcdef0' }, database: 'app' }];
-    const [, named] = by(rightsOf('StartRun', synthesize(configuration({ series }))), 'ssm:SendCommand');
-    expect(text(named?.Resource)).toBe(
-      'arn:aws:ssm:eu-central-1:123456789012:managed-instance/mi-0123456789abcdef0',
-    );
-  });
-
-  const many = (count: number) =>
+  const many = (count: number, host: (index: number) => object) =>
     Array.from({ length: count }, (_, index) => ({
       app: `app-${index}`,
-      host: { instanceId: `i-${index.toString(16).padStart(17, '0')}` },
+      host: host(index),
       database: 'app',
     }));
+  const named = (index: number) => ({ instanceId: `i-${index.toString(16).padStart(17, '0')}` });
+  const tagged = (index: number) => ({ tag: { key: 'Backup', value: `group-${index}-`.padEnd(256, 'x') } });
 
-  test('as many named hosts as are taken fit into a role’s 10,240 characters', () => {
-    const big = synthesize(fullConfiguration({ series: many(100) }));
+  test('a hundred named hosts fit into a role’s 10,240 characters, as they are rendered', () => {
+    const big = synthesize(fullConfiguration({ series: many(100, named) }));
     expect(JSON.stringify(rightsOf('Restore', big)).length).toBeLessThan(9900);
   });
 
-  test('more of them are refused with the remedy', () => {
-    expect(() => synthesize(configuration({ series: many(101) }))).toThrow(/101 hosts by instance id/);
+  test.each([
+    ['instance ids', many(140, named), /140 instance ids/],
+    ['values of a tag', many(40, tagged), /40 values of 1 tags/],
+    [
+      'keys of tags',
+      many(60, (index) => ({ tag: { key: `Backup-${index}-`.padEnd(128, 'x'), value: 'x' } })),
+      /60 values of 60 tags/,
+    ],
+  ])('more %s than IAM takes are refused at synth, with what to shorten', (_, series, hint) => {
+    const refusal = refusalOf(() => synthesize(configuration({ series })));
+    expect(refusal.code).toBe('SETTINGS_INVALID');
+    expect(refusal.message).toMatch(
+      /^The rights of start-run make a policy of \d\d,\d{3} characters; IAM takes 10,240$/,
+    );
+    expect(refusal.hint).toMatch(hint);
   });
 });
+
+function refusalOf(act: () => unknown): LifeboatError {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof LifeboatError) return error;
+    throw error;
+  }
+  throw new Error('It was not refused');
+}
 
 describe('times', () => {
   test('the watch ends before its next run begins', () => {
@@ -223,8 +256,10 @@ describe('settings', () => {
   });
 
   test('two configurations in one process get a bundle each', () => {
-    const [one, other] = [configuration(), configuration({ limits: { runMinutes: 10 } })].map(synthesize);
-    if (!one || !other) throw new Error('no templates');
+    const bundled = (configured: DeploymentConfig): Template =>
+      Template.fromStack(addOperations(newApp({ bundle: true }), configured));
+    const one = bundled(configuration());
+    const other = bundled(configuration({ limits: { runMinutes: 10 } }));
     expect(functionOf('Watch', one).Code.S3Key).not.toBe(functionOf('Watch', other).Code.S3Key);
   });
 

@@ -1,5 +1,10 @@
+import { Match } from 'aws-cdk-lib/assertions';
+import { PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { Stack } from 'aws-cdk-lib/core';
+import { longestRendering } from '../../../lib/infra/operations/policy-size.ts';
 import { actionsOf, hostStatements, list, resource, text } from './resources.ts';
-import { configuration, fullConfiguration, synthesize } from './stage.ts';
+import { configuration, fullConfiguration, newApp, synthesize } from './stage.ts';
 
 const template = synthesize(configuration());
 const full = synthesize(fullConfiguration());
@@ -23,6 +28,14 @@ describe('the hosts’ role', () => {
     expect(resource(template, 'AWS::IAM::ManagedPolicy').properties).toMatchObject({
       Roles: [{ Ref: role.id }],
     });
+  });
+
+  test('and its profile stay when the stack goes, or the hosts that use them were lost to SSM', () => {
+    for (const type of ['AWS::IAM::Role', 'AWS::IAM::InstanceProfile'])
+      template.hasResource(type, {
+        DeletionPolicy: 'RetainExceptOnCreate',
+        Properties: Match.objectLike({ Path: '/lifeboat/Lifeboat/host/' }),
+      });
   });
 
   test('is told with the command that attaches it', () => {
@@ -138,6 +151,25 @@ describe('what a host may never do, whatever else its role was given', () => {
   test('send a command to anybody', () => {
     const [statement] = denied.filter(({ Action }) => list(Action).includes('ssm:SendCommand'));
     expect(statement?.Resource).toBe('*');
+    expect(statement?.Action).toEqual(['ssm:SendCommand', 'ssm:StartSession']);
+  });
+
+  test('start our runs, by a role that was there before: what else that may command is not ours to forbid', () => {
+    const statements = hostStatements(existing).filter(({ Action }) =>
+      list(Action).some((action) => action.startsWith('ssm:S')),
+    );
+    expect(
+      statements.map(({ Effect, Action, Resource }) => [Effect, Action, list(Resource).map(text)]),
+    ).toEqual([
+      [
+        'Deny',
+        'ssm:SendCommand',
+        [
+          expect.stringMatching(/document\/<DocumentsBackup/),
+          expect.stringMatching(/document\/<DocumentsRestore/),
+        ],
+      ],
+    ]);
   });
 
   test('read the Slack webhook or use the key that encrypts it', () => {
@@ -161,14 +193,50 @@ describe('limits of IAM', () => {
       passwordSecretArn: secret(index),
     }));
 
-  test('a policy with as many secrets as are taken still fits into 6,144 characters', () => {
-    const big = synthesize(fullConfiguration({ series: series(20) }));
+  test('a policy with a dozen secrets fits into 6,144 characters, as it is rendered', () => {
+    const big = synthesize(fullConfiguration({ series: series(12) }));
     const { properties } = resource(big, 'AWS::IAM::ManagedPolicy');
     // References are shorter than what they stand for, hence the room that is left.
     expect(JSON.stringify(properties['PolicyDocument']).length).toBeLessThan(5600);
   });
 
-  test('more secrets are refused with the remedy', () => {
-    expect(() => synthesize(configuration({ series: series(21) }))).toThrow(/21 different passwordSecretArn/);
+  test('more secrets are refused with the remedy, however short they are', () => {
+    expect(() => synthesize(configuration({ series: series(40) }))).toThrow(
+      /^The rights of the hosts make a policy of \d,\d{3} characters; IAM takes 6,144$/,
+    );
+  });
+
+  test('a long prefix is measured as well', () => {
+    const prefix = 'x'.repeat(200);
+    const slackParameter = `/${'y'.repeat(1000)}`;
+    const notifications = { slackParameter };
+    expect(() => synthesize(configuration({ storage: { prefix } }))).not.toThrow();
+    expect(() =>
+      synthesize(configuration({ storage: { prefix }, notifications, series: series(15) })),
+    ).toThrow(/The rights of the hosts/);
+  });
+});
+
+describe('the measure of a policy', () => {
+  const app = newApp();
+  const stack = new Stack(app, 'Stack', { env: { region: 'us-gov-west-1', account: '123456789012' } });
+  const other = new Stack(app, 'Anywhere');
+  const documentOf = (resources: string[]) =>
+    new PolicyDocument({ statements: [new PolicyStatement({ actions: ['s3:GetObject'], resources })] });
+
+  test('is what IAM is sent, where all of it is known', () => {
+    const document = documentOf(['arn:aws:s3:::bucket/"é"', 'arn:aws:s3:::other/*']);
+    expect(longestRendering(stack, document)).toBe(JSON.stringify(stack.resolve(document)).length);
+  });
+
+  test('takes what is not known yet to be as long as it can get', () => {
+    const topic = new Topic(other, 'Topic');
+    const longest = `arn:aws-us-gov:sns:us-isob-east-1:123456789012:Anywhere-TopicBFC7AF6E-ABCDEFGHIJKLM`;
+    const known = longestRendering(other, documentOf([longest]));
+    const unknown = longestRendering(other, documentOf([topic.topicArn]));
+    expect(unknown).toBeGreaterThanOrEqual(known);
+    expect(unknown).toBeLessThan(known + 60);
+    const account = longestRendering(other, documentOf([`arn:aws:s3:::x-${other.account}/*`]));
+    expect(account).toBe(longestRendering(other, documentOf(['arn:aws:s3:::x-123456789012/*'])));
   });
 });

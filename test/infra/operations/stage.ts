@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import 'aws-cdk-lib/testhelpers/jest-autoclean';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { App, CfnWaitConditionHandle, Stack } from 'aws-cdk-lib/core';
+import { App, CfnWaitConditionHandle, Stack, Validations } from 'aws-cdk-lib/core';
 import { parseDeploymentConfig, type DeploymentConfig } from '../../../lib/domain/deployment/config.ts';
 import { FUNCTION_NAMES, type OperationsAssets } from '../../../lib/infra/operations/built-assets.ts';
 import { OperationsStack } from '../../../lib/infra/operations/operations-stack.ts';
@@ -70,10 +70,25 @@ function makeStandIns(): string {
   return made;
 }
 
+interface AppOptions {
+  /** Fills the functions' folders, and says so on stderr. */
+  readonly bundle?: boolean;
+  /** Prints what is unwise in a configuration; almost all of the tests' are. */
+  readonly warn?: boolean;
+}
+
 /** The context that `cdk` would read from cdk.json, and nothing of this machine. */
-export function newApp(): App {
+export function newApp({ bundle = false, warn = false }: AppOptions = {}): App {
   const { context } = JSON.parse(readFileSync('cdk.json', 'utf8')) as { context: Record<string, unknown> };
-  return new App({ context, analyticsReporting: false });
+  const bundled = bundle ? {} : { 'aws:cdk:bundling-stacks': [] };
+  const app = new App({ context: { ...context, ...bundled }, analyticsReporting: false });
+  if (!warn) silenceNotices(app);
+  return app;
+}
+
+export function silenceNotices(app: App): void {
+  for (const id of ['nobody-is-told', 'runbook-url'])
+    Validations.of(app).acknowledge({ id: `Annotation::lifeboat:${id}`, reason: 'nobody waits for a test' });
 }
 
 export function addOperations(app: App, config: DeploymentConfig, env: object = ENV): OperationsStack {
