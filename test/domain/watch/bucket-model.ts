@@ -1,14 +1,39 @@
 import type { ListedFile } from '../../../lib/domain/backup/catalog.ts';
-import { OBJECT_TAG } from '../../../lib/domain/names.ts';
 
-/** A versioned bucket with object lock and the storage stack's lifecycle rules, as far as they remove anything. */
+/** A versioned bucket with object lock and lifecycle rules, as far as they remove anything. */
 
 export const DAY_MS = 24 * 60 * 60 * 1000;
 
-export interface Lifetimes {
-  readonly expirationDays: number;
-  readonly noncurrentDays: number;
+/** As in a template of CloudFormation. */
+export interface Rule {
+  readonly Id: string;
+  readonly Status: string;
+  readonly Prefix?: string;
+  readonly TagFilters?: readonly { readonly Key: string; readonly Value: string }[];
+  readonly ExpirationInDays?: number;
+  readonly ExpiredObjectDeleteMarker?: boolean;
+  readonly NoncurrentVersionExpiration?: { readonly NoncurrentDays: number };
+  readonly AbortIncompleteMultipartUpload?: unknown;
+  readonly Transitions?: unknown;
+}
+
+const KNOWN = new Set([
+  'Id',
+  'Status',
+  'Prefix',
+  'TagFilters',
+  'ExpirationInDays',
+  'ExpiredObjectDeleteMarker',
+  'NoncurrentVersionExpiration',
+  'AbortIncompleteMultipartUpload',
+  'Transitions',
+]);
+
+export interface BucketTerms {
+  readonly rules: readonly Rule[];
   readonly lockDays: number;
+  /** Of all keys; the methods leave it out, as a catalog does. */
+  readonly prefix: string;
 }
 
 interface Version {
@@ -34,10 +59,13 @@ export class BucketModel {
   /** Changes with what a listing shows. */
   revision = 0;
   readonly #objects = new Map<string, Version[]>();
-  readonly #lifetimes: Lifetimes;
+  readonly #terms: BucketTerms;
 
-  constructor(lifetimes: Lifetimes) {
-    this.#lifetimes = lifetimes;
+  constructor(terms: BucketTerms) {
+    for (const rule of terms.rules)
+      for (const name of Object.keys(rule))
+        if (!KNOWN.has(name)) throw new Error(`the model of a bucket knows no ${name} (${rule.Id})`);
+    this.#terms = terms;
   }
 
   /** If-None-Match: what is there stays. */
@@ -74,25 +102,49 @@ export class BucketModel {
 
   /** Once a day; S3 rounds an object's age to the next midnight, so a rule of n days acts on day n + 1. */
   runLifecycle(midnight: number): void {
-    const { expirationDays, noncurrentDays, lockDays } = this.#lifetimes;
+    const { lockDays } = this.#terms;
     for (const [key, versions] of this.#objects) {
       const current = this.#current(key);
-      const expirable = current?.tags[OBJECT_TAG.expirable.key] === OBJECT_TAG.expirable.value;
-      if (current && expirable && isOlder(current.createdAt, expirationDays, midnight)) {
+      const days = current && this.#shortest(key, current, ({ ExpirationInDays }) => ExpirationInDays);
+      if (current && days !== undefined && isOlder(current.createdAt, days, midnight)) {
         this.expired.push({ key, createdAt: current.createdAt, at: midnight });
         this.delete(key, midnight);
       }
       const kept = this.#objects.get(key)!.filter((version) => {
+        const stay = this.#shortest(key, version, (rule) => rule.NoncurrentVersionExpiration?.NoncurrentDays);
         const over =
-          version.replacedAt !== undefined && isOlder(version.replacedAt, noncurrentDays, midnight);
+          version.replacedAt !== undefined &&
+          stay !== undefined &&
+          isOlder(version.replacedAt, stay, midnight);
         if (!over || !isOlder(version.createdAt, lockDays, midnight)) return true;
         if (!version.isMarker) this.removed.push({ key, createdAt: version.createdAt, at: midnight });
         return false;
       });
       // A marker that hides nothing any more goes by the rule for expired markers.
-      if (kept.every(({ isMarker }) => isMarker)) this.#objects.delete(key);
+      if (kept.every((version) => version.isMarker && this.#clearsMarkers(key, version)))
+        this.#objects.delete(key);
       else if (kept.length < versions.length) this.#objects.set(key, kept);
     }
+  }
+
+  /** Of the days that rules name which apply to the version. */
+  #shortest(key: string, version: Version, daysOf: (rule: Rule) => number | undefined): number | undefined {
+    const days = this.#rulesFor(key, version).flatMap((rule) => daysOf(rule) ?? []);
+    return days.length === 0 ? undefined : Math.min(...days);
+  }
+
+  #clearsMarkers(key: string, version: Version): boolean {
+    return this.#rulesFor(key, version).some(({ ExpiredObjectDeleteMarker: clears }) => clears === true);
+  }
+
+  #rulesFor(key: string, { tags }: Version): Rule[] {
+    const { rules, prefix } = this.#terms;
+    return rules.filter(
+      ({ Status, Prefix = '', TagFilters = [] }) =>
+        Status === 'Enabled' &&
+        `${prefix}${key}`.startsWith(Prefix) &&
+        TagFilters.every(({ Key, Value }) => tags[Key] === Value),
+    );
   }
 
   #current(key: string): Version | undefined {

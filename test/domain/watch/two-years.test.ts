@@ -4,22 +4,40 @@ import type { Manifest } from '../../../lib/domain/backup/manifest.ts';
 import { parseDeploymentConfig } from '../../../lib/domain/deployment/config.ts';
 import { changeTags, planTagging } from '../../../lib/domain/watch/tagging-plan.ts';
 import { sampleManifest } from '../../fixtures/sample-manifest.ts';
+import { resourcesOf, synthesizeStorage, templateOf } from '../../infra/synthesize.ts';
 import { mulberry32 } from '../../lambda/start-run/virtual-time.ts';
-import { BucketModel, DAY_MS } from './bucket-model.ts';
+import { BucketModel, DAY_MS, type BucketTerms, type Rule } from './bucket-model.ts';
 
 /**
- * Two years of nights against the watch's rules and the bucket's lifecycle with the configuration's defaults: hosts that
- * are away, runs that are killed, clocks that are wrong, hands that delete, and a watch that is dead for weeks.
+ * Two years of nights against the watch's rules and the lifecycle of the synthesized backup bucket: hosts that are away, runs that are killed, clocks that are wrong, hands that delete, and a watch that is dead for weeks.
  */
 const { storage } = parseDeploymentConfig(
   { series: [{ database: 'hostmaster', host: { instanceId: 'i-0123456789abcdef0' } }] },
   'defaults',
 );
+const TERMS = readTemplate();
 const HOUR_MS = 60 * 60 * 1000;
 const FIRST_NIGHT = Date.parse('2026-01-01T00:00:00Z');
 const NIGHTS = 730;
 const PIN = 'lifeboat-pin';
 const SEEDS = [1, 2, 3, 4, 5, 6];
+
+/** What the template says of the bucket that holds the backups. */
+function readTemplate(): BucketTerms {
+  const { assembly, storage: stack } = synthesizeStorage();
+  const [, bucket] = resourcesOf(templateOf(assembly, stack), 'AWS::S3::Bucket').find(([id]) =>
+    id.startsWith('Backups'),
+  )!;
+  const { LifecycleConfiguration, ObjectLockConfiguration } = bucket.Properties as unknown as {
+    LifecycleConfiguration: { Rules: Rule[] };
+    ObjectLockConfiguration: { Rule: { DefaultRetention: { Days: number } } };
+  };
+  return {
+    rules: LifecycleConfiguration.Rules,
+    lockDays: ObjectLockConfiguration.Rule.DefaultRetention.Days,
+    prefix: `${storage.prefix}/`,
+  };
+}
 
 /** Backups that their host finished, by id, with when it did by true time. */
 type Made = Map<string, { madeAt: number; manifest: Manifest }>;
@@ -37,7 +55,7 @@ interface World {
 
 function newWorld(seed: number): World {
   return {
-    bucket: new BucketModel(storage),
+    bucket: new BucketModel(TERMS),
     made: new Map(),
     pinned: new Set(),
     chance: mulberry32(seed),
