@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startLocalS3, type LocalS3Options } from './s3/server.ts';
 
-const USAGE = `Starts an S3 on loopback, for trying Lifeboat without an AWS account.
+const USAGE = `Starts the S3 of the local AWS, and nothing else of it, on loopback: for trying the agent without an AWS account.
+The whole of it, from the synthesized templates, runs in: npm run demo -- --keep (for tests: scripts/local-aws/start.ts).
 
   node scripts/local-aws/main.ts --folder DIR [--port PORT] [--region NAME] [--bucket NAME]... [--versioned] [--lock-days DAYS]
 
