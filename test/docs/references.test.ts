@@ -14,6 +14,8 @@ const DOCUMENTS = [
   'README.md',
   'CHANGELOG.md',
   'docs/architecture.md',
+  'docs/deployment.md',
+  'docs/existing-bucket.md',
   'docs/formats.md',
   'docs/performance.md',
   'docs/runbook.md',
