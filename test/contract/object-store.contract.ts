@@ -111,6 +111,34 @@ export function describeObjectStore(
         }
       });
 
+      it('keeps keys with folders, and tells the folders without what lies in them', async () => {
+        const keys = [
+          'tree/one/base/a/1.zst',
+          'tree/one/base/a/2.zst',
+          'tree/one/wal/1.zst',
+          'tree/two/x.zst',
+          'tree/z',
+        ];
+        for (const key of keys) await store.putOnce(key, Buffer.from(key));
+        expect(await keysOf(store, 'tree/')).toEqual(keys);
+        expect(await keysOf(store, 'tree/one/base/')).toEqual(keys.slice(0, 2));
+        expect(await keysOf(store, 'tree/o')).toEqual(keys.slice(0, 3));
+        expect(await keysOf(store, 'tree/none/')).toEqual([]);
+        expect((await store.read('tree/one/wal/1.zst')).toString()).toBe('tree/one/wal/1.zst');
+        const foldersOf = async (prefix: string) => {
+          const names: string[] = [];
+          for await (const name of store.folders(prefix)) names.push(name);
+          return names.toSorted();
+        };
+        expect(await foldersOf('tree/')).toEqual(['one', 'two']);
+        expect(await foldersOf('tree/one/')).toEqual(['base', 'wal']);
+        expect(await foldersOf('tree/two/')).toEqual([]);
+        expect(await foldersOf('tree/none/')).toEqual([]);
+        for (const key of keys) await store.remove(key);
+        expect(await keysOf(store, 'tree/')).toEqual([]);
+        expect(await foldersOf('tree/')).toEqual([]);
+      });
+
       it.each(['..', '../outside', 'a/../../outside', '', '/absolute'])(
         'refuses the key %j, which would lead out of it',
         async (key) => {

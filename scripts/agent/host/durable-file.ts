@@ -1,4 +1,4 @@
-import { link, lstat, open, rename, stat, unlink, type FileHandle } from 'node:fs/promises';
+import { chown, link, lstat, mkdir, open, rename, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 
@@ -58,6 +58,23 @@ export async function giveToFolderOwner(file: FileHandle, path: string): Promise
   if (process.getuid?.() !== 0) return;
   const { uid, gid } = await stat(dirname(path));
   if (uid !== 0) await file.chown(uid, gid);
+}
+
+/** With its parents, each of them the one's that its own parent is when we are root, and each fsynced into it. */
+export async function makeFolderBelow(folder: string, mode: number): Promise<void> {
+  try {
+    await mkdir(folder, { mode });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    if (!isMissing(error)) throw error;
+    await makeFolderBelow(dirname(folder), mode);
+    return await makeFolderBelow(folder, mode);
+  }
+  if (process.getuid?.() === 0) {
+    const { uid, gid } = await stat(dirname(folder));
+    if (uid !== 0) await chown(folder, uid, gid);
+  }
+  await syncFolder(dirname(folder));
 }
 
 export type LinkFile = (from: string, to: string) => Promise<void>;

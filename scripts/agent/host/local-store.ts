@@ -1,19 +1,20 @@
 import { constants } from 'node:fs';
-import { access, lstat, mkdir, readdir, stat, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { Dirent } from 'node:fs';
+import { access, lstat, mkdir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { PARTIAL_SUFFIX } from '../../../lib/domain/backup/keys.ts';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { ByteRange, ListedObject, ObjectStore, StoredObject, Upload } from '../ports/store.ts';
-import { isMissing, onDisk, syncFolder } from './durable-file.ts';
+import { isMissing, makeFolderBelow, onDisk, syncFolder } from './durable-file.ts';
 import { nothingWhenMissing, readLocalRange, startLocalUpload } from './local-upload.ts';
 
 const FOLDER_MODE = 0o700;
 
 /**
- * One folder of plain files (BACKUP_DIR): a key is a file name. The folder is made on the first write; until then it is
- * an empty store. Files keep no metadata, tags or checksums of their own: a backup's manifest holds what is needed.
+ * One folder of plain files (BACKUP_DIR): a key is a file's path below it. The folder is made on the first write; until then
+ * it is an empty store. Folders below it come with their first file and go with their last one. Files keep no metadata, tags or checksums of their own: a backup's manifest holds what is needed.
  * `list` also yields the `.partial` files of unfinished writes, which parseBackupFile tells apart.
  */
 export function openLocalStore(folder: string): ObjectStore {
@@ -33,15 +34,33 @@ class LocalStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncIterable<ListedObject> {
-    const entries = await onDisk(`Cannot list ${this.#folder}`, () =>
-      readdir(this.#folder, { withFileTypes: true }).catch(nothingWhenMissing),
-    );
-    for (const entry of entries ?? []) {
-      if (!entry.isFile() || !entry.name.startsWith(prefix)) continue;
-      const found = await this.head(entry.name);
+    const end = prefix.lastIndexOf('/') + 1;
+    yield* this.#listBelow(prefix.slice(0, end), prefix.slice(end));
+  }
+
+  async *folders(prefix: string): AsyncIterable<string> {
+    for (const entry of await this.#entries(prefix)) if (entry.isDirectory()) yield entry.name;
+  }
+
+  /** @param folder with its slash; `''`: the store's own */
+  async *#listBelow(folder: string, beginning: string): AsyncIterable<ListedObject> {
+    for (const entry of await this.#entries(folder)) {
+      if (!entry.name.startsWith(beginning)) continue;
+      const key = folder + entry.name;
+      if (entry.isDirectory()) yield* this.#listBelow(`${key}/`, '');
+      if (!entry.isFile()) continue;
+      const found = await this.head(key);
       // Gone since it was listed: whoever removed it finished before we looked.
       if (found) yield found;
     }
+  }
+
+  async #entries(folder: string): Promise<Dirent[]> {
+    const path = folder === '' ? this.#folder : this.#pathOf(folder.slice(0, -1));
+    const entries = await onDisk(`Cannot list ${path}`, () =>
+      readdir(path, { withFileTypes: true }).catch(nothingWhenMissing),
+    );
+    return entries ?? [];
   }
 
   /** The checksum is left out: it would cost a pass over the file. */
@@ -73,6 +92,9 @@ class LocalStore implements ObjectStore {
   async startUpload(key: string): Promise<Upload> {
     const path = this.#pathOf(key);
     await this.#makeFolder();
+    if (key.includes('/')) {
+      await onDisk(`Cannot make the folder of ${path}`, () => makeFolderBelow(dirname(path), FOLDER_MODE));
+    }
     return await startLocalUpload(path, async () => {
       const found = await this.head(key);
       if (found) return found;
@@ -82,12 +104,14 @@ class LocalStore implements ObjectStore {
 
   async remove(key: string): Promise<void> {
     await this.#removeFile(this.#pathOf(key));
-    await this.#syncFolder();
+    await this.#syncFolder(await this.#removeEmptyFolders(key));
   }
 
   async removeUnfinished(prefix: string, belongs: (key: string) => boolean = () => true): Promise<void> {
     for await (const { key } of this.list(prefix)) {
-      if (key.endsWith(PARTIAL_SUFFIX) && belongs(key)) await this.#removeFile(this.#pathOf(key));
+      if (!key.endsWith(PARTIAL_SUFFIX) || !belongs(key.slice(0, -PARTIAL_SUFFIX.length))) continue;
+      await this.#removeFile(this.#pathOf(key));
+      await this.#removeEmptyFolders(key);
     }
   }
 
@@ -125,9 +149,25 @@ class LocalStore implements ObjectStore {
     await onDisk(`Cannot remove ${path}`, () => unlink(path).catch(nothingWhenMissing));
   }
 
-  async #syncFolder(): Promise<void> {
-    await onDisk(`Cannot sync ${this.#folder}`, () =>
-      syncFolder(this.#folder).catch((error: unknown) => {
+  /** The folders above `key`, as far as they hold nothing any more. @returns the first one that stays */
+  async #removeEmptyFolders(key: string): Promise<string> {
+    let folder = key;
+    while (folder.includes('/')) {
+      folder = dirname(folder);
+      const path = this.#pathOf(folder);
+      const removed = await rmdir(path).then(
+        () => true,
+        // In use again, or not ours to remove: an empty folder stands for nothing.
+        (error: unknown) => isMissing(error),
+      );
+      if (!removed) return path;
+    }
+    return this.#folder;
+  }
+
+  async #syncFolder(folder: string): Promise<void> {
+    await onDisk(`Cannot sync ${folder}`, () =>
+      syncFolder(folder).catch((error: unknown) => {
         if (!isMissing(error)) throw error as Error;
       }),
     );
@@ -135,8 +175,9 @@ class LocalStore implements ObjectStore {
 
   #pathOf(key: string): string {
     // Keys also come from manifests and from the command line: none may lead out of the folder.
-    const plain = key !== '' && key !== '.' && !key.includes('..') && !/[/\\\0]/.test(key);
-    if (plain) return join(this.#folder, key);
+    const parts = key.split('/');
+    const plain = parts.every((part) => part !== '' && part !== '.' && !part.includes('..'));
+    if (plain && !/[\\\0]/.test(key)) return join(this.#folder, key);
     throw new LifeboatError('USAGE', `${JSON.stringify(key)} is no file name in ${this.#folder}`, {
       hint: 'Run: lifeboat list',
     });

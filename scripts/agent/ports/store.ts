@@ -14,6 +14,11 @@ export interface ObjectStore {
   urlOf(key: string): string;
   /** Every object whose key starts with `prefix`, in no promised order. Keys are relative to the store's root/prefix. */
   list(prefix: string): AsyncIterable<ListedObject>;
+  /**
+   * What a file browser shows as folders: of all keys that start with `prefix`, which ends in a slash, the names up to the
+   * next slash, each once, however many keys lie below.
+   */
+  folders(prefix: string): AsyncIterable<string>;
   /** `undefined` when there is no such object. */
   head(key: string): Promise<StoredObject | undefined>;
   /** Bytes `[offset, offset + length)`, or the whole object. @throws BACKUP_NOT_FOUND, CORRUPT when it is shorter. */

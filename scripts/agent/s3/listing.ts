@@ -28,6 +28,26 @@ export async function* listObjects(api: S3Api, prefix: string): AsyncGenerator<L
   } while (token !== undefined);
 }
 
+/** The names between `prefix` and the next slash; S3 rolls up what lies below each. */
+export async function* listFolders(api: S3Api, prefix: string): AsyncGenerator<string> {
+  let token: string | undefined;
+  do {
+    const command = new api.sdk.ListObjectsV2Command({
+      Bucket: api.bucket,
+      Prefix: api.fullKey(prefix),
+      Delimiter: '/',
+      EncodingType: 'url',
+      ...(token === undefined ? {} : { ContinuationToken: token }),
+    });
+    const page = await api.call('s3:ListBucket', prefix, (client) => client.send(command));
+    for (const { Prefix: encoded } of page.CommonPrefixes ?? []) {
+      const folder = api.relativeKey(decodeKey(encoded ?? '', page.EncodingType));
+      yield folder.slice(prefix.length, -1);
+    }
+    token = page.IsTruncated ? page.NextContinuationToken : undefined;
+  } while (token !== undefined);
+}
+
 /** Proves that the bucket is there and may be listed under our prefix, which is all that a narrow policy grants. */
 export async function probeList(api: S3Api): Promise<void> {
   const command = new api.sdk.ListObjectsV2Command({

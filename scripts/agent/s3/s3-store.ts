@@ -11,7 +11,7 @@ import type {
 } from '../ports/store.ts';
 import type { S3Settings } from '../settings.ts';
 import { connect } from './client.ts';
-import { listObjects, probeList } from './listing.ts';
+import { listFolders, listObjects, probeList } from './listing.ts';
 import { readObject } from './read-object.ts';
 import { S3Api } from './s3-api.ts';
 import { S3Upload } from './s3-upload.ts';
@@ -50,6 +50,10 @@ class S3Store implements ObjectStore {
 
   async *list(prefix: string): AsyncIterable<ListedObject> {
     yield* listObjects(await this.#api(), prefix);
+  }
+
+  async *folders(prefix: string): AsyncIterable<string> {
+    yield* listFolders(await this.#api(), prefix);
   }
 
   async head(key: string): Promise<StoredObject | undefined> {

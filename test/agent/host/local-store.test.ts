@@ -78,6 +78,22 @@ describe('The local folder', () => {
     await killed.abort();
   });
 
+  it('makes folders below itself for their first file, for its owner alone, and removes them with the last', async () => {
+    const store = openLocalStore(folder);
+    const upload = await store.startUpload('pitr/a/base/1.zst');
+    await upload.write(Buffer.from('x'));
+    expect(await mode(join(folder, 'pitr', 'a'))).toBe('700');
+    await upload.complete(reckon(Buffer.from('x')));
+    const killed = await store.startUpload('pitr/a/base/2.zst');
+    await store.remove('pitr/a/base/1.zst');
+    expect(await readdir(join(folder, 'pitr', 'a', 'base'))).toEqual(['2.zst.partial']);
+    const asked: string[] = [];
+    await store.removeUnfinished('pitr/a/', (key) => asked.push(key) > 0);
+    expect(asked).toEqual(['pitr/a/base/2.zst']);
+    expect(await readdir(folder)).toEqual([]);
+    await killed.abort();
+  });
+
   it('refuses to write where another run is writing', async () => {
     const store = openLocalStore(folder);
     const first = await store.startUpload('a_db_1.sql.gz');
