@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
-import { crc32, gzip } from 'node:zlib';
-import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
+import { gzip } from 'node:zlib';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type {
   CollectedDump,
@@ -13,7 +11,9 @@ import type {
 import { rejectOnAbort } from '../abort.ts';
 import type { Upload } from '../ports/store.ts';
 import { createDumpCounter } from './dump-counter.ts';
-import { DEFAULT_LEVEL, FrameWriter, RAW_FRAME_SIZE } from './frame-writer.ts';
+import { RAW_FRAME_SIZE } from './frame-buffers.ts';
+import { DEFAULT_LEVEL, FrameWriter } from './frame-writer.ts';
+import { OutputDigest } from './output-digest.ts';
 
 export const dumpWriter: DumpWriter = { write: writeDump, collect: collectDump };
 
@@ -83,23 +83,6 @@ async function collectDump(dump: DumpProcess): Promise<CollectedDump> {
   const output = new OutputDigest();
   output.update(body);
   return { body, ...output.result(), complete: raw.includes(GLOBALS_TRAILER), warnings };
-}
-
-/** Size, SHA-256 and CRC-32 of what was written. */
-class OutputDigest {
-  readonly #sha256 = createHash('sha256');
-  #crc32 = 0;
-  #size = 0;
-
-  update(bytes: Buffer): void {
-    this.#sha256.update(bytes);
-    this.#crc32 = crc32(bytes, this.#crc32);
-    this.#size += bytes.length;
-  }
-
-  result(): { size: number; sha256: string; crc32: string } {
-    return { size: this.#size, sha256: this.#sha256.digest('hex'), crc32: encodeCrc32(this.#crc32) };
-  }
 }
 
 /** A sink that failed is left out from then on: S3 being away must not cost the local backup. */

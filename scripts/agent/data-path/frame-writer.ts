@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { constants, gzip, zstdCompress } from 'node:zlib';
 import type { Compression } from '../../../lib/domain/backup/keys.ts';
+import { FrameBuffers, RAW_FRAME_SIZE } from './frame-buffers.ts';
 
 /**
  * Cuts a stream into frames of equal plain length and compresses several at once in libuv's thread pool. A frame is a
@@ -14,12 +15,9 @@ export interface FrameOptions {
   readonly level: number;
   /** Called in the order of the input; its promise holds the writer back. */
   readonly emit: (frame: Buffer) => Promise<void>;
+  /** Of several files that follow one another; the writer's own when left out. */
+  readonly buffers?: FrameBuffers;
 }
-
-export const RAW_FRAME_SIZE = 8 * 1024 * 1024;
-
-/** Enough to keep every core busy while the main thread fills the next; each costs a frame's memory twice. */
-const IN_FLIGHT = 4;
 
 export const DEFAULT_LEVEL = { gzip: 1, zstd: 1 } as const satisfies Record<Compression, number>;
 
@@ -30,12 +28,9 @@ const CHUNK_SIZE = 1024 * 1024;
 
 export class FrameWriter {
   readonly #options: FrameOptions;
-  readonly #idle: Buffer[] = Array.from({ length: IN_FLIGHT + 1 }, () =>
-    Buffer.allocUnsafeSlow(RAW_FRAME_SIZE),
-  );
+  readonly #buffers: FrameBuffers;
   #current: Buffer | undefined;
   #filled = 0;
-  #waiting: (() => void) | undefined;
   #emitted: Promise<void> = Promise.resolve();
   #failure: unknown;
   readonly frameSizes: number[] = [];
@@ -43,6 +38,7 @@ export class FrameWriter {
 
   constructor(options: FrameOptions) {
     this.#options = options;
+    this.#buffers = options.buffers ?? new FrameBuffers();
   }
 
   /**
@@ -59,7 +55,7 @@ export class FrameWriter {
 
   async #writeRest(chunk: Buffer, copied: number): Promise<void> {
     for (let from = copied; from < chunk.length; from = this.#fill(chunk, from)) {
-      await this.#untilIdle();
+      await this.#buffers.untilIdle();
       if (this.#failure !== undefined) throw this.#failure;
     }
   }
@@ -68,7 +64,7 @@ export class FrameWriter {
   #fill(chunk: Buffer, start: number): number {
     let from = start;
     while (from < chunk.length) {
-      this.#current ??= this.#idle.pop();
+      this.#current ??= this.#buffers.take();
       if (!this.#current) break;
       const copied = chunk.copy(this.#current, this.#filled, from);
       from += copied;
@@ -80,7 +76,10 @@ export class FrameWriter {
 
   /** Compresses what is left and waits for the last `emit`. An empty stream becomes one empty frame: a valid file. */
   async end(): Promise<void> {
-    if (this.rawSize === 0) this.#current ??= this.#idle.pop();
+    while (this.rawSize === 0 && !this.#current) {
+      await this.#buffers.untilIdle();
+      this.#current = this.#buffers.take();
+    }
     if (this.#filled > 0 || this.rawSize === 0) this.#dispatch();
     await this.#emitted;
     if (this.#failure !== undefined) throw this.#failure;
@@ -103,7 +102,7 @@ export class FrameWriter {
       } catch (error) {
         this.#failure ??= error;
       }
-      this.#giveBack(buffer);
+      this.#buffers.giveBack(buffer);
     })();
     this.#current = undefined;
     this.#filled = 0;
@@ -118,18 +117,5 @@ export class FrameWriter {
       [constants.ZSTD_c_checksumFlag]: 1,
     };
     return zstdAsync(raw, { params, chunkSize: CHUNK_SIZE });
-  }
-
-  async #untilIdle(): Promise<void> {
-    if (this.#idle.length > 0) return;
-    await new Promise<void>((resolve) => {
-      this.#waiting = resolve;
-    });
-  }
-
-  #giveBack(buffer: Buffer): void {
-    this.#idle.push(buffer);
-    this.#waiting?.();
-    this.#waiting = undefined;
   }
 }

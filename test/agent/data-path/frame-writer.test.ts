@@ -1,5 +1,6 @@
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { FrameWriter, RAW_FRAME_SIZE } from '../../../scripts/agent/data-path/frame-writer.ts';
+import { RAW_FRAME_SIZE } from '../../../scripts/agent/data-path/frame-buffers.ts';
+import { FrameWriter } from '../../../scripts/agent/data-path/frame-writer.ts';
 
 function patternOf(length: number): Buffer {
   const bytes = Buffer.alloc(length);
