@@ -109,7 +109,7 @@ export function describeFailure(error: RunFailure, durationMs: number): string[]
   ];
 }
 
-function describeLastGood(lastGood: LastGoodBackup | 'unknown' | undefined, now: Date): string {
+export function describeLastGood(lastGood: LastGoodBackup | 'unknown' | undefined, now: Date): string {
   if (lastGood === 'unknown') return '⚠️ Last good backup: could not be looked up; run: lifeboat status';
   if (!lastGood) return '⚠️ There is no good backup of this database yet';
   const age = formatDuration(now.getTime() - lastGood.finishedAt.getTime());
