@@ -5,7 +5,6 @@ import { formatLsn } from '../wal/lsn.ts';
 import type { TimelineStretch } from '../wal/timeline.ts';
 import { describeHole } from '../wal/window-report.ts';
 import {
-  commitCandidates,
   stopOf,
   stopTimeOf,
   walNeededFrom,
@@ -175,11 +174,14 @@ function stopFor(
   }
 }
 
-/** Whether nothing was committed behind the stretch's latest point: every object behind it was asked. */
-function hasKnownEnd(stretch: RestorableStretch, commits: KnownCommits): boolean {
-  for (const key of commitCandidates(stretch)) {
-    const commit = commits.get(key);
-    if (commit !== null) return commit !== undefined;
+/** Whether nothing was committed behind the stretch's latest point: every object behind it says so. */
+function hasKnownEnd({ tail }: RestorableStretch, commits: KnownCommits): boolean {
+  for (const { files, end } of tail.toReversed()) {
+    for (const { key } of files.toReversed()) {
+      const commit = commits.get(key);
+      // What is behind the place where the timeline was left hides what was committed before it.
+      if (commit !== null) return commit !== undefined && commit.lsn <= end;
+    }
   }
   return true;
 }

@@ -274,18 +274,19 @@ function holesOf(archive: WalArchive, line: RestorableTimeline): WindowHole[] {
     const record = findRecord(archive, timeline, walEnd);
     const there = nextAvailable(archive, line.path, walEnd);
     if (!next && there === undefined && !record) return [];
-    const behind = [there, next && parseLsn(next.bases[0]!.manifest.startLsn)].filter(
-      (lsn) => lsn !== undefined,
-    );
-    const to = behind.toSorted(ascending)[0] ?? (record && parseLsn(record.to));
+    const to = firstBehind(walEnd, there, next?.bases[0]) ?? (record && parseLsn(record.to));
     const since = record?.since ? later(latest.time, formatPgTime(parsePgTime(record.since))) : latest.time;
     return [{ timeline, from: walEnd, to, since, until: next?.earliest.time, reason: record?.reason }];
   });
 }
 
-function ascending(one: Lsn, other: Lsn): number {
-  if (one === other) return 0;
-  return one < other ? -1 : 1;
+/** Of the archive's WAL, and of what the next base backup brings with it. */
+function firstBehind(from: Lsn, there: Lsn | undefined, base: UsableBase | undefined): Lsn | undefined {
+  if (!base) return there;
+  const start = parseLsn(base.manifest.startLsn);
+  // One that began before the hole brings the WAL of the hole itself, but for its own use alone.
+  const own = start > from ? start : stopOf(base);
+  return there !== undefined && there < own ? there : own;
 }
 
 /** A record may have been written when a little more or less had been stored than is there now. */
@@ -296,15 +297,14 @@ function findRecord(archive: WalArchive, timeline: number, from: Lsn): HoleRecor
   });
 }
 
-/** Timelines with a common ancestor share its holes. */
+/** Timelines with a common ancestor share its holes; such a one ends with the first base backup behind it on any of them. */
 function withoutRepeats(holes: readonly WindowHole[]): WindowHole[] {
   const seen = new Map<string, WindowHole>();
   for (const hole of holes) {
-    const known = seen.get(`${hole.timeline} ${hole.from}`);
-    // A base backup behind it may lie on one of the timelines only: the hole is healed then.
-    if (!known || (known.until === undefined && hole.until !== undefined)) {
-      seen.set(`${hole.timeline} ${hole.from}`, hole);
-    }
+    const key = `${hole.timeline} ${hole.from}`;
+    const known = seen.get(key);
+    const earlier = hole.until !== undefined && (known?.until === undefined || hole.until < known.until);
+    if (!known || earlier) seen.set(key, hole);
   }
   return [...seen.values()];
 }

@@ -118,6 +118,7 @@ export class WalBucket {
     return this;
   }
 
+  /** All objects of base backups, dated when their manifest was stored. */
   get bases(): Base[] {
     const files: ListedFile[] = [];
     for (const { volumes, backupManifest, label, finishedAt } of this.manifests) {
