@@ -123,7 +123,7 @@ const configSchema = z.strictObject({
     .regex(/^[\w+=,.@-]{1,64}$/, 'is no name of a role')
     .optional()
     .describe('An existing role of the hosts, to which the rights are attached; else a new role is made.'),
-  series: z.array(seriesSchema).min(1).max(500),
+  series: z.array(seriesSchema).min(1).max(500).superRefine(refuseContradictions),
 });
 
 export type DeploymentConfig = z.infer<typeof configSchema>;
@@ -136,10 +136,10 @@ export type SeriesConfig = z.infer<typeof seriesSchema>;
  */
 export function parseDeploymentConfig(value: unknown, where: string): DeploymentConfig {
   const parsed = configSchema.safeParse(value);
-  const problems = parsed.success
-    ? findContradictions(parsed.data)
-    : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${wording(issue)}`);
-  if (parsed.success && problems.length === 0) return parsed.data;
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(
+    (issue) => `${issue.path.join('.') || 'the file'}: ${wording(issue)}`,
+  );
   throw new LifeboatError(
     'SETTINGS_INVALID',
     `${where} is wrong:\n${problems.map((line) => `- ${line}`).join('\n')}`,
@@ -158,20 +158,15 @@ export function deploymentJsonSchema(): object {
   return z.toJSONSchema(configSchema, { io: 'input' });
 }
 
-function findContradictions({ series }: DeploymentConfig): string[] {
+function refuseContradictions(series: SeriesConfig[], context: z.RefinementCtx): void {
+  const add = (message: string, ...path: (string | number)[]): void =>
+    context.addIssue({ code: 'custom', message, path });
   const apps = series.map(({ app }) => app);
-  const twice = new Set(apps.filter((app, index) => apps.indexOf(app) !== index));
-  return [
-    ...[...twice].map(
-      (app) =>
-        `series: the app name ${JSON.stringify(app)} is used twice; a series is one host and one database`,
-    ),
-    ...series.flatMap(({ app, compression, compressionLevel = 1 }, index) =>
-      compression === 'gzip' && compressionLevel > 9
-        ? [`series.${index}.compressionLevel: gzip knows levels 1 to 9, not ${compressionLevel} (${app})`]
-        : [],
-    ),
-  ];
+  for (const app of new Set(apps.filter((name, index) => apps.indexOf(name) !== index)))
+    add(`the app name ${JSON.stringify(app)} is used twice; a series is one host and one database`);
+  for (const [index, { app, compression, compressionLevel = 1 }] of series.entries())
+    if (compression === 'gzip' && compressionLevel > 9)
+      add(`gzip knows levels 1 to 9, not ${compressionLevel} (${app})`, index, 'compressionLevel');
 }
 
 function isAppName(name: string): boolean {

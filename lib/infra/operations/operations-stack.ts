@@ -3,6 +3,7 @@ import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import { CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib/core';
 import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
+import { refuseSkippedNights } from '../../domain/deployment/daylight-saving.ts';
 import { AgentDelivery } from './agent-delivery.ts';
 import { Alarms } from './alarms.ts';
 import { findBuiltAssets, type OperationsAssets } from './built-assets.ts';
@@ -38,6 +39,7 @@ export class OperationsStack extends Stack {
   constructor(scope: Construct, id: string, props: OperationsStackProps) {
     const { config, bucket, stateBucket, assets = findBuiltAssets(), ...stackProps } = props;
     super(scope, id, stackProps);
+    refuseSkippedNights(config.schedule, new Date());
     const storage = { config, bucket, stateBucket };
     const commandLog = new LogGroup(this, 'CommandLog', {
       retention: RetentionDays.THREE_MONTHS,

@@ -7,7 +7,6 @@ import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import { Duration, Stack } from 'aws-cdk-lib/core';
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
-import { refuseSkippedNights } from '../../domain/deployment/daylight-saving.ts';
 import { cronExpression } from '../../domain/deployment/schedule.ts';
 import { TERMINAL_STATUSES } from '../../domain/run/ssm-status.ts';
 import { WATCH_INTERVAL, type Functions } from './functions.ts';
@@ -25,10 +24,7 @@ export interface ScheduleProps {
   readonly deadLetters: IQueue;
 }
 
-/**
- * What starts the functions: the clock and SSM's events.
- * @throws LifeboatError SETTINGS_INVALID for a time of day that the time zone's clocks skip on a coming day
- */
+/** What starts the functions: the clock and SSM's events. */
 export class Schedule extends Construct {
   /** Every rule, by what it does; an alarm watches each. */
   readonly rules: ReadonlyMap<string, Rule>;
@@ -38,7 +34,6 @@ export class Schedule extends Construct {
   constructor(scope: Construct, id: string, { config, functions, documents, deadLetters }: ScheduleProps) {
     super(scope, id);
     const { timeZone } = config.schedule;
-    refuseSkippedNights(config.schedule, new Date());
     const rules = new Map<string, Rule>();
     if (timeZone === undefined) rules.set('nightly', this.#nightlyRule(config, functions, deadLetters));
     else this.scheduleGroup = this.#nightlySchedule(config, timeZone, functions.startRun, deadLetters);

@@ -67,6 +67,19 @@ describe('The deployment’s configuration', () => {
     );
   });
 
+  it('refuses them beside whatever else is wrong', () => {
+    const { message } = refusal({
+      storage: { retentionDays: 0 },
+      series: [one, { ...one, compressionLevel: 12 }],
+    });
+    for (const line of [
+      '- storage.retentionDays: ',
+      '- series: the app name',
+      '- series.1.compressionLevel: gzip',
+    ])
+      expect(message).toContain(line);
+  });
+
   it('takes many hosts and databases, by instance id or by tag', () => {
     const series = [
       one,
