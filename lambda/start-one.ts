@@ -1,7 +1,7 @@
 import { LifeboatError } from '../lib/domain/errors.ts';
 import {
-  ENCODED_REQUEST_PATTERN,
   encodeRequest,
+  LONGEST_ENCODED_REQUEST,
   parseRequest,
   type RunRequest,
 } from '../lib/domain/run/request.ts';
@@ -63,15 +63,15 @@ export async function startOne(ports: StartPorts, wanted: RunRequest): Promise<S
     : await record(ports, request, { commandId, before: true });
 }
 
-/** Beyond it the document refuses the parameter, and every retry meets the same refusal. */
+/** Beyond it the host refuses the parameter, and every retry meets the same refusal. */
 function requireFits(request: RunRequest): void {
-  const encoded = encodeRequest(request);
-  if (new RegExp(ENCODED_REQUEST_PATTERN).test(encoded)) return;
+  const { length } = encodeRequest(request);
+  if (length <= LONGEST_ENCODED_REQUEST) return;
   throw new LifeboatError(
     'SETTINGS_INVALID',
-    `The request for ${request.series.app} has ${encoded.length} characters`,
+    `The request for ${request.series.app} has ${length} characters`,
     {
-      hint: 'SSM takes 8192: shorten the series’ names and paths in lifeboat.config.json, and deploy it.',
+      hint: `The host takes ${LONGEST_ENCODED_REQUEST}: shorten the series’ names and paths in lifeboat.config.json, and deploy it.`,
     },
   );
 }

@@ -101,8 +101,16 @@ export const runRequestSchema = z
 export type RunRequest = z.infer<typeof runRequestSchema>;
 export type RunOperation = RunRequest['operation'];
 
-/** The document's `allowedPattern`; anchored, because the SSM agent matches anywhere in the value otherwise. */
-export const ENCODED_REQUEST_PATTERN = '^[A-Za-z0-9_-]{1,8192}$';
+/**
+ * The document's `allowedPattern`; anchored, because the SSM agent matches anywhere in the value otherwise. It says nothing
+ * of the length: the agent compiles it by Go's RE2, which refuses to repeat anything more than 1000 times
+ * (https://pkg.go.dev/regexp/syntax), and then no step of the document runs. Who writes and who reads the request checks
+ * the length.
+ */
+export const ENCODED_REQUEST_PATTERN = '^[A-Za-z0-9_-]+$';
+
+/** Characters of an encoded request; run-agent.sh has the same number. */
+export const LONGEST_ENCODED_REQUEST = 8192;
 
 export function encodeRequest(request: RunRequest): string {
   return Buffer.from(JSON.stringify(request), 'utf8').toString('base64url');
@@ -110,8 +118,11 @@ export function encodeRequest(request: RunRequest): string {
 
 /** @throws LifeboatError USAGE saying what is wrong with it */
 export function decodeRequest(encoded: string): RunRequest {
-  if (!new RegExp(ENCODED_REQUEST_PATTERN).test(encoded))
-    throw new LifeboatError('USAGE', 'The request is no base64url text of at most 8192 characters');
+  if (encoded.length > LONGEST_ENCODED_REQUEST || !new RegExp(ENCODED_REQUEST_PATTERN).test(encoded))
+    throw new LifeboatError(
+      'USAGE',
+      `The request is no base64url text of at most ${LONGEST_ENCODED_REQUEST} characters`,
+    );
   return parseRequest(Buffer.from(encoded, 'base64url').toString('utf8'));
 }
 

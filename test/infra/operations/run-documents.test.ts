@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { DOCUMENT_STEP } from '../../../lib/domain/names.ts';
 import { ENCODED_REQUEST_PATTERN } from '../../../lib/domain/run/request.ts';
+import { findAgentRefusal, parseDocument } from '../../../scripts/local-aws/ssm/document.ts';
 import { fillScript, runSeconds, stepTimeout } from '../../../lib/infra/operations/run-documents.ts';
 import { resource, text } from './resources.ts';
 import { configuration, standInAssets, synthesize } from './stage.ts';
@@ -56,6 +57,12 @@ describe.each([
     });
     expect(ENCODED_REQUEST_PATTERN).toMatch(/^\^.*\$$/);
     expect(content.parameters['Request']).not.toHaveProperty('default');
+  });
+
+  test('has a pattern that the SSM agent can compile, or it would run nothing at all', () => {
+    const document = parseDocument({ ...content, mainSteps: [{ ...content.mainSteps[2], inputs: {} }] });
+    expect(findAgentRefusal(document, { Request: ['A-Za_z'.repeat(1000)] })).toBeUndefined();
+    expect(findAgentRefusal(document, { Request: ['$(id)'] })).toMatch(/does not match/);
   });
 
   test('fetches both architectures’ tarballs from S3 by https and then runs the script', () => {

@@ -271,7 +271,7 @@ describe('hostile words', () => {
     await stage.startRun(NIGHT);
     const [command] = stage.ssm.commands;
     const encoded = command!.parameters['Request']![0]!;
-    expect(encoded).toMatch(/^[A-Za-z0-9_-]{1,8192}$/);
+    expect(encoded).toMatch(/^[A-Za-z0-9_-]+$/);
     expect(decodeRequest(encoded).series).toMatchObject({ database: word, user: word, dbHost: word });
     expect(JSON.stringify({ ...command, parameters: {} })).not.toContain(
       word.length > 20 ? word : JSON.stringify(word),

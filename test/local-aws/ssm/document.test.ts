@@ -30,6 +30,32 @@ describe('the parameters of a document', () => {
     expect(findAgentRefusal(document, { Request: ['abc'] })).toMatch(/Perl syntax/);
   });
 
+  it.each([
+    ['{1,8192}', '^[A-Za-z0-9_-]{1,8192}$'],
+    ['{1001}', 'a{1001}'],
+    ['{1001,}', '[}]{1001,}'],
+    ['{11}', '(?:[(]|a{2,100}){11}'],
+    ['{2}', '((a{30}){20}){2}'],
+  ])(
+    'cannot be checked on the host by a pattern that repeats too much: %s in %s',
+    (count, allowedPattern) => {
+      const document = documentWith({ Request: { type: 'String', allowedPattern } });
+      expect(findAgentRefusal(document, { Request: ['a'] })).toBe(
+        `error parsing regexp: invalid repeat count: \`${count}\``,
+      );
+      // SSM itself takes the command all the same, and the host refuses it.
+      expect(() => findWrongParameters(document, { Request: ['a'] })).not.toThrow();
+    },
+  );
+
+  it.each(['^[a-z]{1,1000}$', '(a{30}){33}', '(a{600}|b{600})c{600}', 'a{0}{', '\\{2000}[{2000}]', 'a{x}'])(
+    'are checked on the host by a pattern that repeats no more than RE2 does: %s',
+    (allowedPattern) => {
+      const document = documentWith({ Request: { type: 'String', allowedPattern } });
+      expect(findAgentRefusal(document, {})).toBeUndefined();
+    },
+  );
+
   it('must be there, and be known', () => {
     const document = documentWith({ Request: { type: 'String' } });
     expect(findWrongParameters(document, { Other: ['x'] })).toEqual([
