@@ -1,6 +1,7 @@
 import {
   DescribeInstanceInformationCommand,
   GetCommandInvocationCommand,
+  ListCommandInvocationsCommand,
   ListCommandsCommand,
   SendCommandCommand,
   type SSMClient,
@@ -53,16 +54,8 @@ export function openRunCommand({ sender, reader }: { sender: SSMClient; reader: 
   return {
     send: async (command) => await send(sender, command),
     find: async (run) => await find(reader, run),
-    invocation: async (commandId, instanceId) => {
-      const answer = await getInvocation(reader, commandId, instanceId, undefined);
-      if (!answer) return undefined;
-      const { Comment = '', DocumentName = '', StatusDetails, Status } = answer;
-      return { comment: Comment, document: DocumentName, statusDetails: StatusDetails ?? Status ?? '' };
-    },
-    output: async (commandId, instanceId) => {
-      const answer = await getInvocation(reader, commandId, instanceId, DOCUMENT_STEP);
-      return answer?.StandardOutputContent ?? '';
-    },
+    invocation: async (commandId, instanceId) => await findInvocation(reader, commandId, instanceId),
+    output: async (commandId, instanceId) => await readOutput(reader, commandId, instanceId),
     hostsWithTag: async (key, value) => await hostsWithTag(reader, key, value),
   };
 }
@@ -114,25 +107,56 @@ async function find(
 }
 
 /**
- * Without a step SSM tells of the whole invocation, but no output where the document has several steps; with one it tells
- * of that step, and knows none that never ran (InvalidPluginName).
+ * Of the whole invocation only the list tells: GetCommandInvocation wants the name of a step where the document has several
+ * (https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html). Asked by the command
+ * alone, because the list refuses an instance that has been terminated meanwhile (InvalidInstanceId).
  */
-async function getInvocation(
+async function findInvocation(
   client: SSMClient,
   commandId: string,
   instanceId: string,
-  step: string | undefined,
-) {
+): Promise<Invocation | undefined> {
+  let token: string | undefined;
+  do {
+    const page = await listInvocations(client, commandId, token);
+    const found = page?.CommandInvocations?.find(({ InstanceId }) => InstanceId === instanceId);
+    if (found) {
+      const { Comment = '', DocumentName = '', StatusDetails, Status } = found;
+      return { comment: Comment, document: DocumentName, statusDetails: StatusDetails ?? Status ?? '' };
+    }
+    token = page?.NextToken;
+  } while (token);
+  return undefined;
+}
+
+async function listInvocations(client: SSMClient, commandId: string, token: string | undefined) {
   try {
     return await client.send(
-      new GetCommandInvocationCommand({
+      new ListCommandInvocationsCommand({
         CommandId: commandId,
-        InstanceId: instanceId,
-        ...(step && { PluginName: step }),
+        MaxResults: COMMANDS_PER_PAGE,
+        ...(token && { NextToken: token }),
       }),
     );
   } catch (error) {
-    if (['InvocationDoesNotExist', 'InvalidPluginName'].includes(errorName(error))) return undefined;
+    if (errorName(error) === 'InvalidCommandId') return undefined;
+    throw serviceError(error, `ssm:ListCommandInvocations of ${commandId}`);
+  }
+}
+
+/** SSM knows no step that never ran (InvalidPluginName). */
+async function readOutput(client: SSMClient, commandId: string, instanceId: string): Promise<string> {
+  try {
+    const answer = await client.send(
+      new GetCommandInvocationCommand({
+        CommandId: commandId,
+        InstanceId: instanceId,
+        PluginName: DOCUMENT_STEP,
+      }),
+    );
+    return answer.StandardOutputContent ?? '';
+  } catch (error) {
+    if (['InvocationDoesNotExist', 'InvalidPluginName'].includes(errorName(error))) return '';
     throw serviceError(error, `ssm:GetCommandInvocation of ${commandId} on ${instanceId}`);
   }
 }

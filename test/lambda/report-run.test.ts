@@ -18,7 +18,7 @@ async function endedRun(statusDetails: string, stdout = ''): Promise<{ runId: st
   return { runId: runs[0]!.runId, commandId: command.id };
 }
 
-/** EventBridge's word for what GetCommandInvocation has in detail. */
+/** EventBridge's word for what ListCommandInvocations has in detail. */
 function eventStatus(statusDetails: string): string {
   return statusDetails.endsWith('TimedOut') ? 'TimedOut' : statusDetails;
 }
@@ -243,13 +243,32 @@ describe('events', () => {
   it('that come before SSM’s API knows of them are waited out', async () => {
     const { runId, commandId } = await endedRun('InProgress');
     await stage.putResult(runId);
-    const notYet = { status: 400, name: 'InvocationDoesNotExist' };
-    stage.ssm.faults.set('GetCommandInvocation', [notYet, notYet]);
+    const notYet = { status: 400, name: 'InvalidCommandId' };
+    stage.ssm.faults.set('ListCommandInvocations', [notYet, notYet]);
     expect(await stage.reportRun(statusEvent(commandId, 'Success'))).toMatchObject({ action: 'published' });
     // Never known: thrown, so that the event comes again.
     await expect(stage.reportRun(statusEvent('no-such-command', 'Success'))).rejects.toThrow(
       /SSM knows no invocation of no-such-command/,
     );
+  });
+});
+
+describe('an invocation', () => {
+  it('is found by its host among the many of a command that was sent to several', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    const own = stage.ssm.commands.pop()!;
+    for (const digit of [1, 2, 3, 4])
+      stage.ssm.addCommand({ instanceId: `i-0000000000000000${digit}`, comment: 'x', id: commandId });
+    stage.ssm.commands.push(own);
+    await stage.putResult(runId);
+    expect(await stage.reportRun(statusEvent(commandId, 'Success'))).toEqual({ runId, action: 'published' });
+  });
+
+  it('is asked for its output by the step that runs the agent, and for nothing else', async () => {
+    const { commandId } = await endedRun('Failed', 'the end');
+    await stage.reportRun(statusEvent(commandId, 'Failed'));
+    expect(stage.ssm.calls.slice(-2)).toEqual(['ListCommandInvocations', 'GetCommandInvocation']);
+    expect(stage.published[0]!.text).toContain('Its last output:\nthe end');
   });
 });
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { DOCUMENT_STEP } from '../../lib/domain/names.ts';
 
 /** SSM's JSON protocol, with only what the Lambdas ask for; tests say what it knows and how it fails. */
 interface SentCommand {
@@ -71,6 +72,7 @@ export async function startSsm(now: () => Date): Promise<SsmServer> {
   const operations: Record<string, (input: never) => Answer> = {
     SendCommand: (input) => sendCommand(known.unmanaged, addCommand, input),
     ListCommands: (input) => listCommands(commands, input),
+    ListCommandInvocations: (input) => listInvocations(commands, input),
     GetCommandInvocation: (input) => getInvocation(commands, input),
     DescribeInstanceInformation: (input) => describeInstances(known.tagged, input),
     GetParameter: (input) => getParameter(known.parameters, input),
@@ -170,6 +172,26 @@ function listCommands(
   return { Commands, ...next };
 }
 
+function listInvocations(
+  commands: readonly SentCommand[],
+  input: { CommandId: string; NextToken?: string },
+): Answer {
+  const { page, next } = pageOf(
+    commands.filter(({ id }) => id === input.CommandId),
+    input.NextToken,
+  );
+  const CommandInvocations = page.map((each) => ({
+    CommandId: each.id,
+    InstanceId: each.instanceId,
+    Comment: each.comment,
+    DocumentName: each.document,
+    Status: each.statusDetails.replace(/^(Delivery|Execution)/, ''),
+    StatusDetails: each.statusDetails,
+  }));
+  return { CommandInvocations, ...next };
+}
+
+/** Both documents have several steps: it is about one of them, and has to be told which. */
 function getInvocation(
   commands: readonly SentCommand[],
   input: { CommandId: string; InstanceId: string; PluginName?: string },
@@ -178,16 +200,15 @@ function getInvocation(
     ({ id, instanceId }) => id === input.CommandId && instanceId === input.InstanceId,
   );
   if (!found) throw new AwsAnswer('InvocationDoesNotExist', '');
-  if (input.PluginName !== undefined && found.stdout === '') throw new AwsAnswer('InvalidPluginName', '');
+  if (input.PluginName !== DOCUMENT_STEP || found.stdout === '') throw new AwsAnswer('InvalidPluginName', '');
   return {
     CommandId: found.id,
     InstanceId: found.instanceId,
-    Comment: found.comment,
-    DocumentName: found.document,
-    Status: found.statusDetails.replace(/^(Delivery|Execution)/, ''),
-    StatusDetails: found.statusDetails,
-    // Of a document with several steps, SSM shows output only of the one that was named.
-    StandardOutputContent: input.PluginName === undefined ? '' : found.stdout,
+    PluginName: input.PluginName,
+    // The step's, not the invocation's.
+    Status: 'Success',
+    StatusDetails: 'Success',
+    StandardOutputContent: found.stdout,
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * How SSM Run Command says that an invocation ended
  * (https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html). An event carries the status, in
- * which several of the details are one word; GetCommandInvocation has the details.
+ * which several of the details are one word; ListCommandInvocations has the details.
  */
 
 const MEANING = {

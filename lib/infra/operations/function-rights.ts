@@ -44,7 +44,7 @@ export function functionRights(
       ];
     case 'report-run':
       return [
-        allow('ReadInvocations', ['ssm:GetCommandInvocation'], ['*']),
+        allow('ReadInvocations', ['ssm:GetCommandInvocation', 'ssm:ListCommandInvocations'], ['*']),
         ...tellingRights(surroundings),
         ...catalogRights(surroundings),
         ...storageKeyRights(surroundings),

@@ -51,7 +51,6 @@ export class Command {
   readonly cancellation = new AbortController();
   #details: StatusDetails = 'Pending';
   #steps: readonly StepRecord[] = [];
-  #startedAt: Date | undefined;
   #finishedAt: Date | undefined;
 
   constructor(request: CommandRequest) {
@@ -68,10 +67,6 @@ export class Command {
 
   get hasEnded(): boolean {
     return this.#finishedAt !== undefined;
-  }
-
-  begin(): void {
-    this.#startedAt = new Date();
   }
 
   note(steps: readonly StepRecord[]): void {
@@ -142,47 +137,31 @@ export class Command {
   }
 
   /**
-   * The answer of GetCommandInvocation. About the whole invocation when no step is named; then there is no output unless
-   * the document has one step. `undefined` for a step that never ran.
+   * The answer of GetCommandInvocation, which is about one step: the document's only one, or the one that is named
+   * (https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html). `undefined` for a step
+   * that never ran, and where none of several is named.
    */
   describeOutput(stepName: string | undefined): Record<string, unknown> | undefined {
     const { documentName, instanceId, comment, stepNames } = this.request;
     const name = stepName ?? (stepNames.length === 1 ? stepNames[0] : undefined);
     const step = this.#steps.find((each) => each.name === name);
-    if (stepName !== undefined && !step) return undefined;
+    if (!step) return undefined;
     return {
       CommandId: this.id,
       InstanceId: instanceId,
       Comment: comment,
       DocumentName: documentName,
       DocumentVersion: '$DEFAULT',
-      PluginName: name ?? '',
-      StandardOutputUrl: '',
-      StandardErrorUrl: '',
-      ...this.#describeEnding(step),
-    };
-  }
-
-  #describeEnding(step: StepRecord | undefined): Record<string, unknown> {
-    if (!step)
-      return {
-        ResponseCode: -1,
-        ExecutionStartDateTime: this.#startedAt?.toISOString() ?? '',
-        ExecutionElapsedTime: '',
-        ExecutionEndDateTime: this.#finishedAt?.toISOString() ?? '',
-        Status: this.status,
-        StatusDetails: this.#details,
-        StandardOutputContent: '',
-        StandardErrorContent: '',
-      };
-    return {
+      PluginName: step.name,
       ResponseCode: step.code,
       ExecutionStartDateTime: step.startedAt.toISOString(),
       ExecutionElapsedTime: `PT${(step.finishedAt.getTime() - step.startedAt.getTime()) / 1000}S`,
       ExecutionEndDateTime: step.finishedAt.toISOString(),
       Status: stepStatus(step),
       StatusDetails: stepDetails(step),
+      StandardOutputUrl: '',
       StandardOutputContent: step.stdout.slice(0, 24_000),
+      StandardErrorUrl: '',
       StandardErrorContent: step.stderr.slice(0, 8000),
     };
   }

@@ -98,7 +98,6 @@ export class RunCommand {
     // SSM says so before the host has it: a host that is away looks exactly like one that is at work.
     this.#change(command, 'InProgress');
     if (!host.isUp) return;
-    command.begin();
     const status = await host.run(document, command);
     if (command.hasEnded) return;
     this.#change(command, DETAILS_OF_DOCUMENT[status]);

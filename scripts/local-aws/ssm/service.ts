@@ -24,7 +24,7 @@ export interface SsmFaults {
   throttleSends: number;
   /** The next so many commands are taken, but the answer never arrives. */
   loseSendAnswers: number;
-  /** So many calls of GetCommandInvocation do not know the command yet. */
+  /** So many calls of GetCommandInvocation and ListCommandInvocations do not know the invocation yet. */
   invocationsNotThereYet: number;
 }
 
@@ -102,7 +102,8 @@ function getCommandInvocation(context: SsmContext, raw: unknown, caller: Princip
     throw new AwsError('InvocationDoesNotExist', 'An error occurred: the invocation does not exist');
   const description = command.describeOutput(input.PluginName);
   if (description) return description;
-  throw new AwsError('InvalidPluginName', `no step ${input.PluginName} has run`);
+  // AWS has no words for it either, whether the step never ran or was not named (https://github.com/boto/boto3/issues/1811).
+  throw new AwsError('InvalidPluginName', '');
 }
 
 const listInput = z.object({
@@ -128,6 +129,9 @@ function listCommandInvocations(
 ): Record<string, unknown> {
   const input = parse(listInput, raw);
   context.access.check(caller, 'ssm:ListCommandInvocations', context.arn('ssm', '*'));
+  if (input.CommandId !== undefined && !context.runCommand.find(input.CommandId))
+    throw new AwsError('InvalidCommandId', `there is no command ${input.CommandId}`);
+  if (takeFault(context.faults, 'invocationsNotThereYet')) return { CommandInvocations: [] };
   const { items, NextToken } = page(select(context, input), input);
   return { CommandInvocations: items.map((command) => command.describeInvocation(input.Details)), NextToken };
 }

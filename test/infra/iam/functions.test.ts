@@ -102,7 +102,12 @@ const functions: Record<string, Expectation> = {
   },
   'report-run': {
     id: 'FunctionsReportRun',
-    does: [...tell, anywhere('ssm:GetCommandInvocation'), ...readCatalog],
+    does: [
+      ...tell,
+      anywhere('ssm:ListCommandInvocations'),
+      anywhere('ssm:GetCommandInvocation'),
+      ...readCatalog,
+    ],
     never: [
       send(document('DocumentsBackup')),
       state.put(`${RUN}/request.json`),
@@ -157,6 +162,7 @@ const functions: Record<string, Expectation> = {
       state.list('database/runs/'),
       backups.list('database/'),
       anywhere('ssm:GetCommandInvocation'),
+      anywhere('ssm:ListCommandInvocations'),
     ],
   },
 };

@@ -90,7 +90,10 @@ describe('what each function may ask of AWS', () => {
   test.each<[Id, string[]]>([
     ['StartRun', [...storage, ...own, ...sending, ...state]],
     ['Restore', [...storage, ...own, ...sending, ...state]],
-    ['ReportRun', [...storage, ...own, ...state, 'sns:Publish', 'ssm:GetCommandInvocation']],
+    [
+      'ReportRun',
+      [...storage, ...own, ...state, 'sns:Publish', 'ssm:GetCommandInvocation', 'ssm:ListCommandInvocations'],
+    ],
     ['Watch', [...storage, ...own, ...state, 'sns:Publish', 's3:GetObjectTagging', 's3:PutObjectTagging']],
     ['Slack', ['kms:Decrypt', ...own, 'ssm:GetParameter']],
   ])('%s: this list and no other', (id, actions) => {
@@ -117,7 +120,7 @@ describe('what each function may ask of AWS', () => {
     expect(Object.fromEntries(everywhere)).toEqual({
       StartRun: finding,
       Restore: finding,
-      ReportRun: ['ssm:GetCommandInvocation'],
+      ReportRun: ['ssm:GetCommandInvocation', 'ssm:ListCommandInvocations'],
       Watch: [],
       Slack: [],
     });

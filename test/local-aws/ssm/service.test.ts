@@ -163,11 +163,15 @@ describe('SSM, asked by the real SDK', () => {
       ResponseCode: 0,
       StatusDetails: 'Success',
     });
-    const whole = await ssm.send(new GetCommandInvocationCommand(ask));
-    expect(whole).toMatchObject({ StandardOutputContent: '', StatusDetails: 'Success', Comment: 'run-1' });
+    await expect(ssm.send(new GetCommandInvocationCommand(ask))).rejects.toMatchObject({
+      name: 'InvalidPluginName',
+    });
     const listed = await ssm.send(
       new ListCommandInvocationsCommand({ CommandId: ask.CommandId, Details: true }),
     );
+    expect(listed.CommandInvocations).toMatchObject([
+      { InstanceId: HOST, StatusDetails: 'Success', Comment: 'run-1', DocumentName: 'greet' },
+    ]);
     expect(listed.CommandInvocations?.[0]?.CommandPlugins?.map(({ Output }) => Output)).toEqual([
       'first\n',
       'hello world\n',
@@ -191,10 +195,8 @@ describe('SSM, asked by the real SDK', () => {
     expect(ground.events).toEqual(['Pending', 'InProgress']);
     ground.runCommand.expireDeliveries();
     const ask = { CommandId: Command?.CommandId ?? '', InstanceId: HOST };
-    expect(await ssm.send(new GetCommandInvocationCommand(ask))).toMatchObject({
-      Status: 'TimedOut',
-      StatusDetails: 'DeliveryTimedOut',
-    });
+    const { CommandInvocations } = await ssm.send(new ListCommandInvocationsCommand(ask));
+    expect(CommandInvocations).toMatchObject([{ Status: 'TimedOut', StatusDetails: 'DeliveryTimedOut' }]);
     await expect(
       ssm.send(new GetCommandInvocationCommand({ ...ask, PluginName: 'greet' })),
     ).rejects.toMatchObject({ name: 'InvalidPluginName' });
@@ -224,10 +226,17 @@ describe('SSM, asked by the real SDK', () => {
     const { Command } = await send();
     const CommandId = Command?.CommandId ?? '';
     ground.faults.invocationsNotThereYet = 1;
-    const ask = new GetCommandInvocationCommand({ CommandId, InstanceId: HOST });
+    const ask = new GetCommandInvocationCommand({ CommandId, InstanceId: HOST, PluginName: 'greet' });
     await expect(ssm.send(ask)).rejects.toMatchObject({ name: 'InvocationDoesNotExist' });
+    const list = new ListCommandInvocationsCommand({ CommandId });
+    ground.faults.invocationsNotThereYet = 1;
+    expect((await ssm.send(list)).CommandInvocations).toEqual([]);
     await ssm.send(new CancelCommandCommand({ CommandId }));
-    expect((await ssm.send(ask)).StatusDetails).toBe('Cancelled');
+    expect((await ssm.send(list)).CommandInvocations).toMatchObject([{ StatusDetails: 'Cancelled' }]);
+    const unknown = { CommandId: '00000000-0000-4000-8000-000000000000' };
+    await expect(ssm.send(new ListCommandInvocationsCommand(unknown))).rejects.toMatchObject({
+      name: 'InvalidCommandId',
+    });
   });
 
   it('finds hosts by tag, on all pages, away or not', async () => {
