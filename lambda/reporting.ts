@@ -9,8 +9,8 @@ import {
   reportRun,
   type ReportRecord,
 } from '../lib/domain/report/run-report.ts';
+import { readToldRequest, type ToldRequest } from '../lib/domain/report/told-request.ts';
 import type { LastGoodBackup } from '../lib/domain/run/outcome.ts';
-import { parseRequest, type RunRequest } from '../lib/domain/run/request.ts';
 import { runResultSchema, type RunResult } from '../lib/domain/run/result.ts';
 import { runKey } from '../lib/domain/run/run-keys.ts';
 import type { Bucket } from './bucket.ts';
@@ -34,29 +34,28 @@ export interface ReportingPorts {
   readonly requestId: string;
 }
 
-/** `undefined`: there is no such run of ours, or what lies there is none. */
-export async function readRequest(ports: ReportingPorts, runId: string): Promise<RunRequest | undefined> {
+/** `undefined`: there is no such run of ours. What cannot be read of it is said in its message. */
+export async function readRequest(ports: ReportingPorts, runId: string): Promise<ToldRequest | undefined> {
   const json = await ports.state.read(runKey(ports.statePrefix, runId, 'request'));
   if (json === undefined) return undefined;
-  try {
-    return parseRequest(json);
-  } catch (error) {
-    // Only Lambdas write requests: it is of another version of the stack, and its run is told of by that one's rules.
-    ports.log.error('A request cannot be read', { runId, error: asLifeboatError(error).message });
-    return undefined;
-  }
+  const request = readToldRequest(json, runId);
+  if (request.unreadable !== undefined)
+    ports.log.error('A request cannot be read', { runId, error: request.unreadable });
+  return request;
 }
 
 /** The host's own word; `undefined` when there is none that can be read and is of this run. */
-export async function readResult(ports: ReportingPorts, request: RunRequest): Promise<RunResult | undefined> {
+export async function readResult(
+  ports: ReportingPorts,
+  request: ToldRequest,
+): Promise<RunResult | undefined> {
   const key = runKey(ports.statePrefix, request.runId, 'result');
   try {
     const json = await ports.state.read(key);
     if (json === undefined) return undefined;
     const result = runResultSchema.parse(JSON.parse(json));
-    const { runId, instanceId, series } = request;
-    if (result.runId === runId && result.instanceId === instanceId && result.app === series.app)
-      return result;
+    const { runId } = request;
+    if (result.runId === runId && isOfItsHost(request, result)) return result;
     ports.log.error('A result is not of its run', { runId, says: result.runId, host: result.instanceId });
     return undefined;
   } catch (error) {
@@ -68,12 +67,18 @@ export async function readResult(ports: ReportingPorts, request: RunRequest): Pr
   }
 }
 
+/** Of a request that cannot be read, the id is all that is certain. */
+function isOfItsHost({ instanceId, series, unreadable }: ToldRequest, result: RunResult): boolean {
+  if (unreadable !== undefined) return instanceId === '' || result.instanceId === instanceId;
+  return result.instanceId === instanceId && result.app === series.app;
+}
+
 export type Reported = 'published' | 'published again' | 'reported before';
 
 /** Claims the run's message and publishes it; what another has claimed is published only if that one died. */
 export async function report(
   ports: ReportingPorts,
-  request: RunRequest,
+  request: ToldRequest,
   evidence: RunEvidence,
   commandId: string | undefined,
 ): Promise<Reported> {
@@ -124,8 +129,9 @@ async function publish(ports: ReportingPorts, runId: string, message: Message): 
 /** A failed look-up must not keep the message back. */
 async function findLastGood(
   { backups, clock, log }: ReportingPorts,
-  { series, storage, runId }: RunRequest,
+  { series, storage, runId, unreadable }: ToldRequest,
 ): Promise<LastGoodBackup | 'unknown' | undefined> {
+  if (unreadable !== undefined) return 'unknown';
   try {
     const files = await listFolder(backups, storage.prefix, seriesPrefix(series.app));
     const wish = { prefix: storage.prefix, app: series.app, files, now: clock.now(), enough: 1 };

@@ -3,6 +3,7 @@ import {
   encodeRequest,
   LONGEST_ENCODED_REQUEST,
   parseRequest,
+  runRequestSchema,
   type RunRequest,
 } from '../lib/domain/run/request.ts';
 import { runKey } from '../lib/domain/run/run-keys.ts';
@@ -49,7 +50,7 @@ const LOOK_BACK_MS = 5 * 60 * 1000;
 export async function startOne(ports: StartPorts, wanted: RunRequest): Promise<Started> {
   const { state } = ports;
   const { runId, storage } = wanted;
-  requireFits(wanted);
+  requireAcceptable(wanted);
   const isNew = await state.putOnce(runKey(storage.statePrefix, runId, 'request'), wanted);
   if (isNew) return await sendAndRecord(ports, wanted);
   const known = await readRecord(ports, wanted);
@@ -63,16 +64,24 @@ export async function startOne(ports: StartPorts, wanted: RunRequest): Promise<S
     : await record(ports, request, { commandId, before: true });
 }
 
-/** Beyond it the host refuses the parameter, and every retry meets the same refusal. */
-function requireFits(request: RunRequest): void {
+/** What the host would refuse; every retry would meet the same refusal, and nobody could read what was asked for. */
+function requireAcceptable(request: RunRequest): void {
+  const hint = 'Correct the series in lifeboat.config.json, and deploy it: npx cdk deploy --all';
+  const { error } = runRequestSchema.safeParse(request);
+  if (error) {
+    const problems = error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+    throw new LifeboatError(
+      'SETTINGS_INVALID',
+      `The host would refuse the request for ${request.series.app}: ${problems.slice(0, 1000)}`,
+      { hint },
+    );
+  }
   const { length } = encodeRequest(request);
   if (length <= LONGEST_ENCODED_REQUEST) return;
   throw new LifeboatError(
     'SETTINGS_INVALID',
-    `The request for ${request.series.app} has ${length} characters`,
-    {
-      hint: `The host takes ${LONGEST_ENCODED_REQUEST}: shorten the series’ names and paths in lifeboat.config.json, and deploy it.`,
-    },
+    `The request for ${request.series.app} has ${length} characters, and the host takes ${LONGEST_ENCODED_REQUEST}`,
+    { hint },
   );
 }
 

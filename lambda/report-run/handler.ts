@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { LifeboatError } from '../../lib/domain/errors.ts';
 import type { RunEvidence } from '../../lib/domain/report/evidence.ts';
+import type { ToldRequest } from '../../lib/domain/report/told-request.ts';
 import { findVerdict } from '../../lib/domain/run/result.ts';
-import type { RunRequest } from '../../lib/domain/run/request.ts';
 import { isRunId } from '../../lib/domain/run/run-id.ts';
 import { runKey } from '../../lib/domain/run/run-keys.ts';
 import { parseTerminalStatus, type TerminalStatus } from '../../lib/domain/run/ssm-status.ts';
@@ -57,7 +57,7 @@ export function makeHandler(edges: ReportRunEdges): Handler<ReportAnswer> {
     if (stranger !== undefined) return ignore(ports, runId, stranger);
     // The event has one word for both ways of timing out; the invocation has the details.
     const details = parseTerminalStatus(invocation.statusDetails) ?? ended;
-    const evidence = await gather(ports, request, commandId, details);
+    const evidence = await gather(ports, request, { commandId, instanceId }, details);
     if (!evidence)
       return ignore(ports, runId, 'the host refused to run it twice; the first time is told by its own end');
     return { runId, action: await report(ports, request, evidence, commandId) };
@@ -97,10 +97,10 @@ async function lookUp(
 /** A run's comment on another command, as of somebody who sent it again by hand, says nothing about the run. */
 async function findStranger(
   { state, statePrefix }: ReportingPorts,
-  { runId, instanceId }: RunRequest,
+  { runId, instanceId }: ToldRequest,
   event: { commandId: string; instanceId: string },
 ): Promise<string | undefined> {
-  if (event.instanceId !== instanceId)
+  if (instanceId !== '' && event.instanceId !== instanceId)
     return `the run is of ${instanceId}, the command of ${event.instanceId}`;
   const json = await state.read(runKey(statePrefix, runId, 'command'));
   const sent = json === undefined ? undefined : parseCommandRecord(json);
@@ -111,13 +111,13 @@ async function findStranger(
 /** The host's result, else its verdict line, else SSM's status. */
 async function gather(
   ports: ReportRunEdges & ReportingPorts,
-  request: RunRequest,
-  commandId: string,
+  request: ToldRequest,
+  { commandId, instanceId }: { commandId: string; instanceId: string },
   status: TerminalStatus,
 ): Promise<RunEvidence | undefined> {
   const result = await readResult(ports, request);
   if (result) return { kind: 'result', result, status };
-  const output = await ports.commands.output(commandId, request.instanceId);
+  const output = await ports.commands.output(commandId, instanceId);
   const verdict = findVerdict(output);
   if (verdict?.runId !== request.runId) return { kind: 'status', status, output };
   return verdict.code === 'RUN_REPEATED' ? undefined : { kind: 'verdict', verdict, status };

@@ -1,7 +1,7 @@
 import { asLifeboatError, type LifeboatError } from '../../lib/domain/errors.ts';
+import type { ToldRequest } from '../../lib/domain/report/told-request.ts';
 import { isInstanceId } from '../../lib/domain/start/places.ts';
 import { runKey } from '../../lib/domain/run/run-keys.ts';
-import type { RunRequest } from '../../lib/domain/run/request.ts';
 import { parseCommandRecord, type CommandRecord } from '../../lib/domain/start/command-record.ts';
 import {
   decideRun,
@@ -34,7 +34,7 @@ interface AskedBackup {
 
 /** Requests and commands are written once, so what was read stays true; kept between invocations, and forgotten with age. */
 export interface RunMemory {
-  readonly requests: Map<string, RunRequest>;
+  readonly requests: Map<string, ToldRequest>;
   readonly commands: Map<string, CommandRecord>;
 }
 
@@ -105,7 +105,7 @@ export function backupsAskedFor(app: string, instanceId: string): string {
   return `${app} ${instanceId}`;
 }
 
-function noteAsked(asked: Map<string, AskedBackup>, request: RunRequest, { written }: SeenRun): void {
+function noteAsked(asked: Map<string, AskedBackup>, request: ToldRequest, { written }: SeenRun): void {
   const { operation, series, instanceId } = request;
   if (operation !== 'backup' || !isInstanceId(instanceId)) return;
   const name = backupsAskedFor(series.app, instanceId);
@@ -130,7 +130,7 @@ async function attend(
   ports: WatchPorts,
   memory: RunMemory,
   run: SeenRun,
-  request: RunRequest,
+  request: ToldRequest,
 ): Promise<number | undefined> {
   const { clock, runMinutes } = ports;
   const command =
@@ -159,7 +159,7 @@ async function attend(
 async function reportResult(
   ports: WatchPorts,
   run: SeenRun,
-  request: RunRequest,
+  request: ToldRequest,
   commandId: string | undefined,
 ): Promise<undefined> {
   const result = await readResult(ports, request);

@@ -111,6 +111,71 @@ describe('a run that the host has written a result of', () => {
   }
 });
 
+describe('a run whose request cannot be read', () => {
+  const WHOLE_STORY = /What the run was asked for cannot be read by this version/;
+
+  async function rewriteRequest(runId: string, body: string): Promise<void> {
+    const key = `database/runs/2026/01/17/${runId}/request.json`;
+    await stage.s3Client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: Buffer.from(body) }));
+  }
+
+  it.each([
+    ['is no JSON', '{"runId":', 'unknown'],
+    ['is empty', '', 'unknown'],
+    ['is something else', '[7]', 'unknown'],
+    ['has a folder that no host takes', { series: { backupDir: '/a/../b' } }, 'HostMaster'],
+    ['is of a newer version', { schemaVersion: 2 }, 'HostMaster'],
+  ])('because it %s leads to one message all the same', async (_, change, app) => {
+    const { runId, commandId } = await endedRun('Failed', 'The request cannot be understood');
+    const request = (await stage.readRun(runId, 'request')) as { series: object };
+    const changed =
+      typeof change === 'string'
+        ? change
+        : JSON.stringify({
+            ...request,
+            ...change,
+            series: { ...request.series, ...('series' in change && change.series) },
+          });
+    await rewriteRequest(runId, changed);
+    for (let times = 0; times < 2; times += 1) await stage.reportRun(statusEvent(commandId, 'Failed'));
+    await stage.watch();
+    expect(stage.published).toHaveLength(1);
+    const { subject, text } = stage.published[0]!;
+    expect(subject).toBe(`${app} DB Backup FAILED`);
+    expect(text).toMatch(WHOLE_STORY);
+    expect(text).toContain(
+      'The run left no result: the command failed on the host (Failed). Its last output:',
+    );
+    expect(text).toContain(`Run: ${runId}`);
+  });
+
+  it('is told as a success when the host has understood it', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    await rewriteRequest(
+      runId,
+      JSON.stringify({ ...(await stage.readRun(runId, 'request')), schemaVersion: 2 }),
+    );
+    await stage.putResult(runId);
+    await stage.reportRun(statusEvent(commandId, 'Success'));
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.text).toContain('HostMaster DB Backup SUCCESS');
+    expect(stage.published[0]!.text).toMatch(WHOLE_STORY);
+  });
+
+  it('is told as lost by the watch, once, when nothing else is heard of it', async () => {
+    const { runId } = await endedRun('InProgress');
+    await rewriteRequest(runId, 'not what it was');
+    await stage.watch();
+    expect(stage.published).toEqual([]);
+    stage.passMinutes(73 * 60);
+    await stage.watch();
+    await stage.coldWatch();
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.text).toMatch(/Nothing was heard of the run[^]*Error: RUN_LOST/);
+    expect(stage.published[0]!.text).toMatch(WHOLE_STORY);
+  });
+});
+
 describe('a run without a result', () => {
   it.each(TERMINAL_STATUSES)(
     'that SSM calls %s leads to one message that says what to do',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { parseAppName } from '../backup/series.ts';
 import { LifeboatError } from '../errors.ts';
+import { SERIES_FIELDS } from '../run/shared-fields.ts';
 import { instanceIdSchema } from './instance-id.ts';
 import { scheduleSchema } from './schedule.ts';
 import { storageSchema } from './storage-config.ts';
@@ -22,49 +22,25 @@ const hostSchema = z.union(
   { error: 'is neither {"instanceId": "i-0123456789abcdef0"} nor {"tag": {"key": "…", "value": "…"}}' },
 );
 
-/** Names of PostgreSQL's have at most 63 bytes; a NUL or line break in one is nobody's intention. */
-const databaseName = z
-  .string()
-  .min(1)
-  .refine((name) => new TextEncoder().encode(name).length <= 63, 'has more than 63 bytes')
-  .refine((name) => !/\p{Cc}/u.test(name), 'holds control characters');
-
 const seriesSchema = z.strictObject({
-  app: z
-    .string()
-    .refine(isAppName, 'use 1 to 63 letters, digits, ".", "-" or "_", no ".."')
-    .default('hostmaster'),
+  app: SERIES_FIELDS.app.default('hostmaster'),
   host: hostSchema,
-  database: databaseName,
-  /** A socket's folder or a host name, seen from the host that the agent runs on. */
-  dbHost: z.string().min(1).default('/var/run/postgresql'),
-  port: z.int().min(1).max(65535).default(5432),
-  user: databaseName.default('postgres').describe('The PostgreSQL role.'),
-  osUser: z
-    .string()
-    .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is no user name of Linux')
+  database: SERIES_FIELDS.database,
+  dbHost: SERIES_FIELDS.dbHost.default('/var/run/postgresql'),
+  port: SERIES_FIELDS.port.default(5432),
+  user: SERIES_FIELDS.user.default('postgres').describe('The PostgreSQL role.'),
+  osUser: SERIES_FIELDS.osUser
     .default('postgres')
     .describe('The operating system’s user that the agent runs as; peer authentication needs no password.'),
-  passwordSecretArn: z
-    .string()
-    .regex(
-      /^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+$/,
-      'is no Secrets Manager ARN',
-    )
+  passwordSecretArn: SERIES_FIELDS.passwordSecretArn
     .optional()
     .describe('Only for a database that asks for a password; read on the host, never by a Lambda.'),
-  pgBinDir: z
-    .string()
-    .regex(/^\/[\w./-]*$/, 'must be an absolute path')
-    .optional(),
-  format: z.enum(['plain', 'custom']).default('plain'),
-  compression: z.enum(['gzip', 'zstd']).default('gzip'),
-  compressionLevel: z.int().min(1).max(19).optional(),
-  backupDir: z
-    .string()
-    .regex(/^\/[\w./-]*$/, 'must be an absolute path')
-    .optional(),
-  localRetentionDays: z.int().min(1).max(36500).default(7),
+  pgBinDir: SERIES_FIELDS.pgBinDir.optional(),
+  format: SERIES_FIELDS.format.default('plain'),
+  compression: SERIES_FIELDS.compression.default('gzip'),
+  compressionLevel: SERIES_FIELDS.compressionLevel.optional(),
+  backupDir: SERIES_FIELDS.backupDir.optional(),
+  localRetentionDays: SERIES_FIELDS.localRetentionDays.default(7),
 });
 
 const notificationsSchema = z.strictObject({
@@ -167,12 +143,4 @@ function refuseContradictions(series: SeriesConfig[], context: z.RefinementCtx):
   for (const [index, { app, compression, compressionLevel = 1 }] of series.entries())
     if (compression === 'gzip' && compressionLevel > 9)
       add(`gzip knows levels 1 to 9, not ${compressionLevel} (${app})`, index, 'compressionLevel');
-}
-
-function isAppName(name: string): boolean {
-  try {
-    return parseAppName(name) === name;
-  } catch {
-    return false;
-  }
 }

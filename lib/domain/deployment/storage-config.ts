@@ -1,16 +1,7 @@
 import { z } from 'zod';
+import { STORAGE_FIELDS } from '../run/shared-fields.ts';
 
-const kmsKeyArn = z
-  .string()
-  .regex(
-    /^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/,
-    'is no ARN of a KMS key',
-  )
-  .optional();
-
-const bucketName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no bucket name (3 to 63 of a-z, 0-9, "." and "-")');
+const kmsKeyArn = STORAGE_FIELDS.kmsKeyArn.optional();
 
 /** No dots: S3's certificate does not cover the host name of such a bucket. */
 const newBucketName = z
@@ -25,7 +16,7 @@ const newBucketName = z
  */
 export const storageSchema = z
   .strictObject({
-    bucketName: bucketName
+    bucketName: STORAGE_FIELDS.bucketName
       .optional()
       .describe(
         'An existing bucket to use instead of a new one. What it lacks is said at synth and in the README.',
@@ -47,10 +38,7 @@ export const storageSchema = z
       )
       .default('database'),
     kmsKeyArn: kmsKeyArn.describe('Encrypt with this key instead of AES-256 with S3’s own keys.'),
-    retentionDays: z
-      .int()
-      .min(1)
-      .max(3650)
+    retentionDays: STORAGE_FIELDS.retentionDays
       .default(30)
       .describe('The floor: nothing younger is ever removed.'),
     transitionDays: z

@@ -1,5 +1,5 @@
 import type { RunFailure } from '../run/outcome.ts';
-import type { RunOperation, RunRequest } from '../run/request.ts';
+import type { RunOperation } from '../run/request.ts';
 import type { RunResult, Verdict } from '../run/result.ts';
 import { describeStatus, reachedHost, type TerminalStatus } from '../run/ssm-status.ts';
 import type { CommandRecord } from '../start/command-record.ts';
@@ -23,7 +23,7 @@ export interface Judgement {
 }
 
 /** Success is only what the host said; SSM's "Success" is no more than an exit status of zero. */
-export function judge({ operation }: Pick<RunRequest, 'operation'>, evidence: RunEvidence): Judgement {
+export function judge({ operation }: { readonly operation: RunOperation }, evidence: RunEvidence): Judgement {
   switch (evidence.kind) {
     case 'result':
       return judgeResult(operation, evidence.result, evidence.status);

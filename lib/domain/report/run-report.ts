@@ -4,10 +4,11 @@ import type { Message } from '../notify/message.ts';
 import { describeReport, describeUnprovenRun, withLinks, type RunLinks } from '../notify/run-wording.ts';
 import { describeBackup, describeRestore } from '../notify/wording.ts';
 import type { LastGoodBackup } from '../run/outcome.ts';
-import type { RunOperation, RunRequest } from '../run/request.ts';
+import type { RunOperation } from '../run/request.ts';
 import type { RunResult } from '../run/result.ts';
 import { consoleOutputUrl } from './console-links.ts';
 import { judge, type Judgement, type RunEvidence } from './evidence.ts';
+import type { ToldRequest } from './told-request.ts';
 
 /** `report.json`: whoever wrote it publishes the message that it holds. */
 const reportRecordSchema = z.object({
@@ -55,15 +56,12 @@ export interface RunReport {
 }
 
 /** One message and its metrics, for any way in which a run can end. */
-export function reportRun(request: RunRequest, evidence: RunEvidence, facts: ReportFacts): RunReport {
+export function reportRun(request: ToldRequest, evidence: RunEvidence, facts: ReportFacts): RunReport {
   const judgement = judge(request, evidence);
   const links: RunLinks = {
     commandId: facts.commandId,
     dashboardUrl: facts.dashboardUrl,
-    outputUrl:
-      facts.commandId === undefined
-        ? undefined
-        : consoleOutputUrl(request.storage.region, facts.commandId, request.instanceId),
+    outputUrl: outputUrlOf(request, facts.commandId),
   };
   return {
     succeeded: !judgement.failure,
@@ -72,8 +70,16 @@ export function reportRun(request: RunRequest, evidence: RunEvidence, facts: Rep
   };
 }
 
+function outputUrlOf(
+  { storage, instanceId }: ToldRequest,
+  commandId: string | undefined,
+): string | undefined {
+  if (commandId === undefined || storage.region === '' || instanceId === '') return undefined;
+  return consoleOutputUrl(storage.region, commandId, instanceId);
+}
+
 /** Whether the message needs to know the last good backup. */
-export function needsLastGood(request: RunRequest, evidence: RunEvidence): boolean {
+export function needsLastGood(request: ToldRequest, evidence: RunEvidence): boolean {
   return request.operation === 'backup' && judge(request, evidence).failure !== undefined;
 }
 
@@ -87,7 +93,7 @@ const TITLE: Readonly<Record<RunOperation, string>> = {
 };
 
 function describe(
-  request: RunRequest,
+  request: ToldRequest,
   evidence: RunEvidence,
   judgement: Judgement,
   facts: ReportFacts,
@@ -114,19 +120,19 @@ function describe(
 }
 
 function factsOf(
-  request: RunRequest,
+  request: ToldRequest,
   { warnings }: Judgement,
   result: RunResult | undefined,
   now: Date,
 ): RunFacts {
-  const { runId, series, restore, requestedAt } = request;
+  const { runId, series, restore, requestedAt, unreadable } = request;
   return {
     app: series.app,
     runId,
     host: hostOf(request, result),
     database: restore?.database ?? series.database,
     durationMs: result?.durationMs ?? now.getTime() - new Date(requestedAt).getTime(),
-    warnings: [...warnings, ...(result?.warnings ?? [])],
+    warnings: [...(unreadable === undefined ? [] : [unreadable]), ...warnings, ...(result?.warnings ?? [])],
   };
 }
 
@@ -141,7 +147,7 @@ interface RunFacts {
 
 function describeRestoreRun(
   run: RunFacts,
-  { restore }: RunRequest,
+  { restore }: ToldRequest,
   { failure, reached }: Judgement,
   result: RunResult | undefined,
 ): Message {
@@ -172,12 +178,13 @@ function describeRestoreRun(
   });
 }
 
-function hostOf({ instanceId }: RunRequest, result: RunResult | undefined): string {
+function hostOf({ instanceId }: ToldRequest, result: RunResult | undefined): string {
+  if (instanceId === '') return result?.host ?? 'a host that is not known';
   return result && result.host !== instanceId ? `${result.host} (${instanceId})` : instanceId;
 }
 
 function measure(
-  { operation }: RunRequest,
+  { operation }: ToldRequest,
   evidence: RunEvidence,
   { failure, reached }: Judgement,
 ): Record<string, number> {

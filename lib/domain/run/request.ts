@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { instanceIdSchema } from '../deployment/instance-id.ts';
 import { LifeboatError } from '../errors.ts';
 import { isRunId } from './run-id.ts';
+import { SERIES_FIELDS, STORAGE_FIELDS } from './shared-fields.ts';
 
 /**
  * What a Lambda asks a host to do. The same object lies in the state bucket as `request.json` and travels to the host as
@@ -16,13 +17,6 @@ export const RUN_OPERATIONS = ['backup', 'verify', 'status', 'list', 'retention'
 
 const text = z.string().max(1024);
 
-/** Made and entered by root before it becomes another user; the same folders as lifeboat.config.json allows. */
-const folder = text
-  .regex(/^\/[\w./-]*$/, 'is no absolute path of letters, digits, ".", "_" and "-"')
-  .refine((path) => !path.split('/').includes('..'), 'must not hold ".." parts');
-const bucket = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no bucket name (3 to 63 of a-z, 0-9, "." and "-")');
 /** Becomes part of a host name, to which credentials are sent. */
 const region = z.string().regex(/^[a-z0-9-]{1,32}$/, 'is no region');
 /** As lifeboat.config.json allows, and the bucket's root. */
@@ -35,38 +29,23 @@ const prefix = text
 
 /** How the series is reached, on the host; the agent's settings in a name that is not an environment variable. */
 const requestedSeries = z.object({
-  app: z.string().max(63),
-  database: z.string().max(63),
-  dbHost: text,
-  port: z.int().min(1).max(65535),
-  user: z.string().max(63),
-  osUser: z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/),
-  passwordSecretArn: text
-    .regex(
-      /^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]{1,32}:\d{12}:secret:[\w/+=.@-]+$/,
-      'is no Secrets Manager ARN',
-    )
-    .optional(),
-  pgBinDir: folder.optional(),
-  format: z.enum(['plain', 'custom']),
-  compression: z.enum(['gzip', 'zstd']),
-  compressionLevel: z.int().optional(),
-  backupDir: folder.optional(),
-  localRetentionDays: z.int().positive(),
+  ...SERIES_FIELDS,
+  passwordSecretArn: SERIES_FIELDS.passwordSecretArn.optional(),
+  pgBinDir: SERIES_FIELDS.pgBinDir.optional(),
+  compressionLevel: SERIES_FIELDS.compressionLevel.optional(),
+  backupDir: SERIES_FIELDS.backupDir.optional(),
 });
 
 const requestedStorage = z.object({
-  bucket,
+  bucket: STORAGE_FIELDS.bucketName,
   /** Of the backups; a host that was chosen by tag has its instance id at the end of it. */
   prefix,
-  stateBucket: bucket,
+  stateBucket: STORAGE_FIELDS.bucketName,
   /** Of `runs/`, without the instance id. */
   statePrefix: prefix,
   region,
-  kmsKeyArn: text
-    .regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]{1,32}:\d{12}:key\/[\w-]+$/, 'is no ARN of a KMS key')
-    .optional(),
-  retentionDays: z.int().positive(),
+  kmsKeyArn: STORAGE_FIELDS.kmsKeyArn.optional(),
+  retentionDays: STORAGE_FIELDS.retentionDays,
 });
 
 const requestedRestore = z.object({

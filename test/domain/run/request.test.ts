@@ -12,6 +12,8 @@ import {
 } from '../../../lib/domain/run/request-settings.ts';
 import { parseSettings } from '../../../scripts/agent/settings.ts';
 
+const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555';
+
 const REQUEST: RunRequest = {
   schemaVersion: 1,
   runId: '20260117T020000Z-3f9a0c1b2d4e',
@@ -40,7 +42,7 @@ const REQUEST: RunRequest = {
     stateBucket: 'hostmaster-state',
     statePrefix: 'database',
     region: 'eu-central-1',
-    kmsKeyArn: 'arn:aws:kms:eu-central-1:123456789012:key/abc',
+    kmsKeyArn: KEY,
     retentionDays: 45,
   },
 };
@@ -178,7 +180,7 @@ describe('The settings of a request', () => {
         bucket: 'hostmaster-backups',
         prefix: 'database/i-0123456789abcdef0',
         stateBucket: 'hostmaster-state',
-        kmsKeyId: 'arn:aws:kms:eu-central-1:123456789012:key/abc',
+        kmsKeyId: KEY,
       },
       localRetentionDays: 5,
       s3RetentionDays: 45,

@@ -1,5 +1,11 @@
 import { parseDeploymentConfig } from '../../../lib/domain/deployment/config.ts';
-import { encodeRequest, runRequestSchema, decodeRequest } from '../../../lib/domain/run/request.ts';
+import {
+  decodeRequest,
+  encodeRequest,
+  LONGEST_ENCODED_REQUEST,
+  runRequestSchema,
+  type RunRequest,
+} from '../../../lib/domain/run/request.ts';
 import { parseCommandRecord } from '../../../lib/domain/start/command-record.ts';
 import { backupPrefix } from '../../../lib/domain/start/places.ts';
 import { makeRequest } from '../../../lib/domain/start/request.ts';
@@ -78,6 +84,71 @@ describe('a request', () => {
     const [fixed, tagged] = config.series;
     expect(backupPrefix(config, { series: fixed!, instanceId: INSTANCE })).toBe('db/prod');
     expect(backupPrefix(config, { series: tagged!, instanceId: INSTANCE })).toBe(`db/prod/${INSTANCE}`);
+  });
+});
+
+describe('whatever the configuration takes, the host takes', () => {
+  const NAME = '"'.repeat(63);
+  const LONGEST = {
+    app: 'a'.repeat(63),
+    database: NAME,
+    user: NAME,
+    host: { tag: { key: 'Role', value: 'db' } },
+    dbHost: '€'.repeat(255),
+    port: 65_535,
+    osUser: 'a'.repeat(32),
+    passwordSecretArn:
+      `arn:aws-us-gov:secretsmanager:us-gov-west-1:111122223333:secret:${'s'.repeat(1024)}`.slice(0, 1024),
+    pgBinDir: `/${'p'.repeat(254)}`,
+    format: 'custom',
+    compression: 'zstd',
+    compressionLevel: 19,
+    backupDir: `/${'b'.repeat(254)}`,
+    localRetentionDays: 36_500,
+  };
+  const storage = {
+    prefix: 'p'.repeat(200),
+    retentionDays: 3650,
+    expirationDays: 3651,
+    kmsKeyArn: 'arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef',
+  };
+
+  function requestOf(series: object, restore?: RunRequest['restore']): RunRequest {
+    const parsed = parseDeploymentConfig({ series: [series], storage }, 'test');
+    return makeRequest({
+      config: parsed,
+      target: { series: parsed.series[0]!, instanceId: INSTANCE },
+      runId: '20260117T020000Z-0123456789ab',
+      operation: restore ? 'restore' : 'backup',
+      trigger: 'manual',
+      now: new Date('2026-01-17T02:00:05Z'),
+      bucket: 'b'.repeat(63),
+      stateBucket: 's'.repeat(63),
+      region: 'us-gov-west-1',
+      ...(restore && { restore }),
+    });
+  }
+
+  it('the longest of everything at once', () => {
+    const source = `s3://${'b'.repeat(63)}/${'k'.repeat(1024)}`.slice(0, 1024);
+    const request = requestOf(LONGEST, { source, database: NAME, replace: true, globals: true });
+    const encoded = encodeRequest(request);
+    expect(encoded.length).toBeLessThanOrEqual(LONGEST_ENCODED_REQUEST);
+    expect(decodeRequest(encoded)).toEqual(request);
+  });
+
+  it.each([
+    ['backupDir', '/srv/../etc'],
+    ['pgBinDir', '/usr/lib/../bin'],
+    ['backupDir', `/${'b'.repeat(255)}`],
+    ['dbHost', 'h'.repeat(256)],
+    ['dbHost', 'a\nb'],
+    ['passwordSecretArn', `${LONGEST.passwordSecretArn}x`],
+  ])('and what the host refuses, the configuration refuses: %s', (field, value) => {
+    expect(() => requestOf({ ...LONGEST, [field]: value })).toThrow(`series.0.${field}: `);
+    const request = requestOf(LONGEST);
+    const wrong = { ...request, series: { ...request.series, [field]: value } };
+    expect(runRequestSchema.safeParse(wrong).success).toBe(false);
   });
 });
 

@@ -1,3 +1,4 @@
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { decodeRequest } from '../../../lib/domain/run/request.ts';
 import { isRunId } from '../../../lib/domain/run/run-id.ts';
 import { CONFIG, HOST, SCHEDULED, START, startStage, type Stage } from '../stage.ts';
@@ -278,13 +279,21 @@ describe('hostile words', () => {
     );
   });
 
-  it('that are longer than SSM takes are refused before anything is written', async () => {
-    stage = await startStage({
-      series: [{ database: 'x', dbHost: 'y'.repeat(10_240), host: { instanceId: HOST } }],
-    });
-    await expect(stage.startRun(NIGHT)).rejects.toThrow(
-      /request for hostmaster has \d+ characters[^]*SSM takes 8192|1024/,
-    );
-    expect(stage.ssm.calls).toEqual([]);
-  });
+  it.each([
+    ['that lead out of a folder', { backupDir: '/srv/../etc' }, /series.backupDir: must not hold ".." parts/],
+    ['of ten thousand characters', { dbHost: 'y'.repeat(10_240) }, /series.dbHost: Too big/],
+  ])(
+    '%s, past a configuration that was never checked, are refused before anything is written',
+    async (_, change, words) => {
+      stage = await startStage();
+      Object.assign(stage.config.series[0]!, change);
+      await expect(stage.startRun(NIGHT)).rejects.toMatchObject({
+        code: 'SETTINGS_INVALID',
+        message: expect.stringMatching(words),
+      });
+      expect(stage.ssm.calls).toEqual([]);
+      const { KeyCount } = await stage.s3Client.send(new ListObjectsV2Command({ Bucket: 'state' }));
+      expect(KeyCount).toBe(0);
+    },
+  );
 });
