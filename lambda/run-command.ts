@@ -65,6 +65,9 @@ async function send(client: SSMClient, command: CommandToSend): Promise<string> 
   const answer = await client.send(
     new SendCommandCommand({
       DocumentName: document,
+      // CloudFormation makes each deployment's document the default version, and sometimes does not, without a word
+      // (https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/2539): an old agent would run on.
+      DocumentVersion: '$LATEST',
       InstanceIds: [instanceId],
       Parameters: { [DOCUMENT_PARAMETER]: [encodedRequest] },
       Comment: runId,

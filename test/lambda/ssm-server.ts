@@ -8,6 +8,7 @@ interface SentCommand {
   readonly id: string;
   readonly instanceId: string;
   readonly document: string;
+  readonly documentVersion: string;
   readonly comment: string;
   readonly parameters: Readonly<Record<string, string[]>>;
   readonly timeoutSeconds: number;
@@ -58,6 +59,7 @@ export async function startSsm(now: () => Date): Promise<SsmServer> {
     const whole: SentCommand = {
       id: randomUUID(),
       document: 'Backup',
+      documentVersion: '$DEFAULT',
       parameters: {},
       timeoutSeconds: 3600,
       logGroup: undefined,
@@ -120,6 +122,7 @@ function sendCommand(
   add: SsmServer['addCommand'],
   input: {
     DocumentName: string;
+    DocumentVersion?: string;
     InstanceIds: string[];
     Parameters: Record<string, string[]>;
     Comment: string;
@@ -134,6 +137,7 @@ function sendCommand(
     instanceId,
     comment: input.Comment,
     document: input.DocumentName,
+    ...(input.DocumentVersion !== undefined && { documentVersion: input.DocumentVersion }),
     parameters: input.Parameters,
     timeoutSeconds: input.TimeoutSeconds,
     logGroup: input.CloudWatchOutputConfig?.CloudWatchLogGroupName,

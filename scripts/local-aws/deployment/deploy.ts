@@ -84,9 +84,10 @@ export async function deploy(ground: Ground): Promise<Deployment> {
 }
 
 function makeRunCommand(ground: Ground, events: EventBus, work: Work): RunCommand {
-  const documents = ofType(ground.resources, 'AWS::SSM::Document').map(
-    ({ ref, properties }) => [ref, parseDocument(properties['Content'])] as const,
-  );
+  const documents = ofType(ground.resources, 'AWS::SSM::Document').map(({ ref, properties }) => {
+    const document = parseDocument(properties['Content']);
+    return [ref, { $DEFAULT: document, $LATEST: document }] as const;
+  });
   return new RunCommand({
     documents: new Map(documents),
     tell: tellOf(ground),

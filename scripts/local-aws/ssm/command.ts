@@ -35,6 +35,7 @@ const STATUS_OF: Readonly<Record<StatusDetails, InvocationStatus>> = {
 
 interface CommandRequest {
   readonly documentName: string;
+  readonly documentVersion: string;
   readonly instanceId: string;
   readonly parameters: ParameterValues;
   readonly comment: string;
@@ -80,11 +81,12 @@ export class Command {
 
   /** An element of ListCommands. */
   describe(): Record<string, unknown> {
-    const { documentName, instanceId, parameters, comment, timeoutSeconds, logGroup } = this.request;
+    const { documentName, documentVersion, instanceId, parameters, comment, timeoutSeconds, logGroup } =
+      this.request;
     return {
       CommandId: this.id,
       DocumentName: documentName,
-      DocumentVersion: '$DEFAULT',
+      DocumentVersion: documentVersion,
       Comment: comment,
       ExpiresAfter: seconds(new Date(this.requestedAt.getTime() + timeoutSeconds * 1000)),
       Parameters: parameters,
@@ -106,14 +108,14 @@ export class Command {
 
   /** An element of ListCommandInvocations. */
   describeInvocation(withDetails: boolean): Record<string, unknown> {
-    const { documentName, instanceId, comment } = this.request;
+    const { documentName, documentVersion, instanceId, comment } = this.request;
     return {
       CommandId: this.id,
       InstanceId: instanceId,
       InstanceName: '',
       Comment: comment,
       DocumentName: documentName,
-      DocumentVersion: '$DEFAULT',
+      DocumentVersion: documentVersion,
       RequestedDateTime: seconds(this.requestedAt),
       Status: this.status,
       StatusDetails: this.#details,
@@ -142,7 +144,7 @@ export class Command {
    * that never ran, and where none of several is named.
    */
   describeOutput(stepName: string | undefined): Record<string, unknown> | undefined {
-    const { documentName, instanceId, comment, stepNames } = this.request;
+    const { documentName, documentVersion, instanceId, comment, stepNames } = this.request;
     const name = stepName ?? (stepNames.length === 1 ? stepNames[0] : undefined);
     const step = this.#steps.find((each) => each.name === name);
     if (!step) return undefined;
@@ -151,7 +153,7 @@ export class Command {
       InstanceId: instanceId,
       Comment: comment,
       DocumentName: documentName,
-      DocumentVersion: '$DEFAULT',
+      DocumentVersion: documentVersion,
       PluginName: step.name,
       ResponseCode: step.code,
       ExecutionStartDateTime: step.startedAt.toISOString(),

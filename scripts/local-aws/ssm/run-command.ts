@@ -7,8 +7,16 @@ import type { ManagedHost } from './managed-host.ts';
 
 type EmittedEvent = Pick<AwsEvent, 'source' | 'detail-type' | 'detail' | 'resources'>;
 
+/** Of a document as SSM keeps it: a new version need not be the default one. */
+interface DocumentVersions {
+  readonly $DEFAULT: CommandDocument;
+  readonly $LATEST: CommandDocument;
+}
+
+type DocumentVersion = keyof DocumentVersions;
+
 interface RunCommandOptions {
-  readonly documents: ReadonlyMap<string, CommandDocument>;
+  readonly documents: ReadonlyMap<string, DocumentVersions>;
   readonly tell: (who: string, what: string) => void;
   /** To EventBridge. */
   readonly emit: (event: EmittedEvent) => void;
@@ -18,6 +26,7 @@ interface RunCommandOptions {
 
 export interface NewCommand {
   readonly documentName: string;
+  readonly documentVersion: DocumentVersion;
   readonly instanceId: string;
   readonly parameters: ParameterValues;
   readonly comment: string;
@@ -52,7 +61,7 @@ export class RunCommand {
 
   /** @throws AwsError InvalidDocument, InvalidInstanceId, InvalidParameters */
   send(request: NewCommand): Command {
-    const document = this.document(request.documentName);
+    const document = this.#document(request);
     const host = this.#hosts.get(request.instanceId);
     if (!host)
       throw new AwsError(
@@ -68,11 +77,10 @@ export class RunCommand {
     return command;
   }
 
-  /** @throws AwsError InvalidDocument */
-  document(name: string): CommandDocument {
-    const document = this.#options.documents.get(name);
-    if (document) return document;
-    throw new AwsError('InvalidDocument', `Document with name ${name} does not exist.`);
+  #document({ documentName, documentVersion }: NewCommand): CommandDocument {
+    const versions = this.#options.documents.get(documentName);
+    if (versions) return versions[documentVersion];
+    throw new AwsError('InvalidDocument', `Document with name ${documentName} does not exist.`);
   }
 
   find(commandId: string): Command | undefined {

@@ -55,6 +55,7 @@ export function ssmService(context: SsmContext): Service {
 
 const sendCommandInput = z.object({
   DocumentName: z.string(),
+  DocumentVersion: z.enum(['$DEFAULT', '$LATEST']).default('$DEFAULT'),
   InstanceIds: z.array(z.string()).length(1, 'the local SSM takes one instance for each command'),
   Parameters: z.record(z.string(), z.array(z.string())).default({}),
   Comment: z.string().max(100).default(''),
@@ -77,6 +78,7 @@ function sendCommand(context: SsmContext, raw: unknown, caller: Principal): Reco
   if (takeFault(faults, 'throttleSends')) throw new AwsError('ThrottlingException', 'Rate exceeded');
   const command = runCommand.send({
     documentName: input.DocumentName,
+    documentVersion: input.DocumentVersion,
     instanceId,
     parameters: input.Parameters,
     comment: input.Comment,

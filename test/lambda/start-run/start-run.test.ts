@@ -29,6 +29,8 @@ describe('start-run on one host', () => {
     expect(runId).toMatch(/^20260117T020000Z-[0-9a-f]{12}$/);
     expect(command).toMatchObject({
       document: 'Backup',
+      // What was deployed last, promoted to the default or not.
+      documentVersion: '$LATEST',
       instanceId: HOST,
       comment: runId,
       timeoutSeconds: 3600,

@@ -32,6 +32,20 @@ const TOPIC = `arn:aws:sns:${REGION}:111122223333:messages`;
 const arn = (service: string, resource: string): string =>
   `arn:aws:${service}:${REGION}:111122223333:${resource}`;
 
+const greeting = (word: string) =>
+  parseDocument({
+    schemaVersion: '2.2',
+    parameters: { Name: { type: 'String', allowedPattern: '^[a-z]+$' } },
+    mainSteps: [
+      { name: 'first', action: 'aws:runShellScript', inputs: { runCommand: ['echo first'] } },
+      {
+        name: 'greet',
+        action: 'aws:runShellScript',
+        inputs: { runCommand: [`echo ${word} {{ Name }}`] },
+      },
+    ],
+  });
+
 /** The endpoint with one role that may do what a test does not forbid, asked by the real SDK. */
 class Ground {
   readonly folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-ssm-'));
@@ -47,23 +61,7 @@ class Ground {
     (question) => ({ allowed: !this.denied(question), reason: 'the test says so' }),
   );
   readonly runCommand = new RunCommand({
-    documents: new Map([
-      [
-        'greet',
-        parseDocument({
-          schemaVersion: '2.2',
-          parameters: { Name: { type: 'String', allowedPattern: '^[a-z]+$' } },
-          mainSteps: [
-            { name: 'first', action: 'aws:runShellScript', inputs: { runCommand: ['echo first'] } },
-            {
-              name: 'greet',
-              action: 'aws:runShellScript',
-              inputs: { runCommand: ['echo hello {{ Name }}'] },
-            },
-          ],
-        }),
-      ],
-    ]),
+    documents: new Map([['greet', { $DEFAULT: greeting('hello'), $LATEST: greeting('good morning') }]]),
     emit: ({ detail, 'detail-type': type }) => {
       if (type.includes('Invocation')) this.events.push(String(detail['status']));
     },
@@ -176,6 +174,17 @@ describe('SSM, asked by the real SDK', () => {
       'first\n',
       'hello world\n',
     ]);
+  });
+
+  it('runs the default version of a document, and the latest one where that is asked for', async () => {
+    ground.addHost(HOST);
+    const { Command } = await send('world', { DocumentVersion: '$LATEST' });
+    await ground.work.untilIdle();
+    const ask = { CommandId: Command?.CommandId ?? '', InstanceId: HOST, PluginName: 'greet' };
+    expect(await ssm.send(new GetCommandInvocationCommand(ask))).toMatchObject({
+      StandardOutputContent: 'good morning world\n',
+      DocumentVersion: '$LATEST',
+    });
   });
 
   it('refuses a value that the pattern does not allow, an unknown document and an unknown host', async () => {
