@@ -1,13 +1,9 @@
 import { LifeboatError } from '../lib/domain/errors.ts';
-import {
-  encodeRequest,
-  LONGEST_ENCODED_REQUEST,
-  parseRequest,
-  runRequestSchema,
-  type RunRequest,
-} from '../lib/domain/run/request.ts';
+import { encodeRequest, parseRequest, type RunRequest } from '../lib/domain/run/request.ts';
 import { runKey } from '../lib/domain/run/run-keys.ts';
 import { parseCommandRecord, type CommandRecord } from '../lib/domain/start/command-record.ts';
+import { codeOfRefusal, hintOfRefusal, isHostsFault, type Refusal } from '../lib/domain/start/refusal.ts';
+import { requireAcceptable } from '../lib/domain/start/request.ts';
 import type { Bucket } from './bucket.ts';
 import type { Clock } from './clock.ts';
 import type { RunCommand } from './run-command.ts';
@@ -38,6 +34,9 @@ const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 20_000;
 /** Of answers that do not say whether the command was taken. */
 const UNCLEAR_TRIES = 4;
+/** Of a refusal that may have been too early: rights that were just deployed hold some seconds later. */
+const REFUSED_TRIES = 4;
+const REFUSED_PAUSE_MS = 1_000;
 /** SSM's clock and ours may differ; the comment tells our command from others. */
 const LOOK_BACK_MS = 5 * 60 * 1000;
 
@@ -45,7 +44,8 @@ const LOOK_BACK_MS = 5 * 60 * 1000;
  * The request is written before the command is sent, and the command's id after it; whoever finds the first without the
  * second asks SSM whether a command went out, and sends it only when none did.
  *
- * @throws LifeboatError HOST_UNREACHABLE when SSM will not take it for this host, SSM_FAILED, S3_…
+ * @throws CommandRefused when SSM will not take it, which is written down in the command's place: the watch tells of it
+ * @throws LifeboatError SETTINGS_INVALID before anything was written, SSM_FAILED, S3_…
  */
 export async function startOne(ports: StartPorts, wanted: RunRequest): Promise<Started> {
   const { state } = ports;
@@ -64,32 +64,11 @@ export async function startOne(ports: StartPorts, wanted: RunRequest): Promise<S
     : await record(ports, request, { commandId, before: true });
 }
 
-/** What the host would refuse; every retry would meet the same refusal, and nobody could read what was asked for. */
-function requireAcceptable(request: RunRequest): void {
-  const hint = 'Correct the series in lifeboat.config.json, and deploy it: npx cdk deploy --all';
-  const { error } = runRequestSchema.safeParse(request);
-  if (error) {
-    const problems = error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
-    throw new LifeboatError(
-      'SETTINGS_INVALID',
-      `The host would refuse the request for ${request.series.app}: ${problems.slice(0, 1000)}`,
-      { hint },
-    );
-  }
-  const { length } = encodeRequest(request);
-  if (length <= LONGEST_ENCODED_REQUEST) return;
-  throw new LifeboatError(
-    'SETTINGS_INVALID',
-    `The request for ${request.series.app} has ${length} characters, and the host takes ${LONGEST_ENCODED_REQUEST}`,
-    { hint },
-  );
-}
-
 async function readRecord({ state }: StartPorts, request: RunRequest): Promise<Started | undefined> {
-  const json = await state.read(runKey(request.storage.statePrefix, request.runId, 'command'));
+  const json = await state.read(commandKey(request));
   const found = json === undefined ? undefined : parseCommandRecord(json);
   if (!found) return undefined;
-  if (found.commandId === null) throw unreachable(request, found.refused, true);
+  if (found.commandId === null) throw new CommandRefused(request, found.refused ?? NO_REASON);
   return { runId: request.runId, commandId: found.commandId, before: true };
 }
 
@@ -117,24 +96,32 @@ async function findSent(
 
 async function sendAndRecord(ports: StartPorts, request: RunRequest): Promise<Started> {
   const sent = await sendPatiently(ports, request);
+  const sentAt = ports.clock.now().toISOString();
   if (!('refused' in sent)) return await record(ports, request, sent);
-  const value: CommandRecord = { commandId: null, sentAt: ports.clock.now().toISOString(), ...sent };
-  await ports.state.putOnce(runKey(request.storage.statePrefix, request.runId, 'command'), value);
-  throw unreachable(request, sent.refused, false);
+  const value: CommandRecord = { commandId: null, sentAt, ...sent };
+  const isFirst = await ports.state.putOnce(commandKey(request), value);
+  // Another invocation may have had its command taken at the same moment.
+  const known = isFirst ? undefined : await readRecord(ports, request);
+  if (known) return known;
+  throw new CommandRefused(request, sent.refused);
 }
 
 async function record(
   { state, clock }: StartPorts,
-  { runId, storage }: RunRequest,
+  request: RunRequest,
   { commandId, before }: Omit<Started, 'runId'>,
 ): Promise<Started> {
   const value: CommandRecord = { commandId, sentAt: clock.now().toISOString() };
   // Whoever else resumed the same run wrote the same.
-  await state.putOnce(runKey(storage.statePrefix, runId, 'command'), value);
-  return { runId, commandId, before };
+  await state.putOnce(commandKey(request), value);
+  return { runId: request.runId, commandId, before };
 }
 
-type Sent = Omit<Started, 'runId'> | { readonly refused: NonNullable<CommandRecord['refused']> };
+function commandKey({ storage, runId }: RunRequest): string {
+  return runKey(storage.statePrefix, runId, 'command');
+}
+
+type Sent = Omit<Started, 'runId'> | { readonly refused: Refusal };
 
 /** Full jitter: many workers that were throttled together do not come back together. */
 async function sendPatiently(ports: StartPorts, request: RunRequest): Promise<Sent> {
@@ -142,22 +129,30 @@ async function sendPatiently(ports: StartPorts, request: RunRequest): Promise<Se
   const { instanceId, runId } = request;
   const command = { document, instanceId, runId, deliverySeconds, logGroup };
   let unclear = 0;
+  let refusals = 0;
   for (let attempt = 0; ; attempt += 1) {
     requireTime(ports, request);
     try {
       const commandId = await commands.send({ ...command, encodedRequest: encodeRequest(request) });
       return { commandId, before: false };
     } catch (error) {
-      if (isHostsFault(error)) return { refused: describeRefusal(error) };
-      const throttled = isThrottling(error);
-      if (!throttled && (!isUnclear(error) || (unclear += 1) === UNCLEAR_TRIES))
+      const kind = kindOf(error);
+      if (kind === 'refused' && (isHostsFault(errorName(error)) || (refusals += 1) === REFUSED_TRIES))
+        return { refused: describeRefusal(error) };
+      if (kind === 'unclear' && (unclear += 1) === UNCLEAR_TRIES)
         throw serviceError(error, `ssm:SendCommand on ${instanceId}`);
-      const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempt);
+      const first = kind === 'refused' ? REFUSED_PAUSE_MS : FIRST_PAUSE_MS;
+      const longest = Math.min(LONGEST_PAUSE_MS, first * 2 ** attempt);
       await clock.sleep(Math.round(longest * clock.random()));
-      const sent = throttled ? undefined : await findSent(ports, request);
+      const sent = kind === 'unclear' ? await findSent(ports, request) : undefined;
       if (sent !== undefined) return { commandId: sent, before: false };
     }
   }
+}
+
+function kindOf(error: unknown): 'throttled' | 'unclear' | 'refused' {
+  if (isThrottling(error)) return 'throttled';
+  return isUnclear(error) ? 'unclear' : 'refused';
 }
 
 function requireTime({ remainingMs }: StartPorts, { runId, instanceId }: RunRequest): void {
@@ -167,33 +162,21 @@ function requireTime({ remainingMs }: StartPorts, { runId, instanceId }: RunRequ
   });
 }
 
-/** Answers that another try will not change: there is no such host for SSM, or it is stopped. */
-function isHostsFault(error: unknown): boolean {
-  return ['InvalidInstanceId', 'UnsupportedPlatformType'].includes(errorName(error));
-}
-
-function describeRefusal(error: unknown): NonNullable<CommandRecord['refused']> {
+function describeRefusal(error: unknown): Refusal {
   const { message } = error as Error;
   return { name: errorName(error), message: (message || 'no message').slice(0, 300) };
 }
 
-/** @param known it was told before: whoever retries need not fail once more because of it */
-function unreachable(
-  { instanceId, runId }: RunRequest,
-  refused: CommandRecord['refused'],
-  known: boolean,
-): LifeboatError {
-  const words = refused ? ` (${refused.name}: ${refused.message})` : '';
-  return new HostUnreachable(
-    `SSM takes no command for ${instanceId}: it is stopped, gone or not managed${words}; run ${runId}`,
-    known,
-  );
-}
+const NO_REASON: Refusal = { name: 'Unknown', message: 'no message' };
 
-export class HostUnreachable extends LifeboatError {
-  readonly known: boolean;
-  constructor(message: string, known: boolean) {
-    super('HOST_UNREACHABLE', message);
-    this.known = known;
+/** Written down: whoever retries need not fail once more because of it. */
+export class CommandRefused extends LifeboatError {
+  constructor({ instanceId, runId }: RunRequest, refusal: Refusal) {
+    const why = isHostsFault(refusal.name) ? ': it is stopped, gone or not managed' : '';
+    super(
+      codeOfRefusal(refusal),
+      `SSM takes no command for ${instanceId}${why} (${refusal.name}: ${refusal.message}); run ${runId}`,
+      { hint: hintOfRefusal(refusal) },
+    );
   }
 }

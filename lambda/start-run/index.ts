@@ -4,6 +4,7 @@ import { optionalVariable, readDeployment, region, requireVariable } from '../en
 import { lazily, tellingErrors } from '../handler.ts';
 import { openLog } from '../log.ts';
 import { connectRunCommand } from '../ssm-clients.ts';
+import { connectTopic } from '../topic.ts';
 import { makeHandler } from './handler.ts';
 
 /** Invoked by the schedule and by hand: see lib/domain/start/payload.ts for what it takes. */
@@ -17,6 +18,8 @@ export const handler = lazily(() => {
     log,
     clock: systemClock,
     commands: connectRunCommand(),
+    topic: connectTopic(requireVariable('topicArn')),
+    dashboardUrl: optionalVariable('dashboardUrl'),
     region: region(),
     bucket: backups.name,
     backupDocument: requireVariable('backupDocument'),

@@ -108,7 +108,8 @@ describe('the restore function', () => {
   it('executes a plan once, however often it is asked, and finishes what died halfway', async () => {
     const { planId, confirm } = await plan(STAGING);
     const execute = { action: 'execute', planId, confirm };
-    stage.ssm.faults.set('SendCommand', [{ status: 400, name: 'AccessDeniedException' }]);
+    const down = { status: 500, name: 'InternalServerError' };
+    stage.ssm.faults.set('SendCommand', [down, down, down, down]);
     await expect(stage.restore(execute)).rejects.toMatchObject({ code: 'SSM_FAILED' });
     stage.passMinutes(90);
     const first = await stage.restore(execute);
@@ -313,5 +314,27 @@ describe('the restore function of several series', () => {
       series: { app: 'shop' },
       storage: { prefix: `database/${instanceId}` },
     });
+  });
+
+  it('says at once that it may command no host of that name, and the message follows in minutes', async () => {
+    const instanceId = 'i-0000000000000000f';
+    await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${instanceId}` });
+    const { planId, confirm } = await plan({ ...STAGING, app: 'shop', instanceId });
+    const denied = { status: 400, name: 'AccessDeniedException' };
+    stage.ssm.faults.set('SendCommand', [denied, denied, denied, denied]);
+    const execute = { action: 'execute', planId, confirm };
+    for (let times = 0; times < 2; times += 1)
+      await expect(stage.restore(execute)).rejects.toMatchObject({
+        code: 'SSM_FAILED',
+        message: expect.stringMatching(
+          /takes no command for i-0000000000000000f[^]*with the tag of its series\?/,
+        ),
+      });
+    stage.passMinutes(5);
+    await stage.watch();
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.text).toMatch(
+      /Restore FAILED[^]*Safe: hostmaster_staging is as it was before/,
+    );
   });
 });

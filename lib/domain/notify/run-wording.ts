@@ -1,8 +1,19 @@
 import type { RunFailure } from '../run/outcome.ts';
+import type { RunOperation } from '../run/request.ts';
 import { oneLine, severalLines, type Message } from './message.ts';
 import { describeDatabase, describeFailure, describeWarning, subjectOf } from './wording.ts';
 
 /** What people read of runs that are neither backup nor restore, and of a backup that only the host's own word proves. */
+
+/** As messages call them. */
+export const OPERATION_TITLE: Readonly<Record<RunOperation, string>> = {
+  backup: 'Backup',
+  restore: 'Restore',
+  verify: 'Verify',
+  status: 'Status',
+  list: 'List',
+  retention: 'Retention',
+};
 
 export interface ReportedRun {
   /** As in `Verify`. */

@@ -2,7 +2,7 @@ import type { RunFailure } from '../run/outcome.ts';
 import type { RunOperation } from '../run/request.ts';
 import type { RunResult, Verdict } from '../run/result.ts';
 import { describeStatus, reachedHost, type TerminalStatus } from '../run/ssm-status.ts';
-import type { CommandRecord } from '../start/command-record.ts';
+import { codeOfRefusal, hintOfRefusal, isHostsFault, type Refusal } from '../start/refusal.ts';
 
 /** What is known of how a run ended, the best word first: the host's result, its verdict line, SSM's status, silence. */
 export type RunEvidence =
@@ -10,14 +10,16 @@ export type RunEvidence =
   | { readonly kind: 'verdict'; readonly verdict: Verdict; readonly status: TerminalStatus }
   /** `output`: the command's standard output, as far as SSM kept it. */
   | { readonly kind: 'status'; readonly status: TerminalStatus; readonly output: string }
-  | { readonly kind: 'refused'; readonly refused: NonNullable<CommandRecord['refused']> }
+  | { readonly kind: 'refused'; readonly refused: Refusal }
   | { readonly kind: 'lost'; readonly commandSent: boolean };
 
 export interface Judgement {
   /** `undefined`: the run succeeded. */
   readonly failure: RunFailure | undefined;
-  /** Whether the host took the command, as far as is known. */
-  readonly reached: boolean;
+  /** The host did not take the command, as far as is known. */
+  readonly unreachable: boolean;
+  /** The host may have begun. */
+  readonly began: boolean;
   /** What does not fit together, one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -28,33 +30,46 @@ export function judge({ operation }: { readonly operation: RunOperation }, evide
     case 'result':
       return judgeResult(operation, evidence.result, evidence.status);
     case 'verdict':
-      return { failure: failureOfVerdict(evidence.verdict), reached: true, warnings: [] };
-    case 'status':
+      return { failure: failureOfVerdict(evidence.verdict), ...ON_HOST };
+    case 'status': {
+      const reached = reachedHost(evidence.status);
+      const failure = failureOfStatus(evidence.status, evidence.output);
+      return { failure, unreachable: !reached, began: reached, warnings: [] };
+    }
+    case 'refused': {
+      const { refused } = evidence;
       return {
-        failure: failureOfStatus(evidence.status, evidence.output),
-        reached: reachedHost(evidence.status),
+        failure: failureOfRefusal(refused),
+        unreachable: isHostsFault(refused.name),
+        began: false,
         warnings: [],
       };
-    case 'refused':
-      return { failure: failureOfRefusal(evidence.refused), reached: false, warnings: [] };
+    }
     case 'lost':
-      return { failure: failureOfSilence(evidence.commandSent), reached: false, warnings: [] };
+      return {
+        failure: failureOfSilence(evidence.commandSent),
+        unreachable: true,
+        began: true,
+        warnings: [],
+      };
   }
 }
+
+const ON_HOST = { unreachable: false, began: true, warnings: [] } as const;
 
 function judgeResult(
   operation: RunOperation,
   { failure, outcome }: RunResult,
   status: TerminalStatus | undefined,
 ): Judgement {
-  if (failure) return { failure, reached: true, warnings: [] };
+  if (failure) return { failure, ...ON_HOST };
   const expected = operation === 'backup' || operation === 'restore' ? operation : 'report';
-  if (outcome?.kind !== expected) return { failure: noOutcome(operation), reached: true, warnings: [] };
+  if (outcome?.kind !== expected) return { failure: noOutcome(operation), ...ON_HOST };
   const warnings =
     status === undefined || status === 'Success'
       ? []
       : [`The host’s result says success, and SSM afterwards: ${describeStatus(status)}`];
-  return { failure: undefined, reached: true, warnings };
+  return { ...ON_HOST, failure: undefined, warnings };
 }
 
 function noOutcome(operation: RunOperation): RunFailure {
@@ -112,11 +127,12 @@ function codeOfStatus(status: TerminalStatus): string {
   return status === 'Success' ? 'RUN_LOST' : 'RUN_ENDED';
 }
 
-function failureOfRefusal({ name, message }: NonNullable<CommandRecord['refused']>): RunFailure {
+function failureOfRefusal(refused: Refusal): RunFailure {
+  const { name, message } = refused;
   return {
-    code: 'HOST_UNREACHABLE',
-    message: `SSM did not take the command for this host: ${message} (${name})`,
-    hint: 'Is the instance running, and does SSM manage it? aws ssm describe-instance-information',
+    code: codeOfRefusal(refused),
+    message: `SSM did not take the command for this host: ${message || 'no message'} (${name})`,
+    hint: hintOfRefusal(refused),
   };
 }
 

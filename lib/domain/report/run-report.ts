@@ -1,7 +1,13 @@
 import { z } from 'zod';
 import { METRIC } from '../names.ts';
 import type { Message } from '../notify/message.ts';
-import { describeReport, describeUnprovenRun, withLinks, type RunLinks } from '../notify/run-wording.ts';
+import {
+  describeReport,
+  describeUnprovenRun,
+  OPERATION_TITLE,
+  withLinks,
+  type RunLinks,
+} from '../notify/run-wording.ts';
 import { describeBackup, describeRestore } from '../notify/wording.ts';
 import type { LastGoodBackup } from '../run/outcome.ts';
 import type { RunOperation } from '../run/request.ts';
@@ -83,15 +89,6 @@ export function needsLastGood(request: ToldRequest, evidence: RunEvidence): bool
   return request.operation === 'backup' && judge(request, evidence).failure !== undefined;
 }
 
-const TITLE: Readonly<Record<RunOperation, string>> = {
-  backup: 'Backup',
-  restore: 'Restore',
-  verify: 'Verify',
-  status: 'Status',
-  list: 'List',
-  retention: 'Retention',
-};
-
 function describe(
   request: ToldRequest,
   evidence: RunEvidence,
@@ -103,11 +100,11 @@ function describe(
   const result = evidence.kind === 'result' ? evidence.result : undefined;
   const run = factsOf(request, judgement, result, facts.now);
   if (!error && evidence.kind === 'verdict')
-    return describeUnprovenRun({ ...run, what: TITLE[operation] }, evidence.verdict.message);
+    return describeUnprovenRun({ ...run, what: OPERATION_TITLE[operation] }, evidence.verdict.message);
   if (operation === 'restore') return describeRestoreRun(run, request, judgement, result);
   if (operation !== 'backup') {
     const lines = result?.outcome?.kind === 'report' ? result.outcome.lines : [];
-    return describeReport({ ...run, what: TITLE[operation], lines, error });
+    return describeReport({ ...run, what: OPERATION_TITLE[operation], lines, error });
   }
   if (!error && result?.outcome?.kind === 'backup')
     return describeBackup({ ...run, ...result.outcome, succeeded: true }, facts.now);
@@ -148,7 +145,7 @@ interface RunFacts {
 function describeRestoreRun(
   run: RunFacts,
   { restore }: ToldRequest,
-  { failure, reached }: Judgement,
+  { failure, began }: Judgement,
   result: RunResult | undefined,
 ): Message {
   const outcome = result?.outcome;
@@ -158,7 +155,7 @@ function describeRestoreRun(
       message: 'The result of a restore tells of none',
       hint: 'Report it.',
     };
-    const targetUntouched = result?.targetUntouched ?? !reached;
+    const targetUntouched = result?.targetUntouched ?? !began;
     return describeRestore({
       ...run,
       succeeded: false,
@@ -186,12 +183,12 @@ function hostOf({ instanceId }: ToldRequest, result: RunResult | undefined): str
 function measure(
   { operation }: ToldRequest,
   evidence: RunEvidence,
-  { failure, reached }: Judgement,
+  { failure, unreachable }: Judgement,
 ): Record<string, number> {
   return {
     [METRIC.runFailed]: failure ? 1 : 0,
     [METRIC.runSucceeded]: failure ? 0 : 1,
-    [METRIC.hostUnreachable]: reached ? 0 : 1,
+    [METRIC.hostUnreachable]: unreachable ? 1 : 0,
     ...(failure || evidence.kind !== 'result' ? {} : measureSuccess(operation, evidence.result)),
   };
 }

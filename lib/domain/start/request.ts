@@ -1,5 +1,13 @@
 import type { DeploymentConfig } from '../deployment/config.ts';
-import { REQUEST_SCHEMA_VERSION, type RunOperation, type RunRequest } from '../run/request.ts';
+import { LifeboatError } from '../errors.ts';
+import {
+  encodeRequest,
+  LONGEST_ENCODED_REQUEST,
+  REQUEST_SCHEMA_VERSION,
+  runRequestSchema,
+  type RunOperation,
+  type RunRequest,
+} from '../run/request.ts';
 import { backupPrefix, type Target } from './places.ts';
 
 const MINUTE_MS = 60 * 1000;
@@ -63,4 +71,29 @@ export function makeRequest(input: RequestInput): RunRequest {
     ...(backupId === undefined ? {} : { backupId }),
     ...(restore === undefined ? {} : { restore }),
   };
+}
+
+/**
+ * Before a request is written or sent: what the host refuses it refuses every time, and who reads the request later could
+ * not tell of it.
+ * @throws LifeboatError SETTINGS_INVALID
+ */
+export function requireAcceptable(request: RunRequest): void {
+  const hint = 'Correct the series in lifeboat.config.json, and deploy it: npx cdk deploy --all';
+  const { error } = runRequestSchema.safeParse(request);
+  if (error) {
+    const problems = error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+    throw new LifeboatError(
+      'SETTINGS_INVALID',
+      `The host would refuse the request for ${request.series.app}: ${problems.slice(0, 1000)}`,
+      { hint },
+    );
+  }
+  const { length } = encodeRequest(request);
+  if (length <= LONGEST_ENCODED_REQUEST) return;
+  throw new LifeboatError(
+    'SETTINGS_INVALID',
+    `The request for ${request.series.app} has ${length} characters, and the host takes ${LONGEST_ENCODED_REQUEST}`,
+    { hint },
+  );
 }

@@ -32,6 +32,7 @@ export function functionRights(
       return [
         ...sendRights(scope, documents.backup, surroundings),
         ...stateRights(surroundings, ['request', 'command']),
+        ...publishRights(surroundings),
         ...storageKeyRights(surroundings),
       ];
     case 'restore':
@@ -166,10 +167,13 @@ function taggingRights({ config, bucket }: Surroundings): PolicyStatement[] {
 }
 
 function tellingRights(surroundings: Surroundings): PolicyStatement[] {
+  return [...stateRights(surroundings, ['report', 'reported']), ...publishRights(surroundings)];
+}
+
+function publishRights({ topic, messageKey }: Surroundings): PolicyStatement[] {
   return [
-    ...stateRights(surroundings, ['report', 'reported']),
-    allow('Tell', ['sns:Publish'], [surroundings.topic.topicArn]),
-    allow('EncryptMessages', ['kms:Decrypt', 'kms:GenerateDataKey'], [surroundings.messageKey.keyArn]),
+    allow('Tell', ['sns:Publish'], [topic.topicArn]),
+    allow('EncryptMessages', ['kms:Decrypt', 'kms:GenerateDataKey'], [messageKey.keyArn]),
   ];
 }
 

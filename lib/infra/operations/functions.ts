@@ -190,7 +190,7 @@ function environmentOf(name: FunctionName, props: FunctionsProps): Record<string
   const commanding = { ...both, [LAMBDA_ENV.commandLogGroup]: commandLog.logGroupName };
   switch (name) {
     case 'start-run':
-      return { ...commanding, [LAMBDA_ENV.backupDocument]: documents.backup.ref };
+      return { ...telling, ...commanding, [LAMBDA_ENV.backupDocument]: documents.backup.ref };
     case 'restore':
       return { ...commanding, [LAMBDA_ENV.restoreDocument]: documents.restore.ref };
     case 'report-run':

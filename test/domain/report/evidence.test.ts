@@ -49,6 +49,13 @@ describe('a run without a result', () => {
     expect(lost).toContain('⚠️ hostmaster_staging may be incomplete');
     const never = tell('restore', { kind: 'status', status: 'Undeliverable', output: '' });
     expect(never).toContain('Safe: hostmaster_staging is as it was before');
+    const refused = { name: 'AccessDeniedException', message: 'not authorized' };
+    expect(tell('restore', { kind: 'refused', refused })).toContain('Safe: hostmaster_staging');
+    // Silence proves nothing.
+    for (const commandSent of [true, false])
+      expect(tell('restore', { kind: 'lost', commandSent })).toContain(
+        '⚠️ hostmaster_staging may be incomplete',
+      );
   });
 });
 

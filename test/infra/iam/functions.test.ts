@@ -58,13 +58,17 @@ const startRuns = (own: string): Call[] => [
   ...useStorageKey,
 ];
 
+const publish: Call[] = [
+  { action: 'sns:Publish', resource: topic },
+  { action: 'kms:GenerateDataKey', resource: messageKey },
+  { action: 'kms:Decrypt', resource: messageKey },
+];
+
 const tell: Call[] = [
   state.put(`${RUN}/report.json`),
   state.put(`${RUN}/reported.json`),
   ...readRuns,
-  { action: 'sns:Publish', resource: topic },
-  { action: 'kms:GenerateDataKey', resource: messageKey },
-  { action: 'kms:Decrypt', resource: messageKey },
+  ...publish,
   ...useStorageKey,
 ];
 
@@ -80,14 +84,13 @@ interface Expectation {
 const functions: Record<string, Expectation> = {
   'start-run': {
     id: 'FunctionsStartRun',
-    does: startRuns(document('DocumentsBackup')),
+    does: [...startRuns(document('DocumentsBackup')), ...publish],
     never: [
       send(document('DocumentsRestore')),
       state.put(PLAN),
       state.put(`${RUN}/report.json`),
       state.put(`${RUN}/reported.json`),
       backups.get(MANIFEST),
-      { action: 'sns:Publish', resource: topic },
     ],
   },
   restore: {

@@ -88,7 +88,7 @@ describe('what each function may ask of AWS', () => {
   const state = ['s3:GetObject', 's3:ListBucket', 's3:PutObject'];
 
   test.each<[Id, string[]]>([
-    ['StartRun', [...storage, ...own, ...sending, ...state]],
+    ['StartRun', [...storage, ...own, ...sending, ...state, 'sns:Publish']],
     ['Restore', [...storage, ...own, ...sending, ...state]],
     [
       'ReportRun',
@@ -137,9 +137,11 @@ describe('what each function may ask of AWS', () => {
 
   test('without a key of the storage’s, only the messages’ key is used', () => {
     const plain = synthesize(configuration());
-    expect(actionsOf(rightsOf('StartRun', plain)).filter((action) => action.startsWith('kms:'))).toEqual([]);
-    const [statement] = by(rightsOf('ReportRun', plain), 'kms:GenerateDataKey');
-    expect(text(statement?.Resource)).toMatch(/^<NotificationsKey\w+\.Arn>$/);
+    for (const id of ['StartRun', 'ReportRun', 'Watch'] as const) {
+      const [statement] = by(rightsOf(id, plain), 'kms:GenerateDataKey');
+      expect(text(statement?.Resource)).toMatch(/^<NotificationsKey\w+\.Arn>$/);
+    }
+    expect(actionsOf(rightsOf('Restore', plain)).filter((action) => action.startsWith('kms:'))).toEqual([]);
   });
 });
 

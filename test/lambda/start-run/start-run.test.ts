@@ -5,6 +5,10 @@ import { CONFIG, HOST, SCHEDULED, START, startStage, type Stage } from '../stage
 
 const NIGHT = { operation: 'backup', scheduledFor: SCHEDULED };
 
+/** Answers that do not say whether the command was taken. */
+const downFor = (calls: number) =>
+  Array.from({ length: calls }, () => ({ status: 500, name: 'InternalServerError' }));
+
 let stage: Stage;
 afterEach(async () => stage.close());
 
@@ -71,7 +75,7 @@ describe('start-run on one host', () => {
   });
 
   it('sends the command that an invocation died before, with the words that were written first', async () => {
-    stage.ssm.faults.set('SendCommand', [{ status: 400, name: 'AccessDeniedException' }]);
+    stage.ssm.faults.set('SendCommand', downFor(4));
     await expect(stage.startRun(NIGHT)).rejects.toThrow(/1 of 1 runs could not be started/);
     stage.passMinutes(2);
     const { runs } = await stage.startRun(NIGHT);
@@ -129,20 +133,88 @@ describe('start-run on one host', () => {
     expect(stage.ssm.commands).toHaveLength(1);
   });
 
-  it('tells at once, and only once, of a host that SSM takes no command for', async () => {
+  it('writes down that SSM takes no command for a host, from where it is told once, and measured once', async () => {
     stage.ssm.unmanaged.add(HOST);
-    await expect(stage.startRun(NIGHT)).rejects.toMatchObject({
-      code: 'HOST_UNREACHABLE',
-      message: expect.stringMatching(/InvalidInstanceId[^]*aws ssm describe-instance-information/),
-    });
-    expect(stage.metrics()).toEqual([{ HostUnreachable: 1 }]);
-    const again = await stage.startRun(NIGHT);
-    expect(again.runs).toEqual([]);
-    expect(again.failures).toMatchObject([{ app: 'hostmaster', instanceId: HOST, code: 'HOST_UNREACHABLE' }]);
+    const answer = await stage.startRun(NIGHT);
+    expect(answer.runs).toEqual([]);
+    expect(answer.failures).toEqual([
+      {
+        app: 'hostmaster',
+        instanceId: HOST,
+        code: 'HOST_UNREACHABLE',
+        message: expect.stringMatching(/it is stopped, gone or not managed \(InvalidInstanceId: Instances/),
+      },
+    ]);
+    expect(await stage.startRun(NIGHT)).toEqual(answer);
+    expect(stage.ssm.calls).toEqual(['SendCommand']);
+    await stage.watch();
+    await stage.coldWatch();
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.text).toMatch(/InvalidInstanceId[^]*aws ssm describe-instance-information/);
+    const measured = stage.metrics().filter((values) => 'HostUnreachable' in values);
+    expect(measured).toEqual([{ RunFailed: 1, RunSucceeded: 0, HostUnreachable: 1 }]);
+  });
+
+  it.each([
+    ['AccessDeniedException', /look for a policy that denies ssm:SendCommand/],
+    ['InvalidDocument', /deploy the stack again/],
+    ['InvalidParameters', /deploy the stack again/],
+    ['SomethingNew', /See SSM’s words above/],
+  ])(
+    'writes down what SSM refuses for good (%s), after it has asked again, and it is told within minutes',
+    async (name, hint) => {
+      stage.ssm.faults.set(
+        'SendCommand',
+        Array.from({ length: 4 }, () => ({ status: 400, name })),
+      );
+      const { failures } = await stage.startRun(NIGHT);
+      expect(failures).toMatchObject([
+        { code: 'SSM_FAILED', message: expect.stringContaining(`${name} on demand`) },
+      ]);
+      expect(stage.ssm.calls).toEqual(Array.from({ length: 4 }, () => 'SendCommand'));
+      expect(stage.clock.now().getTime()).toBeGreaterThan(START.getTime() + 2_000);
+      stage.passMinutes(5);
+      await stage.watch();
+      expect(stage.published).toHaveLength(1);
+      const { text } = stage.published[0]!;
+      expect(text).toContain(`${name} on demand (${name})`);
+      expect(text).toMatch(hint);
+      expect(text).toContain('Error: SSM_FAILED');
+      // The host itself may be well.
+      expect(stage.metrics()).toContainEqual({ RunFailed: 1, RunSucceeded: 0, HostUnreachable: 0 });
+    },
+  );
+
+  it('sends after all what SSM refused too early, as before a new right holds everywhere', async () => {
+    const denied = { status: 400, name: 'AccessDeniedException' };
+    stage.ssm.faults.set('SendCommand', [denied, denied, denied]);
+    expect((await stage.startRun(NIGHT)).runs).toHaveLength(1);
+    expect(stage.ssm.commands).toHaveLength(1);
+  });
+
+  it('leaves a command that another invocation has sent meanwhile as it is, though its own was refused', async () => {
+    const { runs } = await stage.startRun(NIGHT);
+    const other = await startStage();
+    try {
+      const folder = `database/runs/2026/01/17/${runs[0]!.runId}`;
+      other.ssm.unmanaged.add(HOST);
+      const putOnce = other.state.putOnce.bind(other.state);
+      Object.assign(other.state, {
+        putOnce: async (key: string, value: unknown) => {
+          if (key.endsWith('command.json'))
+            await putOnce(key, { commandId: 'theirs', sentAt: START.toISOString() });
+          return await putOnce(key, value);
+        },
+      });
+      expect((await other.startRun(NIGHT)).runs).toMatchObject([{ commandId: 'theirs' }]);
+      expect(await other.state.read(`${folder}/command.json`)).toContain('theirs');
+    } finally {
+      await other.close();
+    }
   });
 
   it('sends nothing for a run that was already reported as lost', async () => {
-    stage.ssm.faults.set('SendCommand', [{ status: 400, name: 'AccessDeniedException' }]);
+    stage.ssm.faults.set('SendCommand', downFor(4));
     await expect(stage.startRun(NIGHT)).rejects.toThrow();
     stage.passMinutes(8 * 60);
     await stage.watch();
@@ -229,20 +301,64 @@ describe('start-run on many hosts', () => {
     });
   });
 
-  it('starts all others when some cannot be started, and then names those', async () => {
+  it('starts all others when some cannot be started, and names those', async () => {
     stage.ssm.unmanaged.add(HOSTS[2]!);
-    const error = await stage.startRun(NIGHT).catch((thrown: Error) => thrown);
-    expect(error).toMatchObject({ code: 'HOST_UNREACHABLE' });
-    expect((error as Error).message).toMatch(/^2 of 15 runs could not be started/);
-    expect((error as Error).message).toContain(`shop on ${HOSTS[2]}`);
-    expect((error as Error).message).toContain(`stock on ${HOSTS[2]}`);
+    const { runs, failures } = await stage.startRun(NIGHT);
+    expect(runs).toHaveLength(13);
+    expect(failures).toMatchObject([
+      { app: 'shop', instanceId: HOSTS[2], code: 'HOST_UNREACHABLE' },
+      { app: 'stock', instanceId: HOSTS[2], code: 'HOST_UNREACHABLE' },
+    ]);
     expect(stage.ssm.commands).toHaveLength(13);
   });
 
-  it('says so when nobody carries the tag, after having started the rest', async () => {
-    stage.ssm.tagged.clear();
-    await expect(stage.startRun(NIGHT)).rejects.toThrow(/SSM manages no host that carries the tag Role=db/);
+  it('throws what another try may change, after all others were started, and names it', async () => {
+    // Of all hosts, those of the first to be asked for never get an answer.
+    stage.ssm.faults.set('DescribeInstanceInformation', downFor(3));
+    const error = await stage.startRun(NIGHT).catch((thrown: Error) => thrown);
+    expect(error).toMatchObject({ code: 'SSM_FAILED' });
+    expect((error as Error).message).toMatch(/^2 of 3 runs could not be started:\n- shop: ssm:Describe/);
     expect(stage.ssm.commands).toHaveLength(1);
+    expect((await stage.startRun(NIGHT)).runs).toHaveLength(15);
+    expect(stage.ssm.commands).toHaveLength(15);
+  });
+
+  it('tells each series, once, that nobody carries its tag, after having started the rest', async () => {
+    stage.ssm.tagged.clear();
+    const { runs, failures } = await stage.startRun(NIGHT);
+    expect(runs).toHaveLength(1);
+    expect(failures).toMatchObject([
+      { app: 'shop', instanceId: null, code: 'HOST_UNREACHABLE' },
+      { app: 'stock', instanceId: null, code: 'HOST_UNREACHABLE' },
+    ]);
+    await stage.startRun(NIGHT);
+    expect(stage.published.map(({ subject }) => subject)).toEqual([
+      'shop DB Backup FAILED',
+      'stock DB Backup FAILED',
+    ]);
+    const { text } = stage.published[0]!;
+    expect(text).toContain('SSM manages no host that carries the tag Role=db');
+    expect(text).toContain('Database: shop on the hosts with the tag Role=db');
+    expect(text).toContain('What to do: Tag the instances');
+    expect(text).toContain('Dashboard: https://dashboard.example');
+    expect(stage.metrics('shop')).toEqual([{ RunFailed: 1, RunSucceeded: 0, HostUnreachable: 1 }]);
+    await stage.watch();
+    expect(stage.published).toHaveLength(2);
+    // The next night is told of again.
+    await stage.startRun({ ...NIGHT, scheduledFor: '2026-01-18T02:00:00Z' });
+    expect(stage.published).toHaveLength(4);
+  });
+
+  it('throws when not even that can be published, so that it is tried again', async () => {
+    stage.ssm.tagged.clear();
+    stage.snsFaults.push(500);
+    await expect(stage.startRun(NIGHT)).rejects.toMatchObject({ code: 'UNDELIVERED' });
+    expect(stage.published.map(({ subject }) => subject)).toEqual(['stock DB Backup FAILED']);
+    await stage.startRun(NIGHT);
+    expect(stage.published.map(({ subject }) => subject)).toEqual([
+      'stock DB Backup FAILED',
+      'shop DB Backup FAILED',
+    ]);
   });
 
   it('starts one series on one of its hosts', async () => {
@@ -289,13 +405,13 @@ describe('hostile words', () => {
     async (_, change, words) => {
       stage = await startStage();
       Object.assign(stage.config.series[0]!, change);
-      await expect(stage.startRun(NIGHT)).rejects.toMatchObject({
-        code: 'SETTINGS_INVALID',
-        message: expect.stringMatching(words),
-      });
+      const { failures } = await stage.startRun(NIGHT);
+      expect(failures).toMatchObject([{ code: 'SETTINGS_INVALID', message: expect.stringMatching(words) }]);
       expect(stage.ssm.calls).toEqual([]);
-      const { KeyCount } = await stage.s3Client.send(new ListObjectsV2Command({ Bucket: 'state' }));
-      expect(KeyCount).toBe(0);
+      const { Contents = [] } = await stage.s3Client.send(new ListObjectsV2Command({ Bucket: 'state' }));
+      expect(Contents.filter(({ Key }) => Key?.endsWith('request.json'))).toEqual([]);
+      expect(stage.published).toHaveLength(1);
+      expect(stage.published[0]!.text).toMatch(words);
     },
   );
 });

@@ -89,6 +89,8 @@ async function simulate(sendPerSecond: number): Promise<Night> {
     commands: modelSsm(time, quotas, sent),
     clock: time,
     log: openLog({ deployment: 'Lifeboat', now: time.now, write: () => undefined }),
+    topic: { publish: () => Promise.reject(new Error('there is nothing to tell')) },
+    dashboardUrl: undefined,
     bucket: 'backups',
     region: 'eu-west-1',
     backupDocument: 'Backup',
