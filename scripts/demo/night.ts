@@ -38,7 +38,8 @@ class NightStory {
   readonly #stage: Stage;
   readonly #aws: LocalAws;
   readonly #before: Fingerprint;
-  readonly #night = lastTwoOClock();
+  /** Of the first night that is played; the second is the last that has been. */
+  readonly #night = new Date(lastTwoOClock().getTime() - DAY);
   #mails = 0;
 
   constructor(stage: Stage, aws: LocalAws, before: Fingerprint) {
@@ -142,8 +143,7 @@ class NightStory {
   async #fire(): Promise<void> {
     this.#aws.fireSchedule('Nightly', new Date(this.#night));
     await this.#aws.waitForIdle();
-    // Another night: the same second twice would be one run.
-    this.#night.setSeconds(this.#night.getSeconds() + 1);
+    this.#night.setTime(this.#night.getTime() + DAY);
   }
 
   async #invoke(part: string, payload: Record<string, unknown>): Promise<Record<string, unknown>> {

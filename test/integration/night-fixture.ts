@@ -108,11 +108,18 @@ export class Night {
     return new Night({ folder, postgres, slack, host, aws }, clock);
   }
 
-  /** Another second of the last 02:00 each time: each is a run of its own, and the schedule fires for all of the minute. */
+  /** The last 02:00, and then a minute later each time: each is a run of its own, and takes no day to come. */
   nextNight(): Date {
     const night = new Date(this.#night);
-    this.#night += 1000;
+    if (night.getUTCMinutes() > 0) this.#fireEveryMinute();
+    this.#night += 60 * 1000;
     return night;
+  }
+
+  #fireEveryMinute(): void {
+    const { rules } = this.aws.events;
+    const index = rules.findIndex(({ logicalId }) => logicalId.includes('Nightly'));
+    rules[index] = { ...rules[index]!, schedule: 'rate(1 minute)' };
   }
 
   /** Lets 02:00 come, and waits until all that follows is over. Returns that time. */

@@ -8,7 +8,7 @@ import { isInstanceId } from './places.ts';
 /** What start-run is invoked with, by the schedule or by hand. */
 export interface StartPayload {
   readonly operation: (typeof RUN_OPERATIONS)[number];
-  /** When the schedule meant it to start; `undefined` for a manual start. */
+  /** The minute for which the schedule meant it; `undefined` for a manual start. */
   readonly scheduledFor: Date | undefined;
   /** Of one host; all of the series' when left out. */
   readonly instanceId: string | undefined;
@@ -48,11 +48,21 @@ export function parseStartPayload(event: unknown, config: DeploymentConfig, now:
   const { operation, scheduledFor, instanceId, backupId } = parsed.data;
   return {
     operation,
-    scheduledFor: scheduledFor === undefined ? undefined : new Date(scheduledFor),
+    scheduledFor: scheduledFor === undefined ? undefined : toMinute(scheduledFor),
     instanceId,
     backupId,
     series: selectSeries(parsed.data, config),
   };
+}
+
+const MINUTE_MS = 60 * 1000;
+
+/**
+ * A schedule knows minutes alone (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html), and
+ * its event may carry any second of one: two events of the same minute are one night.
+ */
+function toMinute(time: string): Date {
+  return new Date(Math.floor(new Date(time).getTime() / MINUTE_MS) * MINUTE_MS);
 }
 
 function selectSeries(

@@ -63,6 +63,16 @@ describe('start-run on one host', () => {
     expect(stage.ssm.commands).toHaveLength(2);
   });
 
+  it('starts one run for a minute, whichever of its seconds an event names', async () => {
+    const first = await stage.startRun({ ...NIGHT, scheduledFor: '2026-01-17T02:00:37Z' });
+    expect(first.runs[0]!.runId).toMatch(/^20260117T020000Z-/);
+    expect(await stage.startRun(NIGHT)).toEqual(first);
+    expect(await stage.startRun({ ...NIGHT, scheduledFor: '2026-01-17T03:00:59.999+01:00' })).toEqual(first);
+    expect(stage.ssm.commands).toHaveLength(1);
+    await stage.startRun({ ...NIGHT, scheduledFor: '2026-01-17T02:01:00Z' });
+    expect(stage.ssm.commands).toHaveLength(2);
+  });
+
   it('knows a manual start by its invocation, also when Lambda repeats it minutes later', async () => {
     const context = stage.context();
     const first = await stage.startRun({ operation: 'backup' }, context);
