@@ -53,13 +53,12 @@ export function makeHandler(edges: ReportRunEdges): Handler<ReportAnswer> {
       return ignore(ports, undefined, 'the command is none of ours');
     const request = await readRequest(ports, runId);
     if (!request) return ignore(ports, runId, 'there is no request of that run');
-    const stranger = await findStranger(ports, request, { commandId, instanceId });
-    if (stranger !== undefined) return ignore(ports, runId, stranger);
+    if (request.instanceId !== '' && request.instanceId !== instanceId)
+      return ignore(ports, runId, `the run is of ${request.instanceId}, the command of ${instanceId}`);
     // The event has one word for both ways of timing out; the invocation has the details.
     const details = parseTerminalStatus(invocation.statusDetails) ?? ended;
-    const evidence = await gather(ports, request, { commandId, instanceId }, details);
-    if (!evidence)
-      return ignore(ports, runId, 'the host refused to run it twice; the first time is told by its own end');
+    const evidence = await gather(ports, request, { commandId, instanceId, status: details });
+    if (typeof evidence === 'string') return ignore(ports, runId, evidence);
     return { runId, action: await report(ports, request, evidence, commandId) };
   };
 }
@@ -94,31 +93,44 @@ async function lookUp(
   }
 }
 
-/** A run's comment on another command, as of somebody who sent it again by hand, says nothing about the run. */
-async function findStranger(
-  { state, statePrefix }: ReportingPorts,
-  { runId, instanceId }: ToldRequest,
-  event: { commandId: string; instanceId: string },
-): Promise<string | undefined> {
-  if (instanceId !== '' && event.instanceId !== instanceId)
-    return `the run is of ${instanceId}, the command of ${event.instanceId}`;
-  const json = await state.read(runKey(statePrefix, runId, 'command'));
-  const sent = json === undefined ? undefined : parseCommandRecord(json);
-  if (!sent?.commandId || sent.commandId === event.commandId) return undefined;
-  return `the run's command is ${sent.commandId}`;
+interface Ended {
+  readonly commandId: string;
+  readonly instanceId: string;
+  readonly status: TerminalStatus;
 }
 
-/** The host's result, else its verdict line, else SSM's status. */
+/**
+ * The host's result, else its verdict line, else SSM's status. A run's id in the comment of another command, as of somebody
+ * who sent it again by hand, says nothing about the run; but of two senders at once either may have written down its own
+ * command, and the host knows which of them it obeyed.
+ * @returns why it is not this command that tells of the run, in words
+ */
 async function gather(
   ports: ReportRunEdges & ReportingPorts,
   request: ToldRequest,
-  { commandId, instanceId }: { commandId: string; instanceId: string },
-  status: TerminalStatus,
-): Promise<RunEvidence | undefined> {
+  { commandId, instanceId, status }: Ended,
+): Promise<RunEvidence | string> {
   const result = await readResult(ports, request);
-  if (result) return { kind: 'result', result, status };
+  const recorded = result?.commandId ?? (await readCommandId(ports, request));
+  const isOther = recorded !== undefined && recorded !== commandId;
+  if (result) return isOther ? otherCommand(recorded) : { kind: 'result', result, status };
   const output = await ports.commands.output(commandId, instanceId);
   const verdict = findVerdict(output);
-  if (verdict?.runId !== request.runId) return { kind: 'status', status, output };
-  return verdict.code === 'RUN_REPEATED' ? undefined : { kind: 'verdict', verdict, status };
+  if (verdict?.runId !== request.runId)
+    return isOther ? otherCommand(recorded) : { kind: 'status', status, output };
+  if (verdict.code !== 'RUN_REPEATED') return { kind: 'verdict', verdict, status };
+  return 'the host refused to run it twice; the first time is told by its own end';
+}
+
+function otherCommand(commandId: string): string {
+  return `the run's command is ${commandId}`;
+}
+
+async function readCommandId(
+  { state, statePrefix }: ReportingPorts,
+  { runId }: ToldRequest,
+): Promise<string | undefined> {
+  const json = await state.read(runKey(statePrefix, runId, 'command'));
+  const record = json === undefined ? undefined : parseCommandRecord(json);
+  return record?.commandId ?? undefined;
 }

@@ -337,6 +337,44 @@ describe('an invocation', () => {
   });
 });
 
+describe('of two commands that were sent for one run at the same moment', () => {
+  /** The host obeyed the first; the second, which it refused, is the one that was written down. */
+  async function twoCommands(): Promise<{ runId: string; obeyed: string; refused: string }> {
+    const { runId, commandId: refused } = await endedRun('Failed');
+    const verdict = { runId, succeeded: false, exitStatus: 3, code: 'RUN_REPEATED', message: 'taken on' };
+    stage.ssm.commands[0]!.stdout = formatVerdictLine(verdict);
+    const { id: obeyed } = stage.ssm.addCommand({
+      instanceId: HOST,
+      comment: runId,
+      statusDetails: 'Success',
+    });
+    return { runId, obeyed, refused };
+  }
+
+  it('the one that the host obeyed tells of the run, in either order', async () => {
+    const { runId, obeyed, refused } = await twoCommands();
+    // While the first is still at work.
+    expect(await stage.reportRun(statusEvent(refused, 'Failed'))).toMatchObject({ action: 'ignored' });
+    await stage.putResult(runId, { commandId: obeyed });
+    expect(await stage.reportRun(statusEvent(refused, 'Failed'))).toMatchObject({
+      action: 'ignored',
+      reason: `the run's command is ${obeyed}`,
+    });
+    expect(await stage.reportRun(statusEvent(obeyed, 'Success'))).toEqual({ runId, action: 'published' });
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.text).toContain('HostMaster DB Backup SUCCESS');
+    expect(stage.published[0]!.text).not.toContain('⚠️');
+    expect(stage.published[0]!.text).toContain(`Command: ${obeyed}`);
+  });
+
+  it('the one that the host obeyed is believed by its verdict where there is no result', async () => {
+    const { runId, obeyed } = await twoCommands();
+    const verdict = { runId, succeeded: true, exitStatus: 0, code: null, message: 'done' };
+    stage.ssm.commands[1]!.stdout = formatVerdictLine(verdict);
+    expect(await stage.reportRun(statusEvent(obeyed, 'Success'))).toEqual({ runId, action: 'published' });
+  });
+});
+
 describe('a message that could not be published', () => {
   it('is published by the same invocation’s retry, without counting the run twice', async () => {
     const { runId, commandId } = await endedRun('Success');
