@@ -44,26 +44,37 @@ export async function readRequest(ports: ReportingPorts, runId: string): Promise
   return request;
 }
 
-/** The host's own word; `undefined` when there is none that can be read and is of this run. */
-export async function readResult(
-  ports: ReportingPorts,
-  request: ToldRequest,
-): Promise<RunResult | undefined> {
+export interface FoundResult {
+  /** The host's own word; `undefined` when there is none that can be read and is of this run. */
+  readonly result: RunResult | undefined;
+  /** What lies there instead, as one sentence for the message. */
+  readonly doubts: readonly string[];
+}
+
+/** Any host may write a result, and write anything: only one that knows the request's nonce is the run's. */
+export async function readResult(ports: ReportingPorts, request: ToldRequest): Promise<FoundResult> {
   const key = runKey(ports.statePrefix, request.runId, 'result');
+  const disbelieve = (why: string): FoundResult => {
+    const where = `s3://${ports.state.name}/${key}`;
+    ports.log.error('A result is not believed', { runId: request.runId, where, why });
+    return {
+      result: undefined,
+      doubts: [`${where} was not believed: ${why}. See in CloudTrail who wrote it`],
+    };
+  };
   try {
     const json = await ports.state.read(key);
-    if (json === undefined) return undefined;
+    if (json === undefined) return { result: undefined, doubts: [] };
     const result = runResultSchema.parse(JSON.parse(json));
-    const { runId } = request;
-    if (result.runId === runId && isOfItsHost(request, result)) return result;
-    ports.log.error('A result is not of its run', { runId, says: result.runId, host: result.instanceId });
-    return undefined;
+    if (request.nonce !== undefined && result.nonce !== request.nonce)
+      return disbelieve('it does not know the nonce of the run’s request');
+    if (result.runId === request.runId && isOfItsHost(request, result)) return { result, doubts: [] };
+    return disbelieve('it is of another run or host');
   } catch (error) {
     const failure = asLifeboatError(error);
     if (failure.code.startsWith('S3_')) throw error;
-    // Any host may write a result, and write anything: SSM's word counts then.
     ports.log.error('A result cannot be read', { key, error: failure.message.slice(0, 500) });
-    return undefined;
+    return disbelieve('it is no result that can be read');
   }
 }
 
@@ -75,12 +86,16 @@ function isOfItsHost({ instanceId, series, unreadable }: ToldRequest, result: Ru
 
 export type Reported = 'published' | 'published again' | 'reported before';
 
-/** Claims the run's message and publishes it; what another has claimed is published only if that one died. */
+/**
+ * Claims the run's message and publishes it; what another has claimed is published only if that one died.
+ * @param doubts sentences for the message
+ */
 export async function report(
   ports: ReportingPorts,
   request: ToldRequest,
   evidence: RunEvidence,
   commandId: string | undefined,
+  doubts: readonly string[] = [],
 ): Promise<Reported> {
   const { state, clock, log, statePrefix, dashboardUrl, requestId } = ports;
   const now = clock.now();
@@ -90,6 +105,7 @@ export async function report(
     commandId,
     dashboardUrl,
     lastGood,
+    doubts,
   });
   const record: ReportRecord = {
     runId: request.runId,

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { LifeboatError } from '../../lib/domain/errors.ts';
 import type { RunEvidence } from '../../lib/domain/report/evidence.ts';
 import type { ToldRequest } from '../../lib/domain/report/told-request.ts';
-import { findVerdict } from '../../lib/domain/run/result.ts';
+import { findVerdict, type RunResult } from '../../lib/domain/run/result.ts';
 import { isRunId } from '../../lib/domain/run/run-id.ts';
 import { runKey } from '../../lib/domain/run/run-keys.ts';
 import { parseTerminalStatus, type TerminalStatus } from '../../lib/domain/run/ssm-status.ts';
@@ -57,9 +57,10 @@ export function makeHandler(edges: ReportRunEdges): Handler<ReportAnswer> {
       return ignore(ports, runId, `the run is of ${request.instanceId}, the command of ${instanceId}`);
     // The event has one word for both ways of timing out; the invocation has the details.
     const details = parseTerminalStatus(invocation.statusDetails) ?? ended;
-    const evidence = await gather(ports, request, { commandId, instanceId, status: details });
+    const found = await readResult(ports, request);
+    const evidence = await gather(ports, request, found.result, { commandId, instanceId, status: details });
     if (typeof evidence === 'string') return ignore(ports, runId, evidence);
-    return { runId, action: await report(ports, request, evidence, commandId) };
+    return { runId, action: await report(ports, request, evidence, commandId, found.doubts) };
   };
 }
 
@@ -108,9 +109,9 @@ interface Ended {
 async function gather(
   ports: ReportRunEdges & ReportingPorts,
   request: ToldRequest,
+  result: RunResult | undefined,
   { commandId, instanceId, status }: Ended,
 ): Promise<RunEvidence | string> {
-  const result = await readResult(ports, request);
   const recorded = result?.commandId ?? (await readCommandId(ports, request));
   const isOther = recorded !== undefined && recorded !== commandId;
   if (result) return isOther ? otherCommand(recorded) : { kind: 'result', result, status };

@@ -227,6 +227,7 @@ function requestOf({ config, state, backups, clock, region }: RestoreEdges, made
     operation: 'restore',
     trigger: 'manual',
     now: clock.now(),
+    nonce: randomBytes(16).toString('hex'),
     bucket: backups.name,
     stateBucket: state.name,
     runId: formatRunId(new Date(made.createdAt), hash),

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { asLifeboatError } from '../../lib/domain/errors.ts';
 import { parseStartPayload, type StartPayload } from '../../lib/domain/start/payload.ts';
 import type { Target } from '../../lib/domain/start/places.ts';
@@ -99,6 +100,7 @@ async function startTarget(
     region,
     stateBucket: state.name,
     now: clock.now(),
+    nonce: randomBytes(16).toString('hex'),
     operation: payload.operation,
     trigger: payload.scheduledFor ? 'schedule' : 'manual',
     backupId: payload.backupId,

@@ -162,11 +162,11 @@ async function reportResult(
   request: ToldRequest,
   commandId: string | undefined,
 ): Promise<undefined> {
-  const result = await readResult(ports, request);
+  const { result, doubts } = await readResult(ports, request);
   if (result) await report(ports, request, { kind: 'result', result }, commandId);
   // What lies there is no result of this run's: the run counts as silent until its time is over.
   else if (isOver(request, run.written.command, ports.clock.now()))
-    await report(ports, request, { kind: 'lost', commandSent: commandId !== undefined }, commandId);
+    await report(ports, request, { kind: 'lost', commandSent: commandId !== undefined }, commandId, doubts);
 }
 
 async function readCommand(

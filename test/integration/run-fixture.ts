@@ -133,6 +133,7 @@ export class RunHost {
       operation: 'backup',
       trigger: 'manual',
       instanceId: INSTANCE_ID,
+      nonce: randomBytes(16).toString('hex'),
       requestedAt: now.toISOString(),
       deadline: new Date(now.getTime() + 3_600_000).toISOString(),
       ...changes,

@@ -1,6 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { userInfo } from 'node:os';
+import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { runKey } from '../../lib/domain/run/run-keys.ts';
 import { IS_ROOT, newRunId, OS_USER, RunHost, useRunGround } from './run-fixture.ts';
 
 const ground = useRunGround();
@@ -39,6 +41,31 @@ describe('A run id', () => {
     expect((await host.run(request)).status).toBe(0);
     const end = await host.run(request, { env: { AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:9' } });
     expect(end).toMatchObject({ status: 3, verdict: { code: 'RUN_REPEATED' } });
+  });
+
+  it.each([
+    ['of somebody who does not know the request’s nonce', { nonce: '0'.repeat(32) }],
+    ['of another run', { runId: '20260117T020000Z-3f9a0c1b2d4e' }],
+    ['that is none', undefined],
+    ['that is too long for one', { warnings: ['x'.repeat(200_000)] }],
+  ])('is done although a result lies there already %s', async (_, change) => {
+    const host = await make();
+    const done = host.request({ operation: 'list' });
+    await host.run(done);
+    const request = host.request({ operation: 'list' });
+    const result = {
+      ...(await host.result(done.runId)),
+      runId: request.runId,
+      nonce: request.nonce,
+      ...change,
+    };
+    const key = runKey('database', request.runId, 'result');
+    const forged = change ? JSON.stringify(result) : 'nothing';
+    await ground().client.send(new PutObjectCommand({ Bucket: host.stateBucket, Key: key, Body: forged }));
+    const end = await host.run(request);
+    expect(end).toMatchObject({ status: 0, verdict: { runId: request.runId, succeeded: true } });
+    expect(end.printed).toContain('In the place of this run’s result lies one that another wrote');
+    expect(await host.object(key)).toBe(forged);
   });
 
   it('asked for by many at once is done by one', async () => {

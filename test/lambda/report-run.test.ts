@@ -89,14 +89,17 @@ describe('a run that the host has written a result of', () => {
     ['is of another run', JSON.stringify(goodResult('20260117T020000Z-000000000000'))],
     ['is of another host', { instanceId: 'i-0000000000000000f' }],
     ['is of another series', { app: 'billing' }],
+    ['does not know what only the run’s own host knows', { nonce: '00112233445566778899aabbccddeeff' }],
+    ['knows nothing of it at all', { nonce: undefined as never }],
     ['lacks what it must have', { exitStatus: undefined as never }],
     ['is five megabytes long', { warnings: ['x'.repeat(5_000_000)] }],
   ])('does not count when it %s', async (_, written) => {
     const { runId, commandId } = await endedRun('Failed');
+    const nonce = String((await stage.readRun(runId, 'request'))!['nonce']);
     const text =
       typeof written === 'string'
         ? written
-        : JSON.stringify({ ...goodResult(runId), ...(written as object) });
+        : JSON.stringify({ ...goodResult(runId, { nonce }), ...(written as object) });
     const key = `database/runs/2026/01/17/${runId}/result.json`;
     await putText(key, text);
     await stage.reportRun(statusEvent(commandId, 'Failed'));
@@ -104,6 +107,7 @@ describe('a run that the host has written a result of', () => {
     expect(stage.published[0]!.text).toContain(
       'The run left no result: the command failed on the host (Failed)',
     );
+    expect(stage.published[0]!.text).toContain(`⚠️ s3://state/${key} was not believed: it `);
   });
 
   async function putText(key: string, text: string): Promise<void> {

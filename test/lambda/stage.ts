@@ -27,6 +27,7 @@ import { startSsm, type SsmServer } from './ssm-server.ts';
 
 export const HOST = 'i-0123456789abcdef0';
 export const START = new Date('2026-01-17T02:00:05Z');
+export const NONCE = '00112233445566778899aabbccddeeff';
 export const SCHEDULED = '2026-01-17T02:00:00Z';
 const TOPIC = 'arn:aws:sns:eu-west-1:111122223333:lifeboat';
 const MINUTE = 60_000;
@@ -152,6 +153,16 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
     async (event: unknown = {}, given: LambdaContext = context()): Promise<Answer> =>
       await tellingErrors(log, make())(event, given);
   const warm = makeWatch(edges);
+  const readRun: Stage['readRun'] = async (runId, object) => {
+    const command = new GetObjectCommand({ Bucket: 'state', Key: runKey('database', runId, object) });
+    try {
+      const answer = await s3Client.send(command);
+      return JSON.parse(await answer.Body!.transformToString()) as Record<string, unknown>;
+    } catch (error) {
+      if ((error as Error).name === 'NoSuchKey') return undefined;
+      throw error;
+    }
+  };
   const put = async (bucket: string, key: string, body: string | Uint8Array): Promise<void> => {
     await s3Client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
   };
@@ -190,18 +201,12 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
       return manifest;
     },
     putResult: async (runId, change) => {
-      await put('state', runKey('database', runId, 'result'), JSON.stringify(goodResult(runId, change)));
+      const request = await readRun(runId, 'request');
+      const nonce = request === undefined ? {} : { nonce: String(request['nonce']) };
+      const result = goodResult(runId, { ...nonce, ...change });
+      await put('state', runKey('database', runId, 'result'), JSON.stringify(result));
     },
-    readRun: async (runId, object) => {
-      const command = new GetObjectCommand({ Bucket: 'state', Key: runKey('database', runId, object) });
-      try {
-        const answer = await s3Client.send(command);
-        return JSON.parse(await answer.Body!.transformToString()) as Record<string, unknown>;
-      } catch (error) {
-        if ((error as Error).name === 'NoSuchKey') return undefined;
-        throw error;
-      }
-    },
+    readRun,
     metrics: (app = 'hostmaster') =>
       lines
         .filter((line) => '_aws' in line && line['App'] === app)
@@ -235,6 +240,7 @@ export function goodResult(runId: string, change: Partial<RunResult> = {}): RunR
     database: 'hostmaster_prod',
     host: 'db1',
     instanceId: HOST,
+    nonce: NONCE,
     commandId: null,
     agentVersion: '0.1.0',
     startedAt: '2026-01-17T02:00:10.000Z',

@@ -114,6 +114,7 @@ describe('the watch over runs', () => {
     stage.passMinutes(420);
     await stage.watch();
     expect(stage.published[0]!.text).toContain('Error: RUN_LOST');
+    expect(stage.published[0]!.text).toContain('was not believed: it is of another run or host');
   });
 
   it('reads a run’s request once for as long as the function is warm', async () => {

@@ -53,6 +53,8 @@ export interface ReportFacts {
   readonly dashboardUrl: string | undefined;
   /** Looked up for a backup that failed. */
   readonly lastGood: LastGoodBackup | 'unknown' | undefined;
+  /** Of what was found about the run, one sentence each. */
+  readonly doubts: readonly string[];
 }
 
 export interface RunReport {
@@ -98,7 +100,7 @@ function describe(
   const { operation } = request;
   const { failure: error } = judgement;
   const result = evidence.kind === 'result' ? evidence.result : undefined;
-  const run = factsOf(request, judgement, result, facts.now);
+  const run = factsOf(request, judgement, result, facts);
   if (!error && evidence.kind === 'verdict')
     return describeUnprovenRun({ ...run, what: OPERATION_TITLE[operation] }, evidence.verdict.message);
   if (operation === 'restore') return describeRestoreRun(run, request, judgement, result);
@@ -120,7 +122,7 @@ function factsOf(
   request: ToldRequest,
   { warnings }: Judgement,
   result: RunResult | undefined,
-  now: Date,
+  { now, doubts }: ReportFacts,
 ): RunFacts {
   const { runId, series, restore, requestedAt, unreadable } = request;
   return {
@@ -129,7 +131,12 @@ function factsOf(
     host: hostOf(request, result),
     database: restore?.database ?? series.database,
     durationMs: result?.durationMs ?? now.getTime() - new Date(requestedAt).getTime(),
-    warnings: [...(unreadable === undefined ? [] : [unreadable]), ...warnings, ...(result?.warnings ?? [])],
+    warnings: [
+      ...(unreadable === undefined ? [] : [unreadable]),
+      ...doubts,
+      ...warnings,
+      ...(result?.warnings ?? []),
+    ],
   };
 }
 

@@ -9,6 +9,8 @@ export interface ToldRequest {
   readonly operation: RunOperation;
   /** Empty where it is not known. */
   readonly instanceId: string;
+  /** What a result of the run repeats; `undefined` where it is not known. */
+  readonly nonce?: string | undefined;
   readonly requestedAt: string;
   readonly deadline: string;
   readonly series: { readonly app: string; readonly database: string };
@@ -54,6 +56,7 @@ const readable = z
   .object({
     operation: z.enum([...RUN_OPERATIONS, 'restore']).catch('backup'),
     instanceId: z.string().max(64).catch(''),
+    nonce: z.string().max(64).optional().catch(undefined),
     requestedAt: time,
     deadline: time,
     series: z.object({ app: name.catch(UNKNOWN), database: name.catch(UNKNOWN) }).catch({

@@ -56,6 +56,12 @@ const requestedRestore = z.object({
   globals: z.boolean(),
 });
 
+/**
+ * A random number that the result must repeat. Hosts share a role, so each may write any run's result; but none may read
+ * another's request, so none knows what to write.
+ */
+const NONCE = /^[0-9a-f]{32}$/;
+
 export const runRequestSchema = z
   .object({
     schemaVersion: z.literal(REQUEST_SCHEMA_VERSION),
@@ -63,6 +69,7 @@ export const runRequestSchema = z
     operation: z.enum([...RUN_OPERATIONS, 'restore']),
     trigger: z.enum(['schedule', 'manual']),
     instanceId: instanceIdSchema,
+    nonce: z.string().regex(NONCE, 'is no nonce'),
     requestedAt: z.iso.datetime(),
     /** After it the run is certainly over: delivery and execution have timed out. */
     deadline: z.iso.datetime(),

@@ -46,6 +46,8 @@ export const runResultSchema = z.object({
   /** The host’s name. */
   host: z.string(),
   instanceId: z.string(),
+  /** The request's: only the host that was asked knows it. */
+  nonce: z.string(),
   /** SSM’s; `null` when something else started the agent. */
   commandId: z.string().nullable(),
   agentVersion: z.string(),

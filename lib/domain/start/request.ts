@@ -24,6 +24,8 @@ export interface RequestInput {
   readonly bucket: string;
   readonly stateBucket: string;
   readonly region: string;
+  /** 32 random hex digits. */
+  readonly nonce: string;
   readonly backupId?: string | undefined;
   readonly restore?: RunRequest['restore'];
 }
@@ -42,6 +44,7 @@ export function makeRequest(input: RequestInput): RunRequest {
     operation,
     trigger,
     instanceId: target.instanceId,
+    nonce: input.nonce,
     requestedAt: now.toISOString(),
     deadline: new Date(now.getTime() + minutes * MINUTE_MS).toISOString(),
     series: {

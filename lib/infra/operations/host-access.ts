@@ -195,7 +195,8 @@ function storageRights({ config, bucket, stateBucket }: HostAccessProps): Policy
     }),
     allow('ListUploads', ['s3:ListBucketMultipartUploads'], [bucket.bucketArn]),
     allow('WriteResults', ['s3:PutObject'], [stateBucket.arnForObjects(`${prefix}/runs/*/result.json`)]),
-    allow('ReadRuns', ['s3:GetObject'], [stateBucket.arnForObjects(`${prefix}/runs/*`)]),
+    // Its own result read back; no request, whose nonce is what tells its result from a forged one.
+    allow('ReadResults', ['s3:GetObject'], [stateBucket.arnForObjects(`${prefix}/runs/*/result.json`)]),
     allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], {
       StringLikeIfExists: { 's3:prefix': [`${prefix}/runs`, `${prefix}/runs/*`] },
     }),

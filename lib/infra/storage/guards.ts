@@ -50,7 +50,8 @@ export function stateGuards(
     ['OnlyTheRestorePlans', [`${folder}/plans/*`], functionRoleArns(scope, config, 'restore')],
   ];
   return [
-    ...hostGuards(scope, config, { bucketArn, readable: [`${folder}/runs/*`], writable: hosts }),
+    // Not the requests: a host that knew another's nonce could write that one's result.
+    ...hostGuards(scope, config, { bucketArn, readable: [`${folder}/runs/*/result.json`], writable: hosts }),
     ...writers.map(([sid, resources, roles]) =>
       deny(sid, {
         actions: ['s3:PutObject'],

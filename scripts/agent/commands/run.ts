@@ -39,6 +39,7 @@ export async function run(ports: RunPorts, request: RunRequest, options: RunOpti
     database: request.restore?.database ?? request.series.database,
     host: ports.site.hostName,
     instanceId: request.instanceId,
+    nonce: request.nonce,
     commandId: ports.site.commandId ?? null,
     agentVersion: options.agentVersion,
     startedAt,
@@ -65,12 +66,17 @@ async function takeOn(ports: RunPorts, request: RunRequest): Promise<string[]> {
     return true;
   });
   if (!claimed) throw repeated(request, 'this host has taken it on before');
-  const done = await ports.results.exists().catch((error: unknown) => {
+  const found = await ports.results.find().catch((error: unknown) => {
     // S3 may be what has failed tonight, which is when the local copy counts. The host's own journal has answered.
     doubt(error);
-    return false;
+    return 'none' as const;
   });
-  if (done) throw repeated(request, 'its result lies in the state bucket');
+  if (found === 'own') throw repeated(request, 'its result lies in the state bucket');
+  // Whoever could make a run look done could keep a database without backups.
+  if (found === 'foreign') {
+    warnings.push('In the place of this run’s result lies one that another wrote; it was not believed');
+    ports.log.warn(warnings.at(-1)!);
+  }
   return warnings;
 }
 

@@ -25,8 +25,11 @@ export interface RunClaims {
 
 /** Where the run's result lies. */
 export interface RunResults {
-  /** @throws LifeboatError when the state bucket does not tell, soon */
-  exists(): Promise<boolean>;
+  /**
+   * `own`: the run was done. `foreign`: what lies in the result's place does not know the request's nonce.
+   * @throws LifeboatError when the state bucket does not tell, soon
+   */
+  find(): Promise<'none' | 'own' | 'foreign'>;
   /** Writes it once. @throws LifeboatError OBJECT_EXISTS when another result is there, S3_… */
   put(result: RunResult): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { OBJECT_METADATA } from '../../../lib/domain/names.ts';
 import type { RunRequest } from '../../../lib/domain/run/request.ts';
@@ -11,6 +12,8 @@ import { openS3Store } from './s3-store.ts';
 const LOOK = { attempts: '2', milliseconds: 10_000 } as const;
 /** After it: enough for a minute of throttling. */
 const WRITE_MS = 60_000;
+/** Results have 64 KB at most. */
+const LARGEST_RESULT = 128 * 1024;
 /** After SIGTERM: SIGKILL is near. */
 const WRITE_INTERRUPTED_MS = 10_000;
 
@@ -28,11 +31,14 @@ export function openRunResults(
     return openS3Store(settings, { environment: env, interrupted });
   };
   return {
-    exists: () =>
+    find: () =>
       within(LOOK.milliseconds, storage.stateBucket, async (signal) => {
         const store = open({ ...environment, AWS_MAX_ATTEMPTS: LOOK.attempts }, signal);
         try {
-          return (await store.head(key)) !== undefined;
+          const found = await store.head(key);
+          if (!found) return 'none';
+          if (found.size > LARGEST_RESULT) return 'foreign';
+          return isOwn(await store.read(key), request) ? 'own' : 'foreign';
         } finally {
           store.close();
         }
@@ -52,6 +58,18 @@ export function openRunResults(
       });
     },
   };
+}
+
+/** Any version's: of a result only that it knows the nonce counts here. */
+const claimSchema = z.object({ runId: z.string(), nonce: z.string() });
+
+function isOwn(body: Buffer, { runId, nonce }: RunRequest): boolean {
+  try {
+    const claim = claimSchema.parse(JSON.parse(body.toString('utf8')));
+    return claim.runId === runId && claim.nonce === nonce;
+  } catch {
+    return false; // no result at all
+  }
 }
 
 async function within<T>(

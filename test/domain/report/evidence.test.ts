@@ -6,7 +6,7 @@ import type { RunRequest } from '../../../lib/domain/run/request.ts';
 import { TERMINAL_STATUSES } from '../../../lib/domain/run/ssm-status.ts';
 import { makeRequest } from '../../../lib/domain/start/request.ts';
 import { parseDeploymentConfig } from '../../../lib/domain/deployment/config.ts';
-import { goodResult } from '../../lambda/stage.ts';
+import { goodResult, NONCE } from '../../lambda/stage.ts';
 
 const RUN_ID = '20260117T020000Z-0123456789ab';
 const NOW = new Date('2026-01-17T02:10:00Z');
@@ -26,6 +26,7 @@ function requestOf(operation: RunRequest['operation']): RunRequest {
     bucket: 'backups',
     stateBucket: 'state',
     region: 'eu-west-1',
+    nonce: NONCE,
     ...(operation === 'restore' && {
       restore: { source: 'latest', database: 'hostmaster_staging', replace: false, globals: false },
     }),
@@ -33,7 +34,13 @@ function requestOf(operation: RunRequest['operation']): RunRequest {
 }
 
 function tell(operation: RunRequest['operation'], evidence: RunEvidence): string {
-  const facts = { now: NOW, commandId: undefined, dashboardUrl: undefined, lastGood: undefined };
+  const facts = {
+    now: NOW,
+    commandId: undefined,
+    dashboardUrl: undefined,
+    lastGood: undefined,
+    doubts: [],
+  };
   const { subject, body } = reportRun(requestOf(operation), evidence, facts).message;
   return `${subject}\n${body}`;
 }

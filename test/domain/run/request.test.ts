@@ -20,6 +20,7 @@ const REQUEST: RunRequest = {
   operation: 'backup',
   trigger: 'schedule',
   instanceId: 'i-0123456789abcdef0',
+  nonce: '00112233445566778899aabbccddeeff',
   requestedAt: '2026-01-17T02:00:01Z',
   deadline: '2026-01-17T09:10:01Z',
   series: {
@@ -116,6 +117,7 @@ describe('A hostile value', () => {
     'operation',
     'trigger',
     'instanceId',
+    'nonce',
     'requestedAt',
     'deadline',
     'series.port',

@@ -16,6 +16,7 @@ const RESULT: RunResult = {
   database: 'hostmaster_prod',
   host: 'db1',
   instanceId: 'i-0123456789abcdef0',
+  nonce: '00112233445566778899aabbccddeeff',
   commandId: null,
   agentVersion: '0.1.0',
   startedAt: '2026-01-17T02:00:01Z',

@@ -11,6 +11,7 @@ import { backupPrefix } from '../../../lib/domain/start/places.ts';
 import { makeRequest } from '../../../lib/domain/start/request.ts';
 
 const INSTANCE = 'i-0123456789abcdef0';
+const NONCE = '00112233445566778899aabbccddeeff';
 const FULL = {
   app: 'shop',
   database: 'shop',
@@ -51,6 +52,7 @@ function requestFor(index: number) {
     bucket: 'backups',
     stateBucket: 'state',
     region: 'eu-west-1',
+    nonce: NONCE,
   });
 }
 
@@ -125,6 +127,7 @@ describe('whatever the configuration takes, the host takes', () => {
       bucket: 'b'.repeat(63),
       stateBucket: 's'.repeat(63),
       region: 'us-gov-west-1',
+      nonce: NONCE,
       ...(restore && { restore }),
     });
   }

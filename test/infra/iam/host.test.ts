@@ -190,9 +190,14 @@ describe.each(hosts)('The agent on %s', (_, authority, caller) => {
     }
   });
 
-  it('can never read a restore’s plan, whose confirmation it could forge', () => {
-    expect(authority.ask(caller, state.get('database/plans/p.json'))).not.toBe('allowed');
-    expect(authority.askAsAdministrator(caller, state.get('database/plans/p.json'))).toBe('explicitlyDenied');
+  it.each([
+    ['a restore’s plan, whose confirmation it could forge', 'database/plans/p.json'],
+    ['a run’s request, whose nonce another host’s result could be forged with', `${RUN}/request.json`],
+    ['what is recorded of a run’s command', `${RUN}/command.json`],
+    ['what is told of a run', `${RUN}/report.json`],
+  ])('can never read %s', (_what, key) => {
+    expect(authority.ask(caller, state.get(key))).not.toBe('allowed');
+    expect(authority.askAsAdministrator(caller, state.get(key))).toBe('explicitlyDenied');
   });
 
   it('can never speak in the clear, whoever it is', () => {
