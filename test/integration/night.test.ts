@@ -50,11 +50,16 @@ describe('a night', () => {
     const { aws } = night();
     await night().fire();
     const [first, second] = aws.commands().map((command) => command.describeInvocation(true));
-    const took = ({ CommandPlugins }: Record<string, unknown>): number => {
-      const [step] = (CommandPlugins as Record<string, number>[]).slice(-1);
-      return (step?.['ResponseFinishDateTime'] ?? 0) - (step?.['ResponseStartDateTime'] ?? 0);
-    };
-    expect(took(second!)).toBeLessThan(took(first!));
+    const outputs = ({ CommandPlugins }: Record<string, unknown>): string[] =>
+      (CommandPlugins as Record<string, string>[]).map(({ Output = '' }) => Output.split(' to ')[0] ?? '');
+    const downloaded = 'Content downloaded';
+    expect(outputs(first!)).toEqual([
+      '',
+      downloaded,
+      downloaded,
+      expect.stringContaining('LIFEBOAT-VERDICT'),
+    ]);
+    expect(outputs(second!)).toEqual(['', '', '', expect.stringContaining('LIFEBOAT-VERDICT')]);
     expect(aws.commands()[1]?.details).toBe('Success');
   }, 60_000);
 

@@ -171,7 +171,7 @@ describe('a run whose request cannot be read', () => {
     await rewriteRequest(runId, 'not what it was');
     await stage.watch();
     expect(stage.published).toEqual([]);
-    stage.passMinutes(73 * 60);
+    stage.passMinutes(76 * 60);
     await stage.watch();
     await stage.coldWatch();
     expect(stage.published).toHaveLength(1);

@@ -29,7 +29,7 @@ describe('the watch over runs', () => {
 
   it('tells once of a run of which nothing is heard until its time is over', async () => {
     const { runId, commandId } = await startNight();
-    stage.passMinutes(429);
+    stage.passMinutes(550);
     await stage.watch();
     expect(stage.published).toEqual([]);
     stage.passMinutes(2);
@@ -57,7 +57,7 @@ describe('the watch over runs', () => {
     await expect(startNight()).rejects.toThrow();
     stage.passMinutes(60);
     await startNight();
-    stage.passMinutes(429);
+    stage.passMinutes(550);
     await stage.watch();
     expect(stage.published).toEqual([]);
     stage.passMinutes(2);
@@ -111,7 +111,7 @@ describe('the watch over runs', () => {
     stage.passMinutes(30);
     await stage.watch();
     expect(stage.published).toEqual([]);
-    stage.passMinutes(420);
+    stage.passMinutes(541);
     await stage.watch();
     expect(stage.published[0]!.text).toContain('Error: RUN_LOST');
     expect(stage.published[0]!.text).toContain('was not believed: it is of another run or host');

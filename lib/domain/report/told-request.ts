@@ -24,8 +24,8 @@ export interface ToldRequest {
   readonly unreadable?: string;
 }
 
-/** A run's delivery and execution together take no longer (lib/domain/deployment/config.ts). */
-const LONGEST_RUN_MS = 3 * 24 * 60 * 60 * 1000;
+/** No deadline is later (lib/domain/start/request.ts); the watch looks back four days. */
+const LONGEST_RUN_MS = 75 * 60 * 60 * 1000;
 
 /**
  * A request that another version of the stack wrote, or nobody, is no reason to be silent about its run: what can be read

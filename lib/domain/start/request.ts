@@ -8,11 +8,14 @@ import {
   type RunOperation,
   type RunRequest,
 } from '../run/request.ts';
+import { DOWNLOAD_SECONDS, DOWNLOADS, FIND_AGENT_SECONDS } from '../run/document-times.ts';
 import { backupPrefix, type Target } from './places.ts';
 
 const MINUTE_MS = 60 * 1000;
 /** For the host's last words and SSM's own. */
 const GRACE_MINUTES = 10;
+/** Before the run's own time begins. */
+const INSTALLING_MINUTES = (FIND_AGENT_SECONDS + DOWNLOADS * DOWNLOAD_SECONDS) / 60;
 
 export interface RequestInput {
   readonly config: DeploymentConfig;
@@ -37,7 +40,7 @@ export function makeRequest(input: RequestInput): RunRequest {
   const { app, database, dbHost, port, user, osUser, format, compression, localRetentionDays } =
     target.series;
   const { passwordSecretArn, pgBinDir, compressionLevel, backupDir } = target.series;
-  const minutes = limits.deliveryMinutes + limits.runMinutes + GRACE_MINUTES;
+  const minutes = limits.deliveryMinutes + INSTALLING_MINUTES + limits.runMinutes + GRACE_MINUTES;
   return {
     schemaVersion: REQUEST_SCHEMA_VERSION,
     runId,

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The last step of both SSM documents: installs the agent once for each version, and starts it. Root runs it, on the
-# database host, with nothing but bash, coreutils, tar and gzip. Values between @@ are filled in at synth.
+# database host, with nothing but bash, coreutils, tar and gzip. Values between @@ are filled in at synth. Without downloads,
+# because the agent is installed, it starts in the SSM agent's own folder.
 #
 # Nothing here writes to standard output before the agent does: SSM keeps its first 24,000 bytes, and the agent's verdict
 # stands first among them. Nothing is written to /tmp, which may be mounted noexec or give files a label that SELinux lets

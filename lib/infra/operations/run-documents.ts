@@ -6,6 +6,7 @@ import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
 import { LifeboatError } from '../../domain/errors.ts';
 import { DOCUMENT_PARAMETER, DOCUMENT_STEP } from '../../domain/names.ts';
+import { FIND_AGENT_SECONDS } from '../../domain/run/document-times.ts';
 import { ENCODED_REQUEST_PATTERN } from '../../domain/run/request.ts';
 import type { AgentDelivery, DeliveredAgent } from './agent-delivery.ts';
 
@@ -17,7 +18,7 @@ const KILL_AFTER_SECONDS = 30;
 /** Between the end of the run's time and SSM's SIGKILL to everything: room for the above and for the last words. */
 const MARGIN_SECONDS = 60;
 
-const SCRIPT = join(import.meta.dirname, '..', 'documents', 'run-agent.sh');
+const SCRIPTS = join(import.meta.dirname, '..', 'documents');
 
 export interface RunDocumentsProps {
   readonly config: DeploymentConfig;
@@ -68,6 +69,14 @@ function documentContent(
       },
     },
     mainSteps: [
+      {
+        action: 'aws:runShellScript',
+        name: 'findAgent',
+        inputs: {
+          timeoutSeconds: String(FIND_AGENT_SECONDS),
+          runCommand: fill('find-agent.sh', deliveredValues(delivery)),
+        },
+      },
       download('downloadX64', delivery.x64, 'lifeboat-agent-x64.tar.gz'),
       download('downloadArm64', delivery.arm64, 'lifeboat-agent-arm64.tar.gz'),
       {
@@ -75,7 +84,16 @@ function documentContent(
         name: DOCUMENT_STEP,
         inputs: {
           timeoutSeconds: String(stepTimeout(runMinutes)),
-          runCommand: runScript(kind, runMinutes, delivery, region).split('\n'),
+          // Where the agent is installed, the first step ends the document; this one is done all the same.
+          finallyStep: true,
+          runCommand: fill('run-agent.sh', {
+            ...deliveredValues(delivery),
+            RUN_SECONDS: String(runSeconds(runMinutes)),
+            KILL_AFTER_SECONDS: String(KILL_AFTER_SECONDS),
+            ONLY: kind,
+            PARAMETER: DOCUMENT_PARAMETER,
+            REGION: region,
+          }),
         },
       },
     ],
@@ -83,7 +101,8 @@ function documentContent(
 }
 
 /**
- * Both architectures, because no precondition of SSM knows one. Deliberately without `onFailure: exit`: a host that has the
+ * Both architectures, because no precondition of SSM knows one; and only where this version of the agent is not installed,
+ * or every run would fetch 80 MB. Deliberately without `onFailure: exit`: a host that has the
  * agent already makes its local backup even while S3 is away, and the script gates itself on what was fetched.
  */
 function download(name: string, agent: DeliveredAgent, file: string): object {
@@ -118,17 +137,13 @@ export function runSeconds(runMinutes: number): number {
   return stepTimeout(runMinutes) - MARGIN_SECONDS;
 }
 
-function runScript(kind: DocumentKind, runMinutes: number, delivery: AgentDelivery, region: string): string {
-  return fillScript(readFileSync(SCRIPT, 'utf8'), {
-    VERSION: delivery.version,
-    SHA256_X64: delivery.x64.sha256,
-    SHA256_ARM64: delivery.arm64.sha256,
-    RUN_SECONDS: String(runSeconds(runMinutes)),
-    KILL_AFTER_SECONDS: String(KILL_AFTER_SECONDS),
-    ONLY: kind,
-    PARAMETER: DOCUMENT_PARAMETER,
-    REGION: region,
-  });
+function deliveredValues({ version, x64, arm64 }: AgentDelivery): Record<string, string> {
+  return { VERSION: version, SHA256_X64: x64.sha256, SHA256_ARM64: arm64.sha256 };
+}
+
+/** A script of lib/infra/documents/, by its lines. */
+function fill(script: string, values: Readonly<Record<string, string>>): string[] {
+  return fillScript(readFileSync(join(SCRIPTS, script), 'utf8'), values).split('\n');
 }
 
 /**
@@ -139,6 +154,6 @@ export function fillScript(script: string, values: Readonly<Record<string, strin
   return script.replaceAll(/@@([A-Z0-9_]+)@@/g, (_, name: string) => {
     const value = values[name];
     if (value !== undefined && (Token.isUnresolved(value) || /^[A-Za-z0-9.+-]+$/.test(value))) return value;
-    throw new LifeboatError('BUG', `run-agent.sh cannot take ${JSON.stringify(value)} for ${name}`);
+    throw new LifeboatError('BUG', `A document’s script cannot take ${JSON.stringify(value)} for ${name}`);
   });
 }

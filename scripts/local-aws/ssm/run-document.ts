@@ -28,11 +28,13 @@ export async function runDocument(
 ): Promise<{ status: DocumentStatus; steps: readonly StepRecord[] }> {
   const steps: StepRecord[] = [];
   let skipping = false;
-  for (const step of document.mainSteps) {
+  for (const [index, step] of document.mainSteps.entries()) {
     const context = contextOf(step.name);
     const inputs = interpolate(step.inputs, document, values) as Record<string, unknown>;
     const startedAt = new Date();
-    const result = await runStep(step, inputs, context, skipping);
+    // The agent takes no notice of finallyStep in any other than the last.
+    const comesAnyway = inputs['finallyStep'] === true && index === document.mainSteps.length - 1;
+    const result = await runStep(step, inputs, context, skipping && !comesAnyway);
     steps.push({ ...result, name: step.name, startedAt, finishedAt: new Date() });
     onStep(steps);
     skipping ||= endsDocument(result, inputs);
@@ -48,7 +50,7 @@ async function runStep(
 ): Promise<StepResult> {
   if (context.cancelled.aborted) return empty('Cancelled', 1);
   if (!meetsPrecondition(step)) return empty('Skipped', 0);
-  if (skipping && inputs['finallyStep'] !== true) return empty('Skipped', 0);
+  if (skipping) return empty('Skipped', 0);
   let result = await ACTIONS[step.action](inputs, context);
   // After the reboot the same step starts again from its first line; its output is appended.
   for (let reboots = 0; result.status === 'SuccessAndReboot' && reboots < MAX_REBOOTS; reboots += 1) {

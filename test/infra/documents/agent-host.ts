@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { fillScript } from '../../../lib/infra/operations/run-documents.ts';
 
 const SCRIPT = 'lib/infra/documents/run-agent.sh';
+const FIND_SCRIPT = 'lib/infra/documents/find-agent.sh';
 export const VERSION = '0.1.0';
 export const RUN_ID = '20260117T020000Z-3f9a0c1b2d4e';
 export const REQUEST = Buffer.from(`{"schemaVersion":1,"runId":"${RUN_ID}","operation":"backup"}`).toString(
@@ -130,6 +131,18 @@ export class AgentHost {
       );
     });
     return { child, ended };
+  }
+
+  /** The status of the step before the downloads. */
+  find(version = VERSION, environment: Record<string, string> = {}): number | null {
+    const script = join(this.folder, '_find.sh');
+    const hash = sha256(this.tarballOf(version));
+    const values = { VERSION: version, SHA256_X64: hash, SHA256_ARM64: hash };
+    writeFileSync(script, fillScript(readFileSync(FIND_SCRIPT, 'utf8'), values), { mode: 0o700 });
+    return spawnSync('/bin/sh', ['-c', script], {
+      cwd: '/usr/bin',
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LIFEBOAT_INSTALL_ROOT: this.root, ...environment },
+    }).status;
   }
 
   agentLog(): string {

@@ -5,6 +5,7 @@ import {
   readFileSync,
   readdirSync,
   readlinkSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -32,6 +33,27 @@ function isRunning(pid: number): boolean {
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
 }
+
+describe('looking for the agent', () => {
+  const SKIP_REST = 168;
+
+  test('skips the downloads where this very build is installed, and only there', async () => {
+    expect(host.find()).toBe(0);
+    await host.run();
+    expect(host.find()).toBe(SKIP_REST);
+    expect(host.find('0.2.0')).toBe(0);
+  });
+
+  test('lets the downloads follow where an installation is broken, or the machine is none that it knows', async () => {
+    await host.run();
+    rmSync(join(host.installed(), 'bin', 'lifeboat'));
+    expect(host.find()).toBe(0);
+    const bin = join(host.folder, 'bin');
+    mkdirSync(bin);
+    writeFileSync(join(bin, 'uname'), '#!/bin/sh\necho riscv64\n', { mode: 0o755 });
+    expect(host.find(VERSION, { PATH: `${bin}:/usr/bin:/bin` })).toBe(0);
+  });
+});
 
 describe('installing the agent', () => {
   test('installs it once under its version and runs it with the request', async () => {

@@ -17,13 +17,14 @@ interface Step {
     readonly sourceInfo?: unknown;
     readonly destinationPath?: string;
     readonly sourceType?: string;
+    readonly finallyStep?: unknown;
   };
 }
 
 interface Content {
   readonly schemaVersion: string;
   readonly parameters: Record<string, Record<string, string>>;
-  readonly mainSteps: [Step, Step, Step];
+  readonly mainSteps: [Step, Step, Step, Step];
 }
 
 const template = synthesize(configuration());
@@ -32,7 +33,7 @@ const contentOf = (id: string): Content =>
 const backup = contentOf('DocumentsBackup');
 const restore = contentOf('DocumentsRestore');
 const scriptOf = ({ mainSteps }: Content): string =>
-  (mainSteps[2].inputs.runCommand ?? []).map(text).join('\n');
+  (mainSteps[3].inputs.runCommand ?? []).map(text).join('\n');
 
 describe.each([
   ['backup', backup],
@@ -60,13 +61,14 @@ describe.each([
   });
 
   test('has a pattern that the SSM agent can compile, or it would run nothing at all', () => {
-    const document = parseDocument({ ...content, mainSteps: [{ ...content.mainSteps[2], inputs: {} }] });
+    const document = parseDocument({ ...content, mainSteps: [{ ...content.mainSteps[3], inputs: {} }] });
     expect(findAgentRefusal(document, { Request: ['A-Za_z'.repeat(1000)] })).toBeUndefined();
     expect(findAgentRefusal(document, { Request: ['$(id)'] })).toMatch(/does not match/);
   });
 
-  test('fetches both architectures’ tarballs from S3 by https and then runs the script', () => {
-    const [x64, arm64, run] = content.mainSteps;
+  test('looks for the agent, fetches both architectures’ tarballs from S3 by https and then runs the script', () => {
+    const [find, x64, arm64, run] = content.mainSteps;
+    expect(find).toMatchObject({ action: 'aws:runShellScript', name: 'findAgent' });
     expect([x64, arm64].map(({ action }) => action)).toEqual(['aws:downloadContent', 'aws:downloadContent']);
     for (const { inputs } of [x64, arm64]) {
       expect(inputs.sourceType).toBe('S3');
@@ -82,6 +84,24 @@ describe.each([
 
   test('goes on after a failed download, because the agent may be installed already', () => {
     expect(JSON.stringify(content)).not.toContain('onFailure');
+  });
+
+  test('runs the agent although the first step skips the rest, because no other step is the last', () => {
+    expect(content.mainSteps.map(({ inputs }) => inputs.finallyStep)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      true,
+    ]);
+  });
+
+  test('gives its first step a time-out that the SSM agent takes, and the downloads none, which they do not know', () => {
+    expect(content.mainSteps.map(({ inputs }) => inputs.timeoutSeconds)).toEqual([
+      '60',
+      undefined,
+      undefined,
+      '21660',
+    ]);
   });
 
   test('holds the hashes of the tarballs that are delivered', () => {
@@ -108,9 +128,10 @@ describe.each([
     expect(script).not.toMatch(/@@\w+@@/);
   });
 
-  test('is a script that bash can read, and says so in its first line', () => {
-    const script = scriptOf(content);
+  test.each([0, 3])('has in step %d a script that bash can read, and says so in its first line', (step) => {
+    const script = (content.mainSteps[step]!.inputs.runCommand ?? []).map(text).join('\n');
     expect(script.split('\n')[0]).toBe('#!/bin/bash');
+    expect(script).not.toMatch(/@@\w+@@/);
     expect(() => execFileSync('bash', ['-n'], { input: script })).not.toThrow();
   });
 
@@ -124,7 +145,7 @@ describe('times', () => {
     const script = scriptOf(backup);
     const seconds = Number(/^run_seconds='(\d+)'$/m.exec(script)?.[1]);
     const grace = Number(/^kill_after_seconds='(\d+)'$/m.exec(script)?.[1]);
-    const step = Number(backup.mainSteps[2].inputs.timeoutSeconds);
+    const step = Number(backup.mainSteps[3].inputs.timeoutSeconds);
     expect(seconds).toBe(360 * 60);
     expect(seconds + grace).toBeLessThan(step);
   });

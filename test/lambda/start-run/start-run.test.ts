@@ -46,7 +46,7 @@ describe('start-run on one host', () => {
       operation: 'backup',
       trigger: 'schedule',
       instanceId: HOST,
-      deadline: '2026-01-17T09:10:05.000Z',
+      deadline: '2026-01-17T11:11:05.000Z',
       series: { app: 'hostmaster', database: 'hostmaster_prod', osUser: 'postgres' },
       storage: { bucket: 'backups', stateBucket: 'state', prefix: 'database', statePrefix: 'database' },
     });
@@ -226,7 +226,7 @@ describe('start-run on one host', () => {
   it('sends nothing for a run that was already reported as lost', async () => {
     stage.ssm.faults.set('SendCommand', downFor(4));
     await expect(stage.startRun(NIGHT)).rejects.toThrow();
-    stage.passMinutes(8 * 60);
+    stage.passMinutes(10 * 60);
     await stage.watch();
     expect(stage.published).toHaveLength(1);
     await expect(stage.startRun(NIGHT)).rejects.toThrow(/was reported as over before its command was sent/);

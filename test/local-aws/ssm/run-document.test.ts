@@ -80,6 +80,17 @@ describe('runDocument', () => {
     expect(steps).toEqual({ a: 'Failed', b: 'Skipped', c: 'Success' });
   });
 
+  it('goes from a step that says “skip the rest” to the one that is for the end, and succeeds', async () => {
+    const rest = [script('b', 'exit 3'), script('c', 'true', { finallyStep: true })];
+    expect(await run(script('a', 'exit 168'), ...rest)).toEqual({
+      status: 'Success',
+      steps: { a: 'Success', b: 'Skipped', c: 'Success' },
+    });
+    // Only as the last step does it count.
+    const { steps } = await run(script('a', 'exit 168'), ...rest, script('d', 'true'));
+    expect(steps).toEqual({ a: 'Success', b: 'Skipped', c: 'Skipped', d: 'Skipped' });
+  });
+
   it('skips a step for another platform, and that is no failure', async () => {
     const windows = { ...script('a', 'exit 3'), precondition: { StringEquals: ['platformType', 'Windows'] } };
     const linux = { ...script('b', 'true'), precondition: { StringEquals: ['platformType', 'Linux'] } };
