@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseDeploymentConfig, type DeploymentConfig } from '../lib/domain/deployment/config.ts';
 import { LifeboatError } from '../lib/domain/errors.ts';
 import { DEPLOYMENT_FILE, LAMBDA_ENV, LAMBDA_TEST_ENV } from '../lib/domain/names.ts';
+import type { FunctionNames } from '../lib/domain/report/stack-commands.ts';
 
 /** The one file of the Lambdas that reads the process' environment. */
 
@@ -19,6 +20,14 @@ export function requireVariable(variable: LambdaVariable): string {
 
 export function optionalVariable(variable: LambdaVariable): string | undefined {
   return process.env[LAMBDA_ENV[variable]] || undefined;
+}
+
+/** For messages, which tell people what to invoke. */
+export function functionNames(): FunctionNames {
+  return {
+    startRun: optionalVariable('startRunFunction'),
+    restore: optionalVariable('restoreFunction'),
+  };
 }
 
 /** Set by Lambda itself. */

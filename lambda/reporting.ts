@@ -9,6 +9,7 @@ import {
   reportRun,
   type ReportRecord,
 } from '../lib/domain/report/run-report.ts';
+import type { FunctionNames } from '../lib/domain/report/stack-commands.ts';
 import { readToldRequest, type ToldRequest } from '../lib/domain/report/told-request.ts';
 import type { LastGoodBackup } from '../lib/domain/run/outcome.ts';
 import { runResultSchema, type RunResult } from '../lib/domain/run/result.ts';
@@ -30,6 +31,7 @@ export interface ReportingPorts {
   /** Of `runs/`. */
   readonly statePrefix: string;
   readonly dashboardUrl: string | undefined;
+  readonly functions: FunctionNames;
   /** The invocation's. */
   readonly requestId: string;
 }
@@ -97,13 +99,14 @@ export async function report(
   commandId: string | undefined,
   doubts: readonly string[] = [],
 ): Promise<Reported> {
-  const { state, clock, log, statePrefix, dashboardUrl, requestId } = ports;
+  const { state, clock, log, statePrefix, dashboardUrl, functions, requestId } = ports;
   const now = clock.now();
   const lastGood = needsLastGood(request, evidence) ? await findLastGood(ports, request) : undefined;
   const { message, metrics, succeeded } = reportRun(request, evidence, {
     now,
     commandId,
     dashboardUrl,
+    functions,
     lastGood,
     doubts,
   });

@@ -1,6 +1,6 @@
 import { openBuckets } from '../clients.ts';
 import { systemClock } from '../clock.ts';
-import { optionalVariable, readDeployment, requireVariable } from '../environment.ts';
+import { functionNames, optionalVariable, readDeployment, requireVariable } from '../environment.ts';
 import { lazily, tellingErrors } from '../handler.ts';
 import { openLog } from '../log.ts';
 import { connectRunCommand } from '../ssm-clients.ts';
@@ -20,6 +20,7 @@ export const handler = lazily(() => {
     documents: [requireVariable('backupDocument'), requireVariable('restoreDocument')],
     statePrefix: storage.prefix,
     dashboardUrl: optionalVariable('dashboardUrl'),
+    functions: functionNames(),
   };
   return tellingErrors(log, makeHandler(edges));
 });

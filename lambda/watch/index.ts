@@ -1,6 +1,6 @@
 import { openBuckets } from '../clients.ts';
 import { systemClock } from '../clock.ts';
-import { optionalVariable, readDeployment, requireVariable } from '../environment.ts';
+import { functionNames, optionalVariable, readDeployment, requireVariable } from '../environment.ts';
 import { lazily, tellingErrors } from '../handler.ts';
 import { openLog } from '../log.ts';
 import { connectTopic } from '../topic.ts';
@@ -18,6 +18,7 @@ export const handler = lazily(() => {
     topic: connectTopic(requireVariable('topicArn')),
     statePrefix: config.storage.prefix,
     dashboardUrl: optionalVariable('dashboardUrl'),
+    functions: functionNames(),
   };
   return tellingErrors(log, makeHandler(edges));
 });

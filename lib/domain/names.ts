@@ -50,6 +50,8 @@ export const LAMBDA_ENV = {
   commandLogGroup: 'LIFEBOAT_COMMAND_LOG_GROUP',
   slackParameter: 'LIFEBOAT_SLACK_PARAMETER',
   dashboardUrl: 'LIFEBOAT_DASHBOARD_URL',
+  startRunFunction: 'LIFEBOAT_START_RUN_FUNCTION',
+  restoreFunction: 'LIFEBOAT_RESTORE_FUNCTION',
 } as const;
 
 /**

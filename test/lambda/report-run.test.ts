@@ -41,7 +41,7 @@ describe('a run that the host has written a result of', () => {
           `Database: hostmaster_prod on db1 (${HOST})`,
           'Holds: 12 tables, 1,234,567 rows',
           'Lies at: s3://backups/database/hostmaster_db_20260117_020010.sql.gz',
-          'Restore with: lifeboat restore hostmaster_db_20260117_020010',
+          `Restore with: aws lambda invoke --function-name Ops-Restore --cli-binary-format raw-in-base64-out --payload '{"action":"plan","app":"hostmaster","instanceId":"${HOST}","source":"hostmaster_db_20260117_020010","database":"hostmaster_prod_restored"}' /dev/stdout`,
           `Run: ${runId}`,
           `Command: ${commandId}`,
           `Output: https://eu-west-1.console.aws.amazon.com/systems-manager/run-command/${commandId}/${HOST}?region=eu-west-1`,
@@ -74,6 +74,18 @@ describe('a run that the host has written a result of', () => {
     );
     expect(text).toContain('Last good backup: hostmaster_db_20260116_020000, 24h 01m old');
     expect(stage.metrics()).toEqual([{ RunFailed: 1, RunSucceeded: 0, HostUnreachable: 0 }]);
+  });
+
+  it('tells how to restore in words that the restore function takes', async () => {
+    await stage.putBackup('hostmaster_db_20260117_020010');
+    const { runId, commandId } = await endedRun('Success');
+    await stage.putResult(runId);
+    await stage.reportRun(statusEvent(commandId, 'Success'));
+    const [, payload = ''] = /^Restore with: .*--payload '([^']*)'/m.exec(stage.published[0]!.text) ?? [];
+    expect(await stage.restore(JSON.parse(payload))).toMatchObject({
+      database: 'hostmaster_prod_restored',
+      planId: expect.stringContaining('plan-'),
+    });
   });
 
   it('wins over what SSM says, which is told as a doubt', async () => {

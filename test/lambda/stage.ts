@@ -141,6 +141,7 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
     documents: ['Backup', 'Restore'],
     statePrefix: config.storage.prefix,
     dashboardUrl: 'https://dashboard.example',
+    functions: { startRun: 'Ops-StartRun', restore: 'Ops-Restore' },
   };
   let invocations = 0;
   const context: Stage['context'] = (change = {}) => ({

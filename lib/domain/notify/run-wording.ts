@@ -58,7 +58,7 @@ export function describeUnprovenRun(
       `The host says: ${severalLines(words)}`,
       '',
       describeDatabase(run),
-      '⚠️ Its result did not come as far as S3, so size and rows are not known here: run lifeboat status on the host',
+      '⚠️ Its result did not come as far as S3, so size and rows are not known here; ask the host: lifeboat status',
       ...run.warnings.map(describeWarning),
       `Run: ${oneLine(run.runId)}`,
     ].join('\n'),

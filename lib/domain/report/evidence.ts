@@ -141,7 +141,7 @@ function failureOfSilence(commandSent: boolean): RunFailure {
     ? {
         code: 'RUN_LOST',
         message: 'Nothing was heard of the run although all the time that it may take is over',
-        hint: 'Is the host alive? Run lifeboat status on it: the backup may have been made, and only its word be lost.',
+        hint: 'Is the host alive? The backup may have been made, and only its word be lost; ask it: lifeboat status',
       }
     : {
         code: 'RUN_LOST',

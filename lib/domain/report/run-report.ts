@@ -14,6 +14,7 @@ import type { RunOperation } from '../run/request.ts';
 import type { RunResult } from '../run/result.ts';
 import { consoleOutputUrl } from './console-links.ts';
 import { judge, type Judgement, type RunEvidence } from './evidence.ts';
+import { withStackCommands, type FunctionNames } from './stack-commands.ts';
 import type { ToldRequest } from './told-request.ts';
 
 /** `report.json`: whoever wrote it publishes the message that it holds. */
@@ -51,6 +52,7 @@ export interface ReportFacts {
   readonly now: Date;
   readonly commandId: string | undefined;
   readonly dashboardUrl: string | undefined;
+  readonly functions: FunctionNames;
   /** Looked up for a backup that failed. */
   readonly lastGood: LastGoodBackup | 'unknown' | undefined;
   /** Of what was found about the run, one sentence each. */
@@ -71,9 +73,10 @@ export function reportRun(request: ToldRequest, evidence: RunEvidence, facts: Re
     dashboardUrl: facts.dashboardUrl,
     outputUrl: outputUrlOf(request, facts.commandId),
   };
+  const { subject, body } = describe(request, evidence, judgement, facts);
   return {
     succeeded: !judgement.failure,
-    message: withLinks(describe(request, evidence, judgement, facts), links),
+    message: withLinks({ subject, body: withStackCommands(body, request, facts.functions) }, links),
     metrics: measure(request, evidence, judgement),
   };
 }

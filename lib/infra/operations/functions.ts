@@ -75,8 +75,13 @@ export class Functions extends Construct {
     const { slackParameter } = props.config.notifications;
     this.startRun = this.#make('StartRun', 'start-run', props, events);
     this.restore = this.#make('Restore', 'restore', props, events);
-    this.reportRun = this.#make('ReportRun', 'report-run', props, events);
-    this.watch = this.#make('Watch', 'watch', props, events);
+    // For messages, which tell people what to invoke.
+    const named = {
+      [LAMBDA_ENV.startRunFunction]: this.startRun.functionName,
+      [LAMBDA_ENV.restoreFunction]: this.restore.functionName,
+    };
+    this.reportRun = this.#make('ReportRun', 'report-run', props, events, named);
+    this.watch = this.#make('Watch', 'watch', props, events, named);
     this.slack = slackParameter === undefined ? undefined : this.#make('Slack', 'slack', props, messages);
   }
 
@@ -92,7 +97,13 @@ export class Functions extends Construct {
     ];
   }
 
-  #make(id: string, name: FunctionName, props: FunctionsProps, failures: IQueue): Function {
+  #make(
+    id: string,
+    name: FunctionName,
+    props: FunctionsProps,
+    failures: IQueue,
+    variables: Readonly<Record<string, string>> = {},
+  ): Function {
     const scope = new Construct(this, id);
     const { config } = props;
     const { description, timeout, memoryMb } = SIZE[name];
@@ -110,7 +121,7 @@ export class Functions extends Construct {
       logGroup,
       timeout,
       memorySize: memoryMb,
-      environment: environmentOf(name, props),
+      environment: { ...environmentOf(name, props), ...variables },
       ...(name === 'watch' && config.limits.reserveConcurrency && { reservedConcurrentExecutions: 1 }),
     });
     // A second try of the watch would be late: the next one comes by itself.

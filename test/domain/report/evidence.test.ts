@@ -1,6 +1,7 @@
 import { consoleOutputUrl } from '../../../lib/domain/report/console-links.ts';
 import { judge, type RunEvidence } from '../../../lib/domain/report/evidence.ts';
 import { isAbandoned, parseReportRecord, reportRun } from '../../../lib/domain/report/run-report.ts';
+import { withStackCommands } from '../../../lib/domain/report/stack-commands.ts';
 import { ERROR_CODES } from '../../../lib/domain/errors.ts';
 import type { RunRequest } from '../../../lib/domain/run/request.ts';
 import { TERMINAL_STATUSES } from '../../../lib/domain/run/ssm-status.ts';
@@ -40,6 +41,7 @@ function tell(operation: RunRequest['operation'], evidence: RunEvidence): string
     dashboardUrl: undefined,
     lastGood: undefined,
     doubts: [],
+    functions: { startRun: undefined, restore: undefined },
   };
   const { subject, body } = reportRun(requestOf(operation), evidence, facts).message;
   return `${subject}\n${body}`;
@@ -122,6 +124,67 @@ describe('a claimed message', () => {
   it('that cannot be read is none', () => {
     expect(parseReportRecord(JSON.stringify(record))).toEqual(record);
     for (const text of ['', '{', '{}', 'null']) expect(parseReportRecord(text)).toBeUndefined();
+  });
+});
+
+describe('a command in a message', () => {
+  const request = requestOf('backup');
+  const functions = { startRun: 'Start', restore: 'Plan' };
+  const told = (text: string, database = 'hostmaster_prod'): string =>
+    withStackCommands(text, { ...request, series: { ...request.series, database } }, functions);
+  const invoke = (name: string, payload: object): string =>
+    `aws lambda invoke --function-name ${name} --cli-binary-format raw-in-base64-out --payload '${JSON.stringify(payload)}' /dev/stdout`;
+  const where = { app: 'hostmaster', instanceId: 'i-0123456789abcdef0' };
+  const ID = 'hostmaster_db_20260117_020000';
+
+  it.each(['backup', 'verify', 'status', 'list', 'retention'])(
+    'of the host (%s) becomes what does the same from anywhere',
+    (operation) => {
+      const shown = invoke('Start', { operation, ...where });
+      for (const [before, after] of [
+        ['Run: ', ''],
+        ['Run: ', '\nError: X'],
+        ['do ', '; then wait'],
+        ['(', ')'],
+      ])
+        expect(told(`${before}lifeboat ${operation}${after}`)).toBe(`${before}${shown}${after}`);
+    },
+  );
+
+  it('with a backup’s id keeps it', () => {
+    expect(told(`lifeboat verify ${ID}`)).toBe(
+      invoke('Start', { operation: 'verify', ...where, backupId: ID }),
+    );
+    const plan = { action: 'plan', ...where, source: ID, database: 'hostmaster_prod_restored' };
+    expect(told(`lifeboat restore ${ID}`)).toBe(invoke('Plan', plan));
+    expect(told('lifeboat restore')).toBe(invoke('Plan', { ...plan, source: 'latest' }));
+  });
+
+  it('never carries a name that a shell would misread', () => {
+    for (const database of [`it's`, '$(id)', 'a b', 'x'.repeat(63)])
+      expect(told(`lifeboat restore ${ID}`, database)).toContain('"database":"restored"}');
+  });
+
+  it.each([
+    'lifeboat backup --dry-run',
+    'lifeboat restore <file>',
+    'lifeboat list-things',
+    'the lifeboat',
+    'lifeboat install',
+    'lifeboat status on the host',
+    `lifeboat restore ${ID} --replace`,
+  ])('that only somebody at the host can mean stays: %s', (text) => {
+    expect(told(text)).toBe(text);
+  });
+
+  it('names the function in words where its name is not known', () => {
+    const text = withStackCommands('Run: lifeboat list', request, {
+      startRun: undefined,
+      restore: undefined,
+    });
+    expect(text).toBe(
+      'Run: invoke the start-run function with {"operation":"list","app":"hostmaster","instanceId":"i-0123456789abcdef0"}',
+    );
   });
 });
 

@@ -236,11 +236,20 @@ describe('times', () => {
 });
 
 describe('settings', () => {
+  const telling: (keyof typeof LAMBDA_ENV)[] = [
+    'bucket',
+    'stateBucket',
+    'topicArn',
+    'dashboardUrl',
+    'startRunFunction',
+    'restoreFunction',
+  ];
+
   test.each<[Id, (keyof typeof LAMBDA_ENV)[]]>([
-    ['StartRun', ['bucket', 'stateBucket', 'backupDocument', 'commandLogGroup']],
+    ['StartRun', ['bucket', 'stateBucket', 'topicArn', 'dashboardUrl', 'backupDocument', 'commandLogGroup']],
     ['Restore', ['bucket', 'stateBucket', 'restoreDocument', 'commandLogGroup']],
-    ['ReportRun', ['bucket', 'stateBucket', 'topicArn', 'dashboardUrl', 'backupDocument', 'restoreDocument']],
-    ['Watch', ['bucket', 'stateBucket', 'topicArn', 'dashboardUrl']],
+    ['ReportRun', [...telling, 'backupDocument', 'restoreDocument']],
+    ['Watch', telling],
     ['Slack', ['slackParameter', 'dashboardUrl']],
   ])('%s is told %j', (id, names) => {
     expect(Object.keys(functionOf(id).Environment.Variables).toSorted()).toEqual(
