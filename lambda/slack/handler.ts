@@ -16,28 +16,43 @@ export interface SlackEdges {
   readonly testOrigin: string | undefined;
 }
 
-/** What SNS hands to a function (docs.aws.amazon.com/lambda/latest/dg/with-sns.html), as far as it is read. */
+/** What SNS writes into a queue (docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html), as far as it is read. */
+const notificationSchema = z.object({
+  MessageId: z.string(),
+  Subject: z.string().nullish(),
+  Message: z.string(),
+});
+
+type Notification = z.infer<typeof notificationSchema>;
+
+/** What Lambda hands over from a queue (docs.aws.amazon.com/lambda/latest/dg/with-sqs.html): SNS' own words in each body. */
 const eventSchema = z.object({
   Records: z.array(
     z.object({
-      Sns: z.object({ MessageId: z.string(), Subject: z.string().nullish(), Message: z.string() }),
+      body: z.string().transform(parseJson).pipe(notificationSchema),
     }),
   ),
 });
 
-type Notification = z.infer<typeof eventSchema>['Records'][number]['Sns'];
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // the schema says what is expected
+  }
+}
 
-/** Posts what the topic carries; a failure is thrown, so that Lambda tries again and then keeps it as a dead letter. */
+/** Posts what the topic carries; a failure is thrown, so that SQS hands it over again and then keeps it as a dead letter. */
 export function makeHandler(edges: SlackEdges): Handler<{ posted: number }> {
   return async (event, context) => {
     const parsed = eventSchema.safeParse(event);
     if (!parsed.success) {
-      throw new LifeboatError('USAGE', 'The event is none of SNS', {
-        hint: 'Expected is {"Records":[{"Sns":{"MessageId":"…","Subject":"…","Message":"…"}}]}; publish to the topic instead of invoking the function.',
+      throw new LifeboatError('USAGE', 'The event is none of the queue that the topic fills', {
+        hint: 'Publish to the topic instead of invoking the function.',
       });
     }
     const problems: LifeboatError[] = [];
-    for (const { Sns: notification } of parsed.data.Records) {
+    for (const { body: notification } of parsed.data.Records) {
       try {
         const url = await edges.parameter.read();
         const remainingMs = (): number => context.getRemainingTimeInMillis();

@@ -5,7 +5,7 @@ import { openLog } from '../log.ts';
 import { makeHandler } from './handler.ts';
 import { connectParameter } from './parameter.ts';
 
-/** Subscribed to the topic. */
+/** Reads the queue that the topic fills. */
 export const handler = lazily(() => {
   const { name, notifications } = readDeployment();
   const log = openLog({ deployment: name, now: systemClock.now });

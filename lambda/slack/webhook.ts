@@ -114,6 +114,6 @@ function escapeText(text: string): string {
 
 function undelivered(reason: string): LifeboatError {
   return new LifeboatError('UNDELIVERED', `Slack message not delivered: ${reason}`, {
-    hint: 'Lambda tries again by itself. Check the webhook in Slack, and the parameter that holds its URL.',
+    hint: 'It is tried again by itself. Check the webhook in Slack, and the parameter that holds its URL.',
   });
 }

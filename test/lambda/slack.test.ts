@@ -52,12 +52,15 @@ function open(testOrigin: string | undefined): void {
   );
   invoke = async (text, subject, remainingMs = 60_000) => {
     const started = time;
-    const record = {
-      EventSource: 'aws:sns',
-      Sns: { MessageId: 'm1', Subject: subject ?? null, Message: text },
-    };
+    const body = JSON.stringify({
+      Type: 'Notification',
+      MessageId: 'm1',
+      TopicArn: 'arn:aws:sns:eu-west-1:111122223333:messages',
+      ...(subject !== undefined && { Subject: subject }),
+      Message: text,
+    });
     return await handler(
-      { Records: [record] },
+      { Records: [{ messageId: 'q1', eventSource: 'aws:sqs', body }] },
       { awsRequestId: 'r1', getRemainingTimeInMillis: () => remainingMs - (time - started) },
     );
   };
@@ -235,8 +238,16 @@ describe('the slack function', () => {
     );
   });
 
-  it('says what it expects of an event that is none of SNS', async () => {
+  it.each([
+    {},
+    { Records: [{ Sns: { MessageId: 'm', Message: 'x' } }] },
+    { Records: [{ body: 'no JSON' }] },
+    { Records: [{ body: '{"Message":7}' }] },
+  ])('says what it expects of an event that is none of the queue: %j', async (event) => {
     const handler = makeHandler({} as never);
-    await expect(handler({}, {} as never)).rejects.toThrow('The event is none of SNS');
+    await expect(handler(event, {} as never)).rejects.toMatchObject({
+      message: 'The event is none of the queue that the topic fills',
+      hint: 'Publish to the topic instead of invoking the function.',
+    });
   });
 });

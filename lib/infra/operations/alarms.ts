@@ -7,6 +7,7 @@ import {
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import { Duration, NestedStack } from 'aws-cdk-lib/core';
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
@@ -39,6 +40,8 @@ export interface AlarmsProps {
   readonly functions: Functions;
   readonly schedule: Schedule;
   readonly deadLetters: DeadLetters;
+  /** Of messages that wait for Slack. */
+  readonly slackQueue: IQueue | undefined;
 }
 
 /** Every alarm, each to the topic, each with its section of the runbook. */
@@ -53,7 +56,7 @@ export class Alarms extends Construct {
     this.#seriesAlarms();
     this.#functionAlarms(parts.functions);
     this.#startAlarms(parts.schedule, parts.deadLetters);
-    this.#messageAlarms(parts.functions, parts.deadLetters, topic);
+    this.#messageAlarms(parts, topic);
   }
 
   #seriesAlarms(): void {
@@ -125,7 +128,10 @@ export class Alarms extends Construct {
       });
   }
 
-  #messageAlarms({ slack }: Functions, { messages }: DeadLetters, topic: ITopic): void {
+  #messageAlarms(
+    { deadLetters, slackQueue }: Pick<AlarmsProps, 'deadLetters' | 'slackQueue'>,
+    topic: ITopic,
+  ): void {
     this.#alarm(this, {
       id: 'Undelivered-topic',
       rule: ALARMS.undeliverable,
@@ -134,14 +140,21 @@ export class Alarms extends Construct {
       ...ONCE,
       metric: topic.metricNumberOfNotificationsFailed({ statistic: 'Sum', period: Duration.minutes(5) }),
     });
-    if (slack === undefined) return;
+    if (slackQueue === undefined) return;
+    const slack = { rule: ALARMS.undeliverable, of: 'Slack', ...ONCE };
     this.#alarm(this, {
       id: 'Undelivered-slack',
-      rule: ALARMS.undeliverable,
       label: 'slack',
-      of: 'Slack',
-      ...ONCE,
-      metric: messages.metricApproximateNumberOfMessagesVisible(WAITING),
+      ...slack,
+      metric: deadLetters.messages.metricApproximateNumberOfMessagesVisible(WAITING),
+    });
+    // Nobody reads them any more, or Slack has been refusing for long.
+    this.#alarm(this, {
+      id: 'Undelivered-slack-waiting',
+      label: 'slack-waiting',
+      ...slack,
+      threshold: LONGEST_WAIT.toSeconds(),
+      metric: slackQueue.metricApproximateAgeOfOldestMessage(WAITING),
     });
   }
 
@@ -188,6 +201,9 @@ const ONCE: AlarmSetting = {
 
 /** Messages in a queue that should be empty. */
 const WAITING = { statistic: 'Maximum', period: Duration.minutes(5) };
+
+/** At a message a second the last of a thousand waits for 17 minutes. */
+const LONGEST_WAIT = Duration.hours(1);
 
 const SECONDS_PER_HOUR = 3600;
 

@@ -1,5 +1,6 @@
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import { CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib/core';
 import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
@@ -74,24 +75,27 @@ export class OperationsStack extends Stack {
       documents: this.documents,
       deadLetters: this.deadLetters.events,
     });
-    this.#connectSlack();
+    const slackQueue = this.#connectSlack();
     new Alarms(this, 'Alarms', {
       config,
       topic,
       functions: this.functions,
       schedule: this.schedule,
       deadLetters: this.deadLetters,
+      slackQueue,
     });
     new Dashboard(this, 'Dashboard', { config, bucket, functions: this.functions });
     this.#sayWhatToUse(config);
     sayWhoHearsNothing(this, config);
   }
 
-  #connectSlack(): void {
+  /** The queue of messages for Slack, where the configuration has one. */
+  #connectSlack(): IQueue | undefined {
     const { slack } = this.functions;
-    if (slack === undefined) return;
+    if (slack === undefined) return undefined;
     const { topic } = this.notifications;
-    new SlackSubscription(this, 'Slack', { topic, slack, deadLetters: this.deadLetters.messages });
+    return new SlackSubscription(this, 'Slack', { topic, slack, deadLetters: this.deadLetters.messages })
+      .queue;
   }
 
   /** What a person types after the deployment. */

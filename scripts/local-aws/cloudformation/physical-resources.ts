@@ -107,6 +107,7 @@ const NAMELESS = new Set([
   'AWS::SQS::QueuePolicy',
   'AWS::Lambda::Permission',
   'AWS::Lambda::EventInvokeConfig',
+  'AWS::Lambda::EventSourceMapping',
   'AWS::KMS::Alias',
   'AWS::CDK::Metadata',
 ]);

@@ -14,6 +14,7 @@ import { ParameterStore } from '../ssm/parameter-store.ts';
 import { RunCommand } from '../ssm/run-command.ts';
 import { ssmService, type SsmFaults } from '../ssm/service.ts';
 import { alarmActions } from './alarm-actions.ts';
+import { connectEventSources } from './event-sources.ts';
 import { makeFunctions } from './functions.ts';
 import { arnIn, type Ground } from './ground.ts';
 import { connectHosts, endpointsOf } from './hosts.ts';
@@ -38,6 +39,8 @@ export interface Deployment extends Omit<Ground, 'options' | 'files'> {
   readonly ssmFaults: SsmFaults;
 }
 
+const RETRY_DELAY_MS = 50;
+
 /** Makes of the templates’ resources what runs. */
 export async function deploy(ground: Ground): Promise<Deployment> {
   const { account, resources, principals, access, s3 } = ground;
@@ -57,6 +60,16 @@ export async function deploy(ground: Ground): Promise<Deployment> {
   );
   const invocations: InvocationRecord[] = [];
   const functions = await connectFunctions(ground, { endpoint, queues, work, cloudWatch, invocations });
+  const retryDelayMilliseconds = ground.options.retryDelayMilliseconds ?? RETRY_DELAY_MS;
+  const reading = {
+    functions,
+    queues,
+    access,
+    principalOf: principals.ofRole,
+    retryDelayMilliseconds,
+    follow,
+  };
+  connectEventSources(resources, reading);
   events.rules.push(...makeRules(resources, { functions, queues }));
   scheduler.schedules.push(...makeSchedules(resources, { functions, queues }, principals.ofRole));
   const mails: Mail[] = [];
@@ -64,7 +77,7 @@ export async function deploy(ground: Ground): Promise<Deployment> {
     mails.push(mail);
     tellOf(ground)('e-mail', `to ${mail.to}: ${mail.subject}`);
   };
-  for (const topic of makeTopics(resources, { functions, queues, access, metrics, deliverMail, follow }))
+  for (const topic of makeTopics(resources, { queues, access, metrics, deliverMail, follow }))
     topics.set(topic.arn, topic);
   for (const { logicalId, ref, arn, properties } of ofType(resources, 'AWS::CloudWatch::Alarm'))
     cloudWatch.addAlarm({ logicalId, name: ref, arn }, properties);
@@ -142,7 +155,7 @@ async function connectFunctions(
     queues,
     connect: (principal, logGroup) => ({
       metrics: cloudWatch.metrics,
-      retryDelayMilliseconds: options.retryDelayMilliseconds ?? 50,
+      retryDelayMilliseconds: options.retryDelayMilliseconds ?? RETRY_DELAY_MS,
       check: (action, resource) => access.check(principal, action, resource),
       logGroupArn: arnIn(account)('logs', `log-group:${logGroup}:log-stream:local`),
       onInvocation: (record) => {

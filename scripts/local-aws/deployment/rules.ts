@@ -82,7 +82,7 @@ export function makeSchedules(
     });
 }
 
-export function functionOf(arn: string, { functions }: Pick<Targets, 'functions'>): LambdaFunction {
+function functionOf(arn: string, { functions }: Pick<Targets, 'functions'>): LambdaFunction {
   const found = functions.find(({ specification }) => specification.arn === arn);
   if (found) return found;
   throw new Error(`the local AWS delivers to functions only, not to ${arn}`);

@@ -2,20 +2,18 @@ import { z } from 'zod';
 import type { AccessControl } from '../access/access-control.ts';
 import type { DeployedResource } from '../cloudformation/deployed-stacks.ts';
 import type { MetricStore } from '../cloudwatch/metric-store.ts';
-import type { LambdaFunction } from '../lambda/lambda-function.ts';
 import { Topic, type Mail, type Subscription } from '../sns/topic.ts';
 import type { Queue } from '../sqs/queue.ts';
-import { functionOf, queueOf } from './rules.ts';
+import { queueOf } from './rules.ts';
 
 const subscriptionSchema = z.object({
   TopicArn: z.string(),
-  Protocol: z.enum(['lambda', 'email']),
+  Protocol: z.enum(['sqs', 'email']),
   Endpoint: z.string(),
   RedrivePolicy: z.object({ deadLetterTargetArn: z.string() }).optional(),
 });
 
 interface Surroundings {
-  readonly functions: readonly LambdaFunction[];
   readonly queues: readonly Queue[];
   readonly access: AccessControl;
   readonly metrics: MetricStore;
@@ -54,9 +52,15 @@ function subscriptionsOf(
         target:
           Protocol === 'email'
             ? { kind: 'email' as const, address: Endpoint }
-            : { kind: 'lambda' as const, function: functionOf(Endpoint, surroundings) },
+            : { kind: 'queue' as const, queue: requireQueue(Endpoint, surroundings) },
       };
     });
+}
+
+function requireQueue(arn: string, surroundings: Surroundings): Queue {
+  const queue = queueOf(arn, surroundings);
+  if (queue) return queue;
+  throw new Error('a subscription without an endpoint');
 }
 
 /** By id, ARN or alias. */

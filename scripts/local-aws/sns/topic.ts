@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type { AccessControl } from '../access/access-control.ts';
 import type { MetricStore } from '../cloudwatch/metric-store.ts';
 import { AwsError } from '../http/aws-error.ts';
-import type { LambdaFunction } from '../lambda/lambda-function.ts';
 import type { Queue } from '../sqs/queue.ts';
 
 export interface Mail {
@@ -24,8 +23,7 @@ export interface Subscription {
   readonly arn: string;
   readonly deadLetters: Queue | undefined;
   readonly target:
-    | { readonly kind: 'lambda'; readonly function: LambdaFunction }
-    | { readonly kind: 'email'; readonly address: string };
+    { readonly kind: 'queue'; readonly queue: Queue } | { readonly kind: 'email'; readonly address: string };
 }
 
 interface TopicOptions {
@@ -63,8 +61,7 @@ export class Topic {
     return published;
   }
 
-  async #deliver(subscription: Subscription, published: PublishedMessage): Promise<void> {
-    const { target, deadLetters } = subscription;
+  async #deliver({ target, deadLetters }: Subscription, published: PublishedMessage): Promise<void> {
     if (target.kind === 'email') {
       const { subject, message, at } = published;
       this.#options.deliverMail({
@@ -75,21 +72,23 @@ export class Topic {
       });
       return;
     }
-    const event = notification(subscription, published);
-    const source = { 'aws:SourceArn': this.arn };
-    try {
-      const { arn } = target.function.specification;
-      this.#options.access.checkService('sns.amazonaws.com', 'lambda:InvokeFunction', arn, source);
-    } catch (error) {
-      if (!(error instanceof AwsError)) throw error;
+    const body = notification(published);
+    if (this.#maySend(target.queue)) target.queue.put(body);
+    else {
       this.#countFailure();
-      if (!deadLetters) return;
-      this.#options.access.checkService('sns.amazonaws.com', 'sqs:SendMessage', deadLetters.arn, source);
-      deadLetters.put(event);
-      return;
+      if (deadLetters && this.#maySend(deadLetters)) deadLetters.put(body);
     }
-    // SNS has handed it over: from here on it is Lambda that tries again, and keeps what failed.
-    await target.function.invokeAsynchronously(event);
+  }
+
+  #maySend({ arn }: Queue): boolean {
+    try {
+      const source = { 'aws:SourceArn': this.arn };
+      this.#options.access.checkService('sns.amazonaws.com', 'sqs:SendMessage', arn, source);
+      return true;
+    } catch (error) {
+      if (error instanceof AwsError) return false;
+      throw error;
+    }
   }
 
   #countFailure(): void {
@@ -99,26 +98,16 @@ export class Topic {
   }
 }
 
-/** What Lambda gets of it: https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html */
-function notification(subscription: Subscription, published: PublishedMessage): Record<string, unknown> {
+/** What a queue gets of it: https://docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html */
+function notification(published: PublishedMessage): Record<string, unknown> {
   const { topicArn, messageId, subject, message, at } = published;
   return {
-    Records: [
-      {
-        EventVersion: '1.0',
-        EventSubscriptionArn: subscription.arn,
-        EventSource: 'aws:sns',
-        Sns: {
-          Type: 'Notification',
-          MessageId: messageId,
-          TopicArn: topicArn,
-          Subject: subject === '' ? null : subject,
-          Message: message,
-          Timestamp: at.toISOString(),
-          SignatureVersion: '1',
-          MessageAttributes: {},
-        },
-      },
-    ],
+    Type: 'Notification',
+    MessageId: messageId,
+    TopicArn: topicArn,
+    ...(subject !== '' && { Subject: subject }),
+    Message: message,
+    Timestamp: at.toISOString(),
+    SignatureVersion: '1',
   };
 }

@@ -1,9 +1,11 @@
-/** A queue, as far as it is somebody's dead-letter queue: what lies in it, and how much. */
+/** A queue: what lies in it, and who is told that something came. */
 export class Queue {
   readonly name: string;
   readonly arn: string;
   readonly url: string;
   readonly messages: QueuedMessage[] = [];
+  /** Somebody who reads it. */
+  onArrival: () => void = () => undefined;
 
   constructor(name: string, arn: string) {
     this.name = name;
@@ -14,10 +16,11 @@ export class Queue {
 
   put(body: unknown, attributes: Readonly<Record<string, string>> = {}): void {
     this.messages.push({ body: typeof body === 'string' ? body : JSON.stringify(body), attributes });
+    this.onArrival();
   }
 }
 
-interface QueuedMessage {
+export interface QueuedMessage {
   readonly body: string;
   readonly attributes: Readonly<Record<string, string>>;
 }

@@ -21,6 +21,7 @@ const backups = s3Calls(authority.find('AWS::S3::Bucket', 'Backups'));
 const state = s3Calls(authority.find('AWS::S3::Bucket', 'State'));
 const topic = authority.find('AWS::SNS::Topic', 'Notifications').ref;
 const messageKey = authority.find('AWS::KMS::Key', 'Notifications').arn;
+const slackQueue = authority.find('AWS::SQS::Queue', 'SlackQueue').arn;
 const eventLetters = authority.find('AWS::SQS::Queue', 'DeadLettersEvents').arn;
 const parameter = `arn:aws:ssm:${REGION}:${ACCOUNT}:parameter${SLACK}`;
 
@@ -141,6 +142,10 @@ const functions: Record<string, Expectation> = {
   slack: {
     id: 'FunctionsSlack',
     does: [
+      ...['ReceiveMessage', 'DeleteMessage', 'GetQueueAttributes'].map((action) => ({
+        action: `sqs:${action}`,
+        resource: slackQueue,
+      })),
       { action: 'ssm:GetParameter', resource: parameter },
       {
         action: 'kms:Decrypt',
@@ -310,10 +315,17 @@ describe('A service of AWS', () => {
     }
   });
 
-  it('hands the topic’s messages to the slack function, and nobody else’s', () => {
+  it('puts the topic’s messages into the slack function’s queue, and nobody else’s', () => {
     const sns = { service: 'sns.amazonaws.com' };
-    expect(authority.ask(sns, invoke('FunctionsSlack', topic))).toBe('allowed');
-    expect(authority.ask(sns, invoke('FunctionsSlack', `${topic}-other`))).not.toBe('allowed');
+    const put = (sourceArn: string): Call => ({
+      action: 'sqs:SendMessage',
+      resource: slackQueue,
+      context: { 'aws:SourceArn': sourceArn },
+    });
+    expect(authority.ask(sns, put(topic))).toBe('allowed');
+    expect(authority.ask(sns, put(`${topic}-other`))).not.toBe('allowed');
+    expect(authority.ask(events, put(topic))).not.toBe('allowed');
+    expect(authority.ask(sns, invoke('FunctionsSlack', topic))).not.toBe('allowed');
     const letters = authority.find('AWS::SQS::Queue', 'DeadLettersMessages').arn;
     const letter: Call = {
       action: 'sqs:SendMessage',

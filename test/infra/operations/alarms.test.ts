@@ -155,6 +155,17 @@ describe('the deployment', () => {
     expect(zoned.has('Lifeboat-rule-failed-nightly')).toBe(false);
   });
 
+  test('messages that have waited for Slack for an hour are undelivered', () => {
+    const alarm = all.get('Lifeboat-message-undeliverable-slack-waiting');
+    expect(alarm).toMatchObject({
+      Namespace: 'AWS/SQS',
+      MetricName: 'ApproximateAgeOfOldestMessage',
+      Threshold: 3600,
+      TreatMissingData: 'notBreaching',
+    });
+    expect(JSON.stringify(dimensionsOf(alarm))).toContain('SlackQueue');
+  });
+
   test('without Slack there is none for Slack', () => {
     const names = [...alarmsOf(synthesize(configuration())).keys()];
     expect(names.filter((name) => name.includes('slack'))).toEqual([]);

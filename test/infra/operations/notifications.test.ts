@@ -141,20 +141,43 @@ describe('subscriptions', () => {
     expect(resources(mailed, 'AWS::SNS::Subscription')).toHaveLength(2);
   });
 
-  test('the slack function, which SNS may call, with a queue for what cannot be handed over', () => {
-    const { properties } = resource(template, 'AWS::SNS::Subscription', 'Slack');
-    expect(properties).toMatchObject({ Protocol: 'lambda', TopicArn: { Ref: topic.id } });
-    const { deadLetterTargetArn } = properties['RedrivePolicy'] as { deadLetterTargetArn: unknown };
-    expect(text(deadLetterTargetArn)).toMatch(/^<DeadLettersMessages\w+\.Arn>$/);
-    expect(resource(template, 'AWS::Lambda::Permission', 'FunctionsSlack').properties).toMatchObject({
-      Principal: 'sns.amazonaws.com',
-      SourceArn: { Ref: topic.id },
-    });
+  const LETTERS = /^<DeadLettersMessages\w+\.Arn>$/;
+  const deadLettersOf = ({ properties }: { properties: Readonly<Record<string, unknown>> }): string =>
+    text((properties['RedrivePolicy'] as { deadLetterTargetArn: unknown }).deadLetterTargetArn);
+
+  test('a queue for Slack, with another for what cannot be put into it', () => {
+    const subscription = resource(template, 'AWS::SNS::Subscription', 'Slack');
+    expect(subscription.properties).toMatchObject({ Protocol: 'sqs', TopicArn: { Ref: topic.id } });
+    expect(text(subscription.properties['Endpoint'])).toMatch(/^<SlackQueue\w+\.Arn>$/);
+    expect(deadLettersOf(subscription)).toMatch(LETTERS);
+  });
+
+  test('which the slack function reads two at a time and one by one, as often as five times', () => {
+    const [queue, mapping] = [
+      resource(template, 'AWS::SQS::Queue', 'Slack'),
+      resource(template, 'AWS::Lambda::EventSourceMapping', 'Slack'),
+    ];
+    expect(mapping.properties).toMatchObject({ BatchSize: 1, ScalingConfig: { MaximumConcurrency: 2 } });
+    expect(text(mapping.properties['EventSourceArn'])).toBe(`<${queue.id}.Arn>`);
+    expect(text(mapping.properties['FunctionName'])).toMatch(/^<FunctionsSlackFunction/);
+    expect(queue.properties).toMatchObject({ RedrivePolicy: { maxReceiveCount: 5 } });
+    expect(deadLettersOf(queue)).toMatch(LETTERS);
+    // Six times the function's time-out, or one message would be read twice at once.
+    const slack = resource(template, 'AWS::Lambda::Function', 'FunctionsSlack').properties;
+    expect(queue.properties['VisibilityTimeout']).toBe(6 * Number(slack['Timeout']));
+    const found = template.findResources('AWS::Lambda::EventSourceMapping')[mapping.id] as {
+      DependsOn: string[];
+    };
+    expect(found.DependsOn).toEqual([expect.stringMatching(/^SlackRights/)]);
+  });
+
+  test('and nothing invokes the slack function but that', () => {
+    expect(resources(template, 'AWS::Lambda::Permission', 'FunctionsSlack')).toEqual([]);
   });
 });
 
 describe('dead letters', () => {
-  test.each(resources(template, 'AWS::SQS::Queue'))(
+  test.each(resources(template, 'AWS::SQS::Queue', 'DeadLetters'))(
     '$id is encrypted and keeps them for 14 days',
     ({ properties }) => {
       expect(properties).toMatchObject({
@@ -185,6 +208,8 @@ describe('dead letters', () => {
       ['events.amazonaws.com', '<ScheduleNightly.Arn>'],
       ['events.amazonaws.com', '<ScheduleRunEnded.Arn>'],
       ['events.amazonaws.com', '<ScheduleWatch.Arn>'],
+      ['sns.amazonaws.com', '<NotificationsTopic>'],
+      // Slack's own queue.
       ['sns.amazonaws.com', '<NotificationsTopic>'],
     ]);
   });
