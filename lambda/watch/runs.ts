@@ -1,4 +1,4 @@
-import { asLifeboatError, type LifeboatError } from '../../lib/domain/errors.ts';
+import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
 import { isInstanceId } from '../../lib/domain/start/places.ts';
 import { runKey } from '../../lib/domain/run/run-keys.ts';
 import type { RunRequest } from '../../lib/domain/run/request.ts';
@@ -8,11 +8,19 @@ import {
   groupRuns,
   isOver,
   isOpen,
+  isOverdueToRead,
   watchedDays,
   type SeenRun,
 } from '../../lib/domain/watch/run-watch.ts';
 import { forEachOf } from '../pool.ts';
-import { publishAbandoned, readRequest, readResult, report, type ReportingPorts } from '../reporting.ts';
+import {
+  openRequest,
+  publishAbandoned,
+  readResult,
+  report,
+  reportUnreadable,
+  type ReportingPorts,
+} from '../reporting.ts';
 
 /** What a backup series' runs of the last days say. */
 export interface RunsSeen {
@@ -34,7 +42,8 @@ interface AskedBackup {
 
 /** Requests and commands are written once, so what was read stays true; kept between invocations, and forgotten with age. */
 export interface RunMemory {
-  readonly requests: Map<string, RunRequest>;
+  /** With what cannot be read, and why. */
+  readonly requests: Map<string, RunRequest | LifeboatError>;
   readonly commands: Map<string, CommandRecord>;
 }
 
@@ -55,8 +64,12 @@ export async function watchRuns(ports: WatchPorts, memory: RunMemory): Promise<R
   const problems: LifeboatError[] = [];
   await forEachOf(runs, AT_ONCE, async (run) => {
     try {
-      const request = await recall(memory.requests, run.runId, () => readRequest(ports, run.runId));
+      const request = await recall(memory.requests, run.runId, () => openRequest(ports, run.runId));
       if (!request) return;
+      if (request instanceof LifeboatError) {
+        if (isOverdueToRead(run, ports.clock.now())) await reportUnreadable(ports, run.runId, request);
+        return;
+      }
       noteAsked(asked, request, run);
       const share = isOpen(run) ? await attend(ports, memory, run, request) : undefined;
       if (share !== undefined)

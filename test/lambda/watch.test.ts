@@ -1,4 +1,4 @@
-import { DeleteObjectCommand } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { HOST, SCHEDULED, startStage, statusEvent, type Stage } from './stage.ts';
 
 let stage: Stage;
@@ -113,6 +113,39 @@ describe('the watch over runs', () => {
     stage.passMinutes(420);
     await stage.watch();
     expect(stage.published[0]!.text).toContain('Error: RUN_LOST');
+  });
+
+  it.each([
+    ['no JSON at all', '{"schemaVersion":', /no JSON/],
+    ['of another version', '{"schemaVersion":99,"runId":"x"}', /cannot be understood/],
+  ])('tells once, by its key, of a run whose request is %s', async (_, body, why) => {
+    const key = 'database/runs/2026/01/17/20260117T020000Z-0123456789ab/request.json';
+    await stage.s3Client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: body }));
+    // Another version of the stack may know it, and tell of it better.
+    stage.passMinutes(9);
+    await stage.watch();
+    expect(stage.published).toEqual([]);
+    stage.passMinutes(2);
+    await Promise.all([stage.watch(), stage.coldWatch()]);
+    stage.passMinutes(60);
+    await stage.watch();
+    await stage.coldWatch();
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.subject).toBe('Lifeboat: a run cannot be read');
+    expect(stage.published[0]!.text).toContain(`s3://state/${key}`);
+    expect(stage.published[0]!.text).toMatch(why);
+  });
+
+  it('publishes what it could not at first of a run that cannot be read', async () => {
+    const key = 'database/runs/2026/01/17/20260117T020000Z-0123456789ab/request.json';
+    await stage.s3Client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: '{}' }));
+    stage.passMinutes(11);
+    stage.snsFaults.push(500);
+    await expect(stage.watch()).rejects.toThrow(/sns:Publish/);
+    stage.passMinutes(6);
+    await stage.watch();
+    await stage.watch();
+    expect(stage.published).toHaveLength(1);
   });
 
   it('reads a run’s request once for as long as the function is warm', async () => {
