@@ -1,8 +1,8 @@
-import { z } from 'zod';
 import type { DeploymentConfig } from '../../lib/domain/deployment/config.ts';
 import { combineProblems } from '../../lib/domain/errors.ts';
 import { METRIC } from '../../lib/domain/names.ts';
-import { backupAgeSeconds } from '../../lib/domain/watch/series-facts.ts';
+import { parseWatchPayload } from '../../lib/domain/watch/payload.ts';
+import { backupAges, NO_FACTS } from '../../lib/domain/watch/series-facts.ts';
 import { cacheManifests, openManifests, type Manifests } from '../catalog.ts';
 import type { Handler } from '../handler.ts';
 import type { Log } from '../log.ts';
@@ -10,10 +10,8 @@ import type { ReportingPorts } from '../reporting.ts';
 import { folderName, watchBackups, type BackupMemory, type BackupsSeen } from './backups.ts';
 import { backupsAskedFor, emptyRunMemory, watchRuns, type RunMemory, type RunsSeen } from './runs.ts';
 
-export type WatchEdges = Omit<ReportingPorts, 'requestId'> & { readonly config: DeploymentConfig };
-
-/** By hand: `{"retention":"all"}` tags in every folder now, not only in those whose turn it is. */
-const payloadSchema = z.object({ retention: z.literal('all').optional() }).catch({});
+export type WatchEdges = Omit<ReportingPorts, 'requestId'> &
+  HostSources & { readonly config: DeploymentConfig };
 
 export interface WatchAnswer {
   readonly series: number;
@@ -38,7 +36,7 @@ export function makeHandler(edges: WatchEdges): Handler<WatchAnswer> {
   };
   return async (event, context) => {
     const { config, log, clock, backups } = edges;
-    const { retention } = payloadSchema.parse(event ?? {});
+    const { retention } = parseWatchPayload(event);
     const ports = { ...edges, requestId: context.awsRequestId, runMinutes: config.limits.runMinutes };
     const runs = await watchRuns(ports, memory.runs);
     const remainingMs = (): number => context.getRemainingTimeInMillis();
