@@ -6,19 +6,23 @@ import { describeIdentity, formatRunId, runTime } from '../../lib/domain/run/run
 import { runDayPrefix } from '../../lib/domain/run/run-keys.ts';
 import { parseStartPayload, type StartPayload } from '../../lib/domain/start/payload.ts';
 import type { Target } from '../../lib/domain/start/places.ts';
+import type { Absence } from '../../lib/domain/start/tagged-hosts.ts';
 import { makeRequest } from '../../lib/domain/start/request.ts';
 import type { Bucket } from '../bucket.ts';
 import type { Clock } from '../clock.ts';
 import type { Handler } from '../handler.ts';
 import type { Log } from '../log.ts';
+import type { Instances } from '../instances.ts';
 import { forEachOf } from '../pool.ts';
 import type { RunCommand } from '../run-command.ts';
 import { HostUnreachable, startOne, type StartPorts } from '../start-one.ts';
+import { findTaggedHosts, type TaggedHosts } from '../tagged-hosts.ts';
 
 export interface StartRunEdges {
   readonly config: DeploymentConfig;
   readonly state: Bucket;
   readonly commands: RunCommand;
+  readonly instances: Instances;
   readonly clock: Clock;
   readonly log: Log;
   readonly bucket: string;
@@ -72,8 +76,8 @@ export function makeHandler(edges: StartRunEdges): Handler<StartAnswer> {
       deliverySeconds: config.limits.deliveryMinutes * 60,
       remainingMs: () => context.getRemainingTimeInMillis(),
     };
-    const outcomes = await forEachOf(targets, STARTS_AT_ONCE, (target) =>
-      startTarget(edges, ports, { payload, target, runId: name(target) }),
+    const outcomes = await forEachOf(targets, STARTS_AT_ONCE, ({ absence, ...target }) =>
+      startTarget(edges, ports, { payload, target, absence, runId: name(target) }),
     );
     const runs = outcomes.flatMap((outcome) => (outcome.run ? [outcome.run] : []));
     const all = [...failures, ...outcomes.flatMap((outcome) => (outcome.failure ? [outcome.failure] : []))];
@@ -89,24 +93,34 @@ export function makeHandler(edges: StartRunEdges): Handler<StartAnswer> {
 
 type Failure = StartFailure & { readonly known: boolean; readonly hint: string };
 
+/** With why no command can be sent to it, if that is known beforehand. */
+type FoundTarget = Target & { readonly absence: Absence | undefined };
+
 /** Which hosts, in the configuration's order. A tag that nobody carries is a failure, not an empty success. */
 async function resolveTargets(
-  { commands }: StartRunEdges,
+  edges: StartRunEdges,
   { series, instanceId }: StartPayload,
-): Promise<{ targets: Target[]; failures: Failure[] }> {
-  const targets: Target[] = [];
+): Promise<{ targets: FoundTarget[]; failures: Failure[] }> {
+  const targets: FoundTarget[] = [];
   const failures: Failure[] = [];
-  const asked = new Map<string, Promise<string[]>>();
+  const asked = new Map<string, Promise<TaggedHosts>>();
   for (const each of series) {
     const { app, host } = each;
+    if (!('tag' in host)) {
+      targets.push({ series: each, instanceId: host.instanceId, absence: undefined });
+      continue;
+    }
     try {
-      const found = 'tag' in host ? await hostsOf(commands, host.tag, asked) : [host.instanceId];
-      const wanted = found.filter((id) => instanceId === undefined || id === instanceId);
-      if (found.length === 0) failures.push(noHosts(app, 'tag' in host ? host.tag : undefined));
-      targets.push(...wanted.map((id) => ({ series: each, instanceId: id })));
+      const { hosts, problem } = await hostsOf(edges, host.tag, asked);
+      if (problem) failures.push(failureOf(app, problem));
+      else if (hosts.length === 0) {
+        failures.push(failureOf(app, noHosts(host.tag)));
+        edges.log.metrics(app, { [METRIC.hostUnreachable]: 1 });
+      }
+      const wanted = hosts.filter((found) => instanceId === undefined || found.instanceId === instanceId);
+      targets.push(...wanted.map((found) => ({ series: each, ...found })));
     } catch (error) {
-      const { code, message, hint } = asLifeboatError(error);
-      failures.push({ app, instanceId: null, code, message, hint, known: false });
+      failures.push(failureOf(app, asLifeboatError(error)));
     }
   }
   if (instanceId !== undefined && targets.length === 0 && failures.length === 0) {
@@ -119,26 +133,25 @@ async function resolveTargets(
 
 /** Several series on the same hosts ask once. */
 async function hostsOf(
-  commands: RunCommand,
-  { key, value }: { key: string; value: string },
-  asked: Map<string, Promise<string[]>>,
-): Promise<string[]> {
-  const tag = JSON.stringify([key, value]);
-  const hosts = asked.get(tag) ?? commands.hostsWithTag(key, value);
-  asked.set(tag, hosts);
+  edges: StartRunEdges,
+  tag: { key: string; value: string },
+  asked: Map<string, Promise<TaggedHosts>>,
+): Promise<TaggedHosts> {
+  const name = JSON.stringify([tag.key, tag.value]);
+  const hosts = asked.get(name) ?? findTaggedHosts(edges, tag);
+  asked.set(name, hosts);
   return await hosts;
 }
 
-function noHosts(app: string, tag: { key: string; value: string } | undefined): Failure {
-  const words = tag ? `${tag.key}=${tag.value}` : '';
-  return {
-    app,
-    instanceId: null,
-    code: 'HOST_UNREACHABLE',
-    known: false,
-    message: `SSM manages no host that carries the tag ${words}`,
+/** Of a series whose hosts could not be found out, or not all of them. */
+function failureOf(app: string, { code, message, hint }: LifeboatError): Failure {
+  return { app, instanceId: null, code, message, hint, known: false };
+}
+
+function noHosts({ key, value }: { key: string; value: string }): LifeboatError {
+  return new LifeboatError('HOST_UNREACHABLE', `No host carries the tag ${key}=${value}`, {
     hint: 'Tag the instances, and see whether SSM manages them: aws ssm describe-instance-information',
-  };
+  });
 }
 
 /**
@@ -186,13 +199,14 @@ function hashPart(runId: string): string {
 interface OneStart {
   readonly payload: StartPayload;
   readonly target: Target;
+  readonly absence: Absence | undefined;
   readonly runId: string;
 }
 
 async function startTarget(
   edges: StartRunEdges,
   ports: StartPorts,
-  { payload, target, runId }: OneStart,
+  { payload, target, absence, runId }: OneStart,
 ): Promise<{ run?: StartedRun; failure?: Failure }> {
   const { config, clock, log, bucket, region, state } = edges;
   const { instanceId, series } = target;
@@ -210,7 +224,7 @@ async function startTarget(
     backupId: payload.backupId,
   });
   try {
-    const { commandId, before } = await startOne(ports, request);
+    const { commandId, before } = await startOne(ports, request, absence);
     log.info('Sent', { app, instanceId, runId, commandId, before });
     return { run: { app, instanceId, runId, commandId } };
   } catch (error) {

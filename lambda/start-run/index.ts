@@ -1,5 +1,6 @@
 import { openBuckets } from '../clients.ts';
 import { systemClock } from '../clock.ts';
+import { connectInstances } from '../ec2-clients.ts';
 import { optionalVariable, readDeployment, region, requireVariable } from '../environment.ts';
 import { lazily, tellingErrors } from '../handler.ts';
 import { openLog } from '../log.ts';
@@ -17,6 +18,7 @@ export const handler = lazily(() => {
     log,
     clock: systemClock,
     commands: connectRunCommand(),
+    instances: connectInstances(),
     region: region(),
     bucket: backups.name,
     backupDocument: requireVariable('backupDocument'),

@@ -151,8 +151,8 @@ export class Functions extends Construct {
     });
     acknowledge(role, {
       'AwsSolutions-IAM5':
-        'Streams of its own log, objects under the deployment’s prefix, and SSM calls that know no resource; no action has ' +
-        'a wildcard. Hosts chosen by tag are narrowed by the condition on the tag.',
+        'Streams of its own log, objects under the deployment’s prefix, and calls of SSM and EC2 that know no resource; no ' +
+        'action has a wildcard. Hosts chosen by tag are narrowed by the condition on the tag.',
     });
     return role;
   }

@@ -41,6 +41,8 @@ const useStorageKey: Call[] = ['kms:GenerateDataKey', 'kms:Decrypt'].map((action
   context: viaStorage,
 }));
 
+const findTagged = [anywhere('ssm:DescribeInstanceInformation'), anywhere('ec2:DescribeInstances')];
+
 /** A run's objects are looked for before they are there: S3 must not call that a denial. */
 const readRuns = ['request', 'command', 'result', 'report', 'reported']
   .map((object) => state.get(`${RUN}/${object}.json`))
@@ -54,7 +56,6 @@ const startRuns = (own: string): Call[] => [
   send(instance(HOST)),
   send(instance('i-0fedcba9876543210'), { 'ssm:resourceTag/lifeboat': 'yes' }),
   anywhere('ssm:ListCommands'),
-  anywhere('ssm:DescribeInstanceInformation'),
   ...useStorageKey,
 ];
 
@@ -80,7 +81,7 @@ interface Expectation {
 const functions: Record<string, Expectation> = {
   'start-run': {
     id: 'FunctionsStartRun',
-    does: startRuns(document('DocumentsBackup')),
+    does: [...startRuns(document('DocumentsBackup')), ...findTagged],
     never: [
       send(document('DocumentsRestore')),
       state.put(PLAN),
@@ -94,6 +95,7 @@ const functions: Record<string, Expectation> = {
     id: 'FunctionsRestore',
     does: [...startRuns(document('DocumentsRestore')), state.put(PLAN), state.get(PLAN), ...readCatalog],
     never: [
+      ...findTagged,
       send(document('DocumentsBackup')),
       state.overwrite(PLAN),
       state.put(`${RUN}/report.json`),
@@ -114,6 +116,7 @@ const functions: Record<string, Expectation> = {
     id: 'FunctionsWatch',
     does: [
       ...tell,
+      ...findTagged,
       ...readCatalog,
       backups.list('database/i-'),
       backups.list(`database/${HOST}/fleet_db_`),
@@ -197,6 +200,9 @@ const nobody: Call[] = [
     resource: authority.find('AWS::Lambda::Function', 'FunctionsWatch').arn,
   },
   anywhere('s3:ListAllMyBuckets'),
+  ...['StartInstances', 'StopInstances', 'CreateTags', 'DescribeVolumes'].map((action) =>
+    anywhere(`ec2:${action}`),
+  ),
 ];
 
 describe.each(Object.entries(functions))('The function %s', (_name, { id, does, never }) => {

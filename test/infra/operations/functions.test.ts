@@ -83,15 +83,28 @@ describe.each(IDS)('the function %s', (id) => {
 
 describe('what each function may ask of AWS', () => {
   const storage = ['kms:Decrypt', 'kms:GenerateDataKey'];
-  const own = ['logs:CreateLogStream', 'logs:PutLogEvents', 'sqs:SendMessage'];
-  const sending = ['ssm:DescribeInstanceInformation', 'ssm:ListCommands', 'ssm:SendCommand'];
+  const logging = ['logs:CreateLogStream', 'logs:PutLogEvents'];
+  const own = [...logging, 'sqs:SendMessage'];
+  const sending = ['ssm:ListCommands', 'ssm:SendCommand'];
+  const finding = ['ec2:DescribeInstances', 'ssm:DescribeInstanceInformation'];
   const state = ['s3:GetObject', 's3:ListBucket', 's3:PutObject'];
 
   test.each<[Id, string[]]>([
-    ['StartRun', [...storage, ...own, ...sending, ...state]],
+    ['StartRun', [...storage, ...own, ...sending, ...finding, ...state]],
     ['Restore', [...storage, ...own, ...sending, ...state]],
     ['ReportRun', [...storage, ...own, ...state, 'sns:Publish', 'ssm:GetCommandInvocation']],
-    ['Watch', [...storage, ...own, ...state, 'sns:Publish', 's3:GetObjectTagging', 's3:PutObjectTagging']],
+    [
+      'Watch',
+      [
+        ...storage,
+        ...logging,
+        ...finding,
+        ...state,
+        'sns:Publish',
+        's3:GetObjectTagging',
+        's3:PutObjectTagging',
+      ],
+    ],
     ['Slack', ['kms:Decrypt', ...own, 'ssm:GetParameter']],
   ])('%s: this list and no other', (id, actions) => {
     expect(actionsOf(rightsOf(id))).toEqual(actions.toSorted());
@@ -113,14 +126,21 @@ describe('what each function may ask of AWS', () => {
       id,
       actionsOf(rightsOf(id).filter(({ Resource }) => list(Resource).includes('*'))),
     ]);
-    const finding = ['ssm:DescribeInstanceInformation', 'ssm:ListCommands'];
     expect(Object.fromEntries(everywhere)).toEqual({
-      StartRun: finding,
-      Restore: finding,
+      StartRun: [...finding, 'ssm:ListCommands'],
+      Restore: ['ssm:ListCommands'],
       ReportRun: ['ssm:GetCommandInvocation'],
-      Watch: [],
+      Watch: finding,
       Slack: [],
     });
+  });
+
+  test('who carries a tag is asked only where hosts are chosen by one', () => {
+    const named = synthesize(configuration());
+    for (const id of ['StartRun', 'Watch'] as const) {
+      expect(actionsOf(rightsOf(id, named)).filter((action) => finding.includes(action))).toEqual([]);
+      expect(resourcesOf(id, 'ec2:DescribeInstances')).toEqual(['*']);
+    }
   });
 
   test('backups’ contents are read by none: their manifests are', () => {

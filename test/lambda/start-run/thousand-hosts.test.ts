@@ -1,4 +1,5 @@
 import type { Bucket } from '../../../lambda/bucket.ts';
+import type { Instances } from '../../../lambda/instances.ts';
 import { openLog } from '../../../lambda/log.ts';
 import type { RunCommand } from '../../../lambda/run-command.ts';
 import { makeHandler, type StartAnswer } from '../../../lambda/start-run/handler.ts';
@@ -28,6 +29,7 @@ const LAMBDA_MINUTES = 15;
 const RETRY_PAUSES_MS = [60_000, 120_000];
 
 const HOSTS = 1000;
+const ALL_HOSTS = Array.from({ length: HOSTS }, (_, index) => `i-${String(index).padStart(17, '0')}`);
 const HOSTS_PER_PAGE = 50;
 const START = new Date('2026-01-17T02:00:05Z');
 
@@ -87,6 +89,7 @@ async function simulate(sendPerSecond: number): Promise<Night> {
     ),
     state: modelState(time, quotas.s3),
     commands: modelSsm(time, quotas, sent),
+    instances: modelEc2(time),
     clock: time,
     log: openLog({ deployment: 'Lifeboat', now: time.now, write: () => undefined }),
     bucket: 'backups',
@@ -166,10 +169,20 @@ function modelSsm(
         await time.sleep(SEND_MS);
         while (!quotas.describe.take()) await time.sleep(500); // the SDK's own retries
       }
-      return Array.from({ length: HOSTS }, (_, index) => `i-${String(index).padStart(17, '0')}`);
+      return ALL_HOSTS;
     },
     invocation: async () => undefined,
     output: async () => '',
+  };
+}
+
+/** A thousand instances are one page. */
+function modelEc2(time: VirtualTime): Instances {
+  return {
+    withTag: async () => {
+      await time.sleep(SEND_MS);
+      return new Map(ALL_HOSTS.map((id) => [id, 'running']));
+    },
   };
 }
 
