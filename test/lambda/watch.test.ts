@@ -250,19 +250,118 @@ describe('the watch over backups', () => {
 
 describe('the watch over hosts that were chosen by tag', () => {
   const HOSTS = ['i-00000000000000001', 'i-00000000000000002'];
+  const [OLD = '', YOUNG = ''] = HOSTS;
+  const DAYS = 24 * 60;
 
-  it('measures each host that is asked for backups, and forgets those that are not any more', async () => {
+  beforeEach(async () => {
     stage = await startStage({
       series: [{ app: 'shop', database: 'shop', host: { tag: { key: 'Role', value: 'db' } } }],
     });
     stage.ssm.tagged.set('Role=db', HOSTS);
-    await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${HOSTS[0]}` });
+  });
+
+  const agesNow = async (watch = stage.watch): Promise<number[]> => {
+    const before = valuesOf('BackupAgeSeconds', 'shop').length;
+    await watch();
+    const ages = valuesOf('BackupAgeSeconds', 'shop').slice(before).flat();
+    return ages.toSorted((one, other) => one - other);
+  };
+
+  it('measures each host that carries the tag, and none that does not', async () => {
+    await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${OLD}` });
     await stage.putBackup('shop_db_20250101_010000', { prefix: 'database/i-0000000000000000f' });
     await stage.startRun({ operation: 'backup', scheduledFor: SCHEDULED });
     stage.passMinutes(10);
-    await stage.watch();
-    const ages = valuesOf('BackupAgeSeconds', 'shop')[0] as number[];
-    expect(ages.toSorted((one, other) => one - other)).toEqual([600, 3600 + 5 + 600]);
+    expect(await agesNow()).toEqual([600, 3600 + 5 + 600]);
+  });
+
+  it.each(['running', 'stopped'] as const)(
+    'lets a host grow older that is %s and that nobody has asked for a backup for weeks',
+    async (state) => {
+      for (const host of HOSTS)
+        await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+      stage.ssm.tagged.set('Role=db', [YOUNG]);
+      stage.ec2.instances.set(OLD, { tags: { Role: 'db' }, state });
+      stage.passMinutes(20 * DAYS);
+      await stage.putBackup('shop_db_20260206_010000', { prefix: `database/${YOUNG}` });
+      expect(await agesNow(stage.coldWatch)).toEqual([3600 + 5, 20 * 86_400 + 3600 + 5]);
+    },
+  );
+
+  it.each([
+    ['is terminated', { tags: { Role: 'db' }, state: 'terminated' }],
+    ['has lost its tag', { tags: { Role: 'web' }, state: 'running' }],
+  ] as const)('forgets a host that %s, as soon as EC2 says so', async (_, instance) => {
+    for (const host of HOSTS)
+      await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+    await stage.startRun({ operation: 'backup', scheduledFor: SCHEDULED });
+    expect(await agesNow()).toHaveLength(2);
+    stage.ssm.tagged.set('Role=db', [YOUNG]);
+    stage.ec2.instances.set(OLD, instance);
+    expect(await agesNow()).toHaveLength(1);
+  });
+
+  it('goes by what EC2 said last while it does not answer, and says that it does not', async () => {
+    for (const host of HOSTS)
+      await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+    expect(await agesNow()).toHaveLength(2);
+    const denied = { status: 403, code: 'UnauthorizedOperation' };
+    stage.ec2.faults.push(denied);
+    const before = valuesOf('BackupAgeSeconds', 'shop').length;
+    await expect(stage.watch()).rejects.toThrow(/ec2:DescribeInstances/);
+    expect(valuesOf('BackupAgeSeconds', 'shop').slice(before).flat()).toHaveLength(2);
+  });
+
+  it('goes by who was asked for a backup lately when EC2 has never answered', async () => {
+    await stage.putBackup('shop_db_20250101_010000', { prefix: 'database/i-0000000000000000f' });
+    await stage.startRun({ operation: 'backup', scheduledFor: SCHEDULED });
+    stage.passMinutes(1);
+    stage.ec2.faults.push({ status: 403, code: 'UnauthorizedOperation' });
+    await expect(stage.coldWatch()).rejects.toThrow(/ec2:DescribeInstances/);
+    expect(valuesOf('BackupAgeSeconds', 'shop').flat()).toEqual([60, 60]);
+  });
+
+  it('asks SSM about hosts outside of EC2', async () => {
+    const host = 'mi-00000000000000001';
+    await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+    expect(await agesNow()).toEqual([]);
+    stage.ssm.tagged.set('Role=db', [host]);
+    expect(await agesNow()).toEqual([3605]);
+  });
+});
+
+describe('what the watch is invoked with', () => {
+  const SCHEDULED_EVENT = {
+    version: '0',
+    id: '89d1a02d-5ec7-412e-82f5-13505f849b41',
+    'detail-type': 'Scheduled Event',
+    source: 'aws.events',
+    account: '111122223333',
+    time: '2026-01-17T02:00:00Z',
+    region: 'eu-west-1',
+    resources: ['arn:aws:events:eu-west-1:111122223333:rule/watch'],
+    detail: {},
+  };
+
+  beforeEach(async () => {
+    stage = await startStage();
+  });
+
+  it.each([[SCHEDULED_EVENT], [{}], [null], [{ retention: 'all' }]])('takes %j', async (event) => {
+    expect(await stage.watch(event)).toMatchObject({ series: 1 });
+  });
+
+  it.each([
+    [{ retention: 'al' }, /retention: /],
+    [{ retention: true }, /retention: /],
+    [{ retenion: 'all' }, /retenion/],
+    ['all', /expected object/],
+    [[], /expected object/],
+  ])('refuses %j and says what it expects', async (event, problem) => {
+    const error = await stage.watch(event).catch((thrown: Error) => thrown);
+    expect(error).toMatchObject({ code: 'USAGE', message: expect.stringMatching(problem) });
+    expect((error as Error).message).toContain('{"retention":"all"}');
+    expect(stage.s3.requests).toEqual([]);
   });
 });
 
