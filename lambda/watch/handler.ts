@@ -77,6 +77,7 @@ function emitMetrics(log: Log, { config, memory, runs, seen, carriers, now }: Me
   for (const series of config.series) {
     const { app } = series;
     const ages: number[] = [];
+    const recoveryPointAges: number[] = [];
     const ratios: number[] = [];
     for (const folder of seen.folders.filter(({ apps }) => apps.includes(app))) {
       const known = memory.get(folderName(folder));
@@ -93,7 +94,10 @@ function emitMetrics(log: Log, { config, memory, runs, seen, carriers, now }: Me
     }
     const shares = runs.shares.get(app) ?? [];
     log.metrics(app, {
-      ...(ages.length > 0 && { [METRIC.backupAge]: ages }),
+      ...(ages.length > 0 && {
+        [METRIC.backupAge]: ages,
+        [METRIC.recoveryPointAge]: recoveryPointAges,
+      }),
       ...(ratios.length > 0 && { [METRIC.sizeRatio]: ratios }),
       ...(shares.length > 0 && { [METRIC.runningShare]: shares }),
       ...(seen.tagged.has(app) && { [METRIC.expirableObjects]: seen.tagged.get(app)! }),

@@ -73,6 +73,8 @@ export const METRIC_DIMENSION = { deployment: 'Deployment', app: 'App', host: 'H
 export const METRIC = {
   /** Seconds since the newest verified backup's start, from what lies in S3. */
   backupAge: 'BackupAgeSeconds',
+  /** Seconds since the newest verified backup was begun: what of the data would be lost now. */
+  recoveryPointAge: 'RecoveryPointAgeSeconds',
   backupBytes: 'BackupBytes',
   backupSeconds: 'BackupDurationSeconds',
   /** The newest backup's size against the median of the seven before it. */

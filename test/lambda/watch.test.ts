@@ -178,6 +178,24 @@ describe('the watch over backups', () => {
     expect(valuesOf('BackupAgeSeconds')).toEqual([24 * 3600 + 5]);
   });
 
+  it('counts the age from when the backup was finished, and what would be lost from when it was begun', async () => {
+    const manifest = { startedAt: '2026-01-16T02:00:00.000Z', finishedAt: '2026-01-16T05:00:00.000Z' };
+    await stage.putBackup('hostmaster_db_20260116_020000', { manifest });
+    stage.passMinutes(180);
+    await stage.watch();
+    expect(valuesOf('BackupAgeSeconds')).toEqual([24 * 3600 + 5]);
+    expect(valuesOf('RecoveryPointAgeSeconds')).toEqual([27 * 3600 + 5]);
+  });
+
+  it.each(['2099-01-01T00:00:00.000Z', '2026-01-15T00:00:00.000Z'])(
+    'does not believe a backup that it was finished at %s',
+    async (finishedAt) => {
+      await stage.putBackup('hostmaster_db_20260116_020000', { manifest: { finishedAt } });
+      await stage.watch();
+      expect(valuesOf('BackupAgeSeconds')).toEqual([24 * 3600 + 5]);
+    },
+  );
+
   it('counts the age of a series without a backup from its first request, and says nothing of what it knows nothing of', async () => {
     await stage.watch();
     expect(valuesOf('BackupAgeSeconds')).toEqual([]);
