@@ -24,5 +24,5 @@ export const handler = lazily(() => {
     backupDocument: requireVariable('backupDocument'),
     logGroup: optionalVariable('commandLogGroup'),
   };
-  return tellingErrors(log, makeHandler(edges));
+  return tellingErrors(log, makeHandler(edges), 'start-run');
 });

@@ -69,9 +69,14 @@ export const DOCUMENT_STEP = 'runAgent';
 
 /** Printed by the Lambdas in CloudWatch's embedded metric format; alarms and dashboard read them. */
 export const METRIC_NAMESPACE = 'Lifeboat';
-export const METRIC_DIMENSION = { deployment: 'Deployment', app: 'App', host: 'Host' } as const;
+export const METRIC_DIMENSION = {
+  deployment: 'Deployment',
+  app: 'App',
+  host: 'Host',
+  function: 'Function',
+} as const;
 export const METRIC = {
-  /** Seconds since the newest verified backup's start, from what lies in S3. */
+  /** Seconds since the newest verified backup was finished, from what lies in S3: that tonight's has not come. */
   backupAge: 'BackupAgeSeconds',
   /** Seconds since the newest verified backup was begun: what of the data would be lost now. */
   recoveryPointAge: 'RecoveryPointAgeSeconds',
@@ -86,4 +91,6 @@ export const METRIC = {
   hostUnreachable: 'HostUnreachable',
   expirableObjects: 'ObjectsTaggedExpirable',
   restoreSeconds: 'RestoreDurationSeconds',
+  /** Of a function that people invoke: it failed, and not because of what it was asked. */
+  functionFailed: 'FunctionFailed',
 } as const;
