@@ -83,6 +83,15 @@ describe('Commands and options', () => {
   });
 });
 
+describe('Commands of AWS', () => {
+  it.each(['README.md', 'docs/runbook.md', 'docs/deployment.md'])(
+    'that %s gives see all of a stack’s resources, not the first hundred',
+    (document) => {
+      expect(readDocument(document)).not.toContain('describe-stack-resources');
+    },
+  );
+});
+
 describe('Settings', () => {
   it('stand each in a row of the README’s table', () => {
     const rows = new Set([...README.matchAll(/^\| `([A-Z0-9_]+)` /gm)].map((match) => match[1]!));

@@ -76,7 +76,8 @@ export class Functions extends Construct {
     this.startRun = this.#make('StartRun', 'start-run', props, events);
     this.restore = this.#make('Restore', 'restore', props, events);
     this.reportRun = this.#make('ReportRun', 'report-run', props, events);
-    this.watch = this.#make('Watch', 'watch', props, events);
+    // Its next run, in five minutes, does what this one could not: a dead letter would only have to be thrown away.
+    this.watch = this.#make('Watch', 'watch', props, undefined);
     this.slack = slackParameter === undefined ? undefined : this.#make('Slack', 'slack', props, messages);
   }
 
@@ -92,7 +93,8 @@ export class Functions extends Construct {
     ];
   }
 
-  #make(id: string, name: FunctionName, props: FunctionsProps, failures: IQueue): Function {
+  /** @param failures for what it could not do; `undefined`: that needs nobody */
+  #make(id: string, name: FunctionName, props: FunctionsProps, failures: IQueue | undefined): Function {
     const scope = new Construct(this, id);
     const { config } = props;
     const { description, timeout, memoryMb } = SIZE[name];
@@ -118,7 +120,7 @@ export class Functions extends Construct {
       function: made,
       maxEventAge: Duration.hours(1),
       retryAttempts: name === 'watch' ? 0 : 2,
-      onFailure: { bind: () => ({ destination: failures.queueArn }) },
+      ...(failures && { onFailure: { bind: () => ({ destination: failures.queueArn }) } }),
     });
     return made;
   }
@@ -128,13 +130,13 @@ export class Functions extends Construct {
     name: FunctionName,
     props: FunctionsProps,
     logGroup: ILogGroup,
-    failures: IQueue,
+    failures: IQueue | undefined,
   ): Role {
     const { config } = props;
     const rights = new PolicyDocument({
       statements: [
         allow('WriteLog', ['logs:CreateLogStream', 'logs:PutLogEvents'], [logGroup.logGroupArn]),
-        allow('KeepFailures', ['sqs:SendMessage'], [failures.queueArn]),
+        ...(failures ? [allow('KeepFailures', ['sqs:SendMessage'], [failures.queueArn])] : []),
         ...functionRights(this, name, props),
       ],
     });

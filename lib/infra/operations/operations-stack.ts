@@ -77,6 +77,7 @@ export class OperationsStack extends Stack {
     this.#connectSlack();
     new Alarms(this, 'Alarms', {
       config,
+      bucket,
       topic,
       functions: this.functions,
       schedule: this.schedule,

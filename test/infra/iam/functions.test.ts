@@ -227,6 +227,7 @@ describe.each(Object.entries(functions))('The function %s', (_name, { id, does, 
       expect(authority.ask(caller, { action, resource: `${own}:log-stream:x` })).toBe('allowed');
       expect(authority.ask(caller, { action, resource: `${other}:log-stream:x` })).not.toBe('allowed');
     }
+    if (id === 'FunctionsWatch') return;
     const queue =
       id === 'FunctionsSlack' ? authority.find('AWS::SQS::Queue', 'DeadLettersMessages').arn : eventLetters;
     expect(authority.ask(caller, { action: 'sqs:SendMessage', resource: queue })).toBe('allowed');
@@ -289,7 +290,9 @@ describe('A service of AWS', () => {
       resource: eventLetters,
       context: { 'aws:SourceArn': arn },
     };
-    expect(authority.ask(events, letter)).toBe('allowed');
+    // What the watch did not get it sees for itself, five minutes later.
+    if (rule === 'ScheduleWatch') expect(authority.ask(events, letter)).not.toBe('allowed');
+    else expect(authority.ask(events, letter)).toBe('allowed');
   });
 
   it('publishes an alarm through the encrypted topic', () => {
