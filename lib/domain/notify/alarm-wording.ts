@@ -26,6 +26,11 @@ export function parseAlarm(text: string): AlarmNotice | undefined {
   }
 }
 
+/** An alarm that was made a moment ago and finds all well has never rung: that it is over is no news. */
+export function isNews({ NewStateValue, OldStateValue }: AlarmNotice): boolean {
+  return NewStateValue !== 'OK' || OldStateValue !== 'INSUFFICIENT_DATA';
+}
+
 export interface AlarmContext {
   /** The deployment's name, with which every alarm of ours begins. */
   readonly deployment: string;
