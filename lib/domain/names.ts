@@ -19,6 +19,8 @@ export const ENV = {
   backupFormat: 'BACKUP_FORMAT',
   backupCompression: 'BACKUP_COMPRESSION',
   compressionLevel: 'BACKUP_COMPRESSION_LEVEL',
+  backupKind: 'BACKUP_KIND',
+  baseIncremental: 'BASE_INCREMENTAL',
   restoreJobs: 'RESTORE_JOBS',
   maxBackupAgeHours: 'MAX_BACKUP_AGE_HOURS',
   pgBinDir: 'PG_BIN_DIR',

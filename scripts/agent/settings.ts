@@ -17,6 +17,10 @@ export interface Settings {
   readonly compression: 'gzip' | 'zstd';
   /** `undefined`: the default of the compression. */
   readonly compressionLevel: number | undefined;
+  /** What `backup` makes when it is not told: a dump, a base backup for point-in-time recovery, or one after the other. */
+  readonly backupKind: BackupKind;
+  /** Base backups of PostgreSQL 17 and later hold only what changed, but for a full one a week. */
+  readonly baseIncremental: boolean;
   /** Parallel jobs of a custom-format restore; `undefined`: one a core. */
   readonly restoreJobs: number | undefined;
   readonly maxBackupAgeHours: number;
@@ -26,6 +30,9 @@ export interface Settings {
   /** For AWS' and libpq's own variables (AWS_*, PGSSLMODE, …), which keep their meaning. */
   readonly environment: Environment;
 }
+
+export const BACKUP_KINDS = ['dump', 'base', 'both'] as const;
+export type BackupKind = (typeof BACKUP_KINDS)[number];
 
 export interface DatabaseSettings {
   /** A name, an address, or the folder of a Unix socket. */
@@ -96,6 +103,8 @@ const schema = z.object({
   [ENV.backupCompression]: z.enum(['gzip', 'zstd']).default('gzip'),
   // zlib takes -1 for "unset", which is level 3 in zstd; so only what means what it says is let through.
   [ENV.compressionLevel]: z.coerce.number().int().min(1).max(19).optional(),
+  [ENV.backupKind]: z.enum(BACKUP_KINDS).default('dump'),
+  [ENV.baseIncremental]: z.enum(['on', 'off']).default('off'),
   [ENV.restoreJobs]: z.coerce.number().int().min(1).max(64).optional(),
   [ENV.maxBackupAgeHours]: z.coerce.number().positive().default(26),
   [ENV.runId]: z
@@ -145,6 +154,8 @@ function toSettings(parsed: Parsed, environment: Environment): Settings {
     format: parsed[ENV.backupFormat],
     compression: parsed[ENV.backupCompression],
     compressionLevel: parsed[ENV.compressionLevel],
+    backupKind: parsed[ENV.backupKind],
+    baseIncremental: parsed[ENV.baseIncremental] === 'on',
     restoreJobs: parsed[ENV.restoreJobs],
     maxBackupAgeHours: parsed[ENV.maxBackupAgeHours],
     notify: parseNotifySettings(environment),
