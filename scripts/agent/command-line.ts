@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asLifeboatError, EXIT_STATUS, LifeboatError } from '../../lib/domain/errors.ts';
 import type { Answer } from './answer.ts';
+import { addBackup } from './backup-command-line.ts';
 import { renderError, renderErrorAsJson } from './render/error.ts';
 import { LIFEBOAT_VERSION } from './version.ts';
 
@@ -41,7 +42,7 @@ function buildProgram(answer: Wrap): Command {
     .exitOverride()
     .showHelpAfterError('(lifeboat --help shows what there is)')
     .addHelpText('after', HELP);
-  addBackup(program, answer);
+  addBackup(program, answer, examples);
   addRestore(program, answer);
   addCatalogCommands(program, answer);
   addHostCommands(program, answer);
@@ -51,27 +52,6 @@ function buildProgram(answer: Wrap): Command {
 
 const JSON_OPTION = ['--json', 'print one JSON object instead of text'] as const;
 const DRY_RUN = ['--dry-run', 'print the plan, change nothing'] as const;
-
-function addBackup(program: Command, answer: Wrap): void {
-  program
-    .command('backup')
-    .description('Back up DB_NAME to BACKUP_DIR and, with S3_BUCKET set, to S3')
-    .option('--allow-standby', 'also when the server is a standby')
-    .option('--adopt-series', 'go on with a series that so far belonged to another database or cluster')
-    .option(...DRY_RUN)
-    .option(...JSON_OPTION)
-    .addHelpText(
-      'after',
-      examples(
-        'lifeboat backup',
-        'BACKUP_COMPRESSION=zstd lifeboat backup --json',
-        'lifeboat backup --dry-run',
-      ),
-    )
-    .action((options: Options) =>
-      answer(async (given) => (await import('./cli/backup.ts')).runBackup(given))(options, []),
-    );
-}
 
 function addRestore(program: Command, answer: Wrap): void {
   program
