@@ -24,7 +24,7 @@ export interface ManifestFile {
   readonly checksum: { readonly algorithm: ManifestAlgorithm; readonly hex: string } | undefined;
 }
 
-export interface WalRange {
+interface WalRange {
   readonly timeline: number;
   readonly start: Lsn;
   readonly end: Lsn;

@@ -10,7 +10,7 @@ const IGNORED = ['backup_manifest', 'pg_wal', 'postgresql.auto.conf', 'recovery.
 const READ_SIZE = 1024 * 1024;
 const IN_FLIGHT = 4;
 
-export interface ManifestProblem {
+interface ManifestProblem {
   /** Relative to the folder; `pg_wal` for WAL. */
   readonly path: string;
   readonly kind: 'missing' | 'extra' | 'no-file' | 'size' | 'checksum' | 'wal';

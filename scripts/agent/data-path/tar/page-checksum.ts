@@ -5,7 +5,7 @@
 
 export const PAGE_SIZE = 8192;
 /** Pages in one file of a relation; its further files have the suffixes .1, .2 … */
-export const PAGES_PER_FILE = 131_072;
+const PAGES_PER_FILE = 131_072;
 
 const WORDS = PAGE_SIZE / 4;
 const COLUMNS = 32;

@@ -9,7 +9,7 @@ export const TAR_BLOCK = 512;
 /** Two blocks of zeros end an archive. */
 export const TAR_TRAILER = Buffer.alloc(2 * TAR_BLOCK);
 
-export type TarMemberType = 'file' | 'directory' | 'symlink' | 'hard-link' | 'other';
+type TarMemberType = 'file' | 'directory' | 'symlink' | 'hard-link' | 'other';
 
 export interface TarMember {
   /** As stored, without a slash at its end. */

@@ -26,7 +26,7 @@ export interface VolumeSplitterOptions {
   readonly fullAt?: number;
 }
 
-export const VOLUME_FULL_AT = 256 * 1024 * 1024;
+const VOLUME_FULL_AT = 256 * 1024 * 1024;
 
 /** What of a base backup's stream concerns the archives. */
 export type ArchivePiece =
