@@ -105,6 +105,10 @@ const REGISTRY = {
     exit: 'database',
     hint: 'Without that WAL the backup could not be restored, so it does not count. Run it again; if it happens again, raise max_slot_wal_keep_size or wal_keep_size.',
   },
+  WAL_CONFLICT: {
+    exit: 'refused',
+    hint: 'Two clusters write under one APP_NAME. Nothing was overwritten: give one of them another APP_NAME or S3_PREFIX.',
+  },
   WAL_DIVERGED: {
     exit: 'refused',
     hint: 'The server was restored or failed over to a point before that WAL. Check that it is the right one, then run: lifeboat backup --kind base',

@@ -30,6 +30,11 @@ export const ENV = {
   smtpUrl: 'SMTP_URL',
   sendmailPath: 'SENDMAIL_PATH',
   snsTopicArn: 'SNS_TOPIC_ARN',
+  walSlot: 'WAL_SLOT',
+  walJournalSeconds: 'WAL_JOURNAL_SECONDS',
+  walHeartbeatSeconds: 'WAL_HEARTBEAT_SECONDS',
+  walSlotCap: 'WAL_SLOT_CAP',
+  maxWalLagSeconds: 'MAX_WAL_LAG_SECONDS',
   runId: 'LIFEBOAT_RUN_ID',
 } as const;
 

@@ -4,6 +4,7 @@ import type { Answer } from './answer.ts';
 import { addBackup } from './backup-command-line.ts';
 import { renderError, renderErrorAsJson } from './render/error.ts';
 import { LIFEBOAT_VERSION } from './version.ts';
+import { addWal } from './wal-command-line.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
@@ -46,6 +47,7 @@ function buildProgram(answer: Wrap): Command {
   addRestore(program, answer);
   addCatalogCommands(program, answer);
   addHostCommands(program, answer);
+  addWal(program, answer, examples);
   addRun(program, answer);
   return program;
 }

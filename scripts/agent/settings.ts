@@ -3,6 +3,7 @@ import { LifeboatError } from '../../lib/domain/errors.ts';
 import { ENV } from '../../lib/domain/names.ts';
 import { parseAppName } from '../../lib/domain/backup/series.ts';
 import type { Environment } from './environment.ts';
+import { toWalSettings, WAL_SHAPE, type WalSettings } from './wal-settings.ts';
 
 /** The agent's settings, parsed once at the door; nothing inside reads the environment or validates again. */
 export interface Settings {
@@ -24,6 +25,7 @@ export interface Settings {
   /** Parallel jobs of a custom-format restore; `undefined`: one a core. */
   readonly restoreJobs: number | undefined;
   readonly maxBackupAgeHours: number;
+  readonly wal: WalSettings;
   readonly notify: NotifySettings;
   /** Given by whoever started the run (an SSM document), who then also tells people of its outcome. */
   readonly runId: string | undefined;
@@ -107,6 +109,7 @@ const schema = z.object({
   [ENV.baseIncremental]: z.enum(['on', 'off']).default('off'),
   [ENV.restoreJobs]: z.coerce.number().int().min(1).max(64).optional(),
   [ENV.maxBackupAgeHours]: z.coerce.number().positive().default(26),
+  ...WAL_SHAPE,
   [ENV.runId]: z
     .string()
     .regex(/^[\w.-]{1,128}$/, 'must be letters, digits, ".", "-" or "_"')
@@ -158,6 +161,7 @@ function toSettings(parsed: Parsed, environment: Environment): Settings {
     baseIncremental: parsed[ENV.baseIncremental] === 'on',
     restoreJobs: parsed[ENV.restoreJobs],
     maxBackupAgeHours: parsed[ENV.maxBackupAgeHours],
+    wal: toWalSettings(parsed, app),
     notify: parseNotifySettings(environment),
     runId: parsed[ENV.runId],
     environment,
