@@ -35,6 +35,13 @@ export function region(): string {
   return process.env['AWS_REGION'] || process.env['AWS_DEFAULT_REGION'] || 'us-east-1';
 }
 
+/** As the SDK finds its services' (https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html). */
+export function ec2Endpoint(): string {
+  const given = process.env['AWS_ENDPOINT_URL_EC2'] || process.env['AWS_ENDPOINT_URL'];
+  const suffix = region().startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
+  return given || `https://ec2.${region()}.${suffix}`;
+}
+
 /** Only tests and the local loop set it, to the origin of what stands in for Slack on this machine. */
 export function slackOriginOfTests(): string | undefined {
   return process.env[LAMBDA_TEST_ENV.slackOrigin] || undefined;

@@ -5,6 +5,8 @@ export interface Log {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
   /** Values of one series at one moment; several of a metric are several hosts'. */
   metrics(app: string, values: Readonly<Record<string, number | readonly number[]>>): void;
+  /** The same of a function, by its folder's name. */
+  functionMetrics(name: string, values: Readonly<Record<string, number>>): void;
 }
 
 /** CloudWatch takes at most a hundred values of a metric from one line. */
@@ -19,27 +21,28 @@ export interface LogOptions {
 /**
  * JSON lines; metrics in CloudWatch's embedded format
  * (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
- * They have the dimensions Deployment and App, and none for the host: a custom metric costs per combination, and a
+ * A series' have the dimensions Deployment and App, and none for the host: a custom metric costs per combination, and a
  * thousand hosts would cost a thousand times as much as the alarm needs.
  */
 export function openLog({ deployment, now, write = writeLine }: LogOptions): Log {
   const say = (level: string, message: string, fields: Readonly<Record<string, unknown>> = {}): void =>
     write(JSON.stringify({ time: now().toISOString(), level, message, ...fields }));
+  const measure = (dimension: string, of: string, values: Slice): void => {
+    for (const slice of slices(values)) {
+      const metric = {
+        Namespace: METRIC_NAMESPACE,
+        Dimensions: [[METRIC_DIMENSION.deployment, dimension]],
+        Metrics: Object.keys(slice).map((Name) => ({ Name, Unit: unitOf(Name) })),
+      };
+      const _aws = { Timestamp: now().getTime(), CloudWatchMetrics: [metric] };
+      write(JSON.stringify({ _aws, [METRIC_DIMENSION.deployment]: deployment, [dimension]: of, ...slice }));
+    }
+  };
   return {
     info: (message, fields) => say('info', message, fields),
     error: (message, fields) => say('error', message, fields),
-    metrics: (app, values) => {
-      for (const slice of slices(values)) {
-        const metric = {
-          Namespace: METRIC_NAMESPACE,
-          Dimensions: [[METRIC_DIMENSION.deployment, METRIC_DIMENSION.app]],
-          Metrics: Object.keys(slice).map((Name) => ({ Name, Unit: unitOf(Name) })),
-        };
-        const _aws = { Timestamp: now().getTime(), CloudWatchMetrics: [metric] };
-        const dimensions = { [METRIC_DIMENSION.deployment]: deployment, [METRIC_DIMENSION.app]: app };
-        write(JSON.stringify({ _aws, ...dimensions, ...slice }));
-      }
-    },
+    metrics: (app, values) => measure(METRIC_DIMENSION.app, app, values),
+    functionMetrics: (name, values) => measure(METRIC_DIMENSION.function, name, values),
   };
 }
 

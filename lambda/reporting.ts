@@ -1,5 +1,5 @@
 import { isFromFuture } from '../lib/domain/backup/catalog.ts';
-import { asLifeboatError } from '../lib/domain/errors.ts';
+import { asLifeboatError, LifeboatError } from '../lib/domain/errors.ts';
 import type { Message } from '../lib/domain/notify/message.ts';
 import type { RunEvidence } from '../lib/domain/report/evidence.ts';
 import {
@@ -12,8 +12,10 @@ import {
 import type { FunctionNames } from '../lib/domain/report/stack-commands.ts';
 import { readToldRequest, type ToldRequest } from '../lib/domain/report/told-request.ts';
 import type { LastGoodBackup } from '../lib/domain/run/outcome.ts';
+import { parseRequest, type RunRequest } from '../lib/domain/run/request.ts';
 import { runResultSchema, type RunResult } from '../lib/domain/run/result.ts';
 import { runKey } from '../lib/domain/run/run-keys.ts';
+import { describeUnreadable } from '../lib/domain/watch/unreadable.ts';
 import type { Bucket } from './bucket.ts';
 import { listFolder, openManifests, readCatalog } from './catalog.ts';
 import type { Clock } from './clock.ts';
@@ -44,6 +46,21 @@ export async function readRequest(ports: ReportingPorts, runId: string): Promise
   if (request.unreadable !== undefined)
     ports.log.error('A request cannot be read', { runId, error: request.unreadable });
   return request;
+}
+
+/** @returns `undefined`: there is no such run of ours; an error: why what lies there cannot be read */
+export async function openRequest(
+  { state, statePrefix }: Pick<ReportingPorts, 'state' | 'statePrefix'>,
+  runId: string,
+): Promise<RunRequest | LifeboatError | undefined> {
+  try {
+    const json = await state.read(runKey(statePrefix, runId, 'request'));
+    return json === undefined ? undefined : parseRequest(json);
+  } catch (error) {
+    const failure = asLifeboatError(error);
+    if (failure.code.startsWith('S3_')) throw failure;
+    return failure;
+  }
 }
 
 export interface FoundResult {
@@ -99,7 +116,7 @@ export async function report(
   commandId: string | undefined,
   doubts: readonly string[] = [],
 ): Promise<Reported> {
-  const { state, clock, log, statePrefix, dashboardUrl, functions, requestId } = ports;
+  const { clock, log, dashboardUrl, functions } = ports;
   const now = clock.now();
   const lastGood = needsLastGood(request, evidence) ? await findLastGood(ports, request) : undefined;
   const { message, metrics, succeeded } = reportRun(request, evidence, {
@@ -110,19 +127,58 @@ export async function report(
     lastGood,
     doubts,
   });
+  const told = await claimAndPublish(ports, request.runId, {
+    message,
+    succeeded,
+    // Before the message: alarms must not depend on its coming through.
+    onClaimed: () => log.metrics(request.series.app, metrics),
+  });
+  if (told === 'published')
+    log.info('Reported', {
+      runId: request.runId,
+      app: request.series.app,
+      succeeded,
+      evidence: evidence.kind,
+    });
+  return told;
+}
+
+/** A run of which nothing but its id is known. */
+export async function reportUnreadable(
+  ports: ReportingPorts,
+  runId: string,
+  { message: problem }: LifeboatError,
+): Promise<Reported> {
+  const { state, statePrefix, dashboardUrl, log } = ports;
+  const url = `s3://${state.name}/${runKey(statePrefix, runId, 'request')}`;
+  log.error('A request cannot be read', { runId, url, error: problem });
+  const message = describeUnreadable({ runId, url, problem, dashboardUrl });
+  return await claimAndPublish(ports, runId, { message, succeeded: false });
+}
+
+interface Claim {
+  readonly message: Message;
+  readonly succeeded: boolean;
+  readonly onClaimed?: () => void;
+}
+
+async function claimAndPublish(
+  ports: ReportingPorts,
+  runId: string,
+  { message, succeeded, onClaimed }: Claim,
+): Promise<Reported> {
+  const { state, statePrefix, clock, requestId } = ports;
   const record: ReportRecord = {
-    runId: request.runId,
-    claimedAt: now.toISOString(),
+    runId,
+    claimedAt: clock.now().toISOString(),
     claimedBy: requestId,
     succeeded,
     ...message,
   };
-  const claimed = await state.putOnce(runKey(statePrefix, request.runId, 'report'), record);
-  if (!claimed) return await publishAbandoned(ports, request.runId);
-  // Before the message: alarms must not depend on its coming through.
-  log.metrics(request.series.app, metrics);
-  await publish(ports, request.runId, message);
-  log.info('Reported', { runId: request.runId, app: request.series.app, succeeded, evidence: evidence.kind });
+  const claimed = await state.putOnce(runKey(statePrefix, runId, 'report'), record);
+  if (!claimed) return await publishAbandoned(ports, runId);
+  onClaimed?.();
+  await publish(ports, runId, message);
   return 'published';
 }
 

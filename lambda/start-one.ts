@@ -4,6 +4,7 @@ import { runKey } from '../lib/domain/run/run-keys.ts';
 import { parseCommandRecord, type CommandRecord } from '../lib/domain/start/command-record.ts';
 import { codeOfRefusal, hintOfRefusal, isHostsFault, type Refusal } from '../lib/domain/start/refusal.ts';
 import { requireAcceptable } from '../lib/domain/start/request.ts';
+import type { Absence } from '../lib/domain/start/tagged-hosts.ts';
 import type { Bucket } from './bucket.ts';
 import type { Clock } from './clock.ts';
 import type { RunCommand } from './run-command.ts';
@@ -44,15 +45,16 @@ const LOOK_BACK_MS = 5 * 60 * 1000;
  * The request is written before the command is sent, and the command's id after it; whoever finds the first without the
  * second asks SSM whether a command went out, and sends it only when none did.
  *
+ * @param absence why no command can be sent to the host, where that is known: it is written down as SSM's refusal would be
  * @throws CommandRefused when SSM will not take it, which is written down in the command's place: the watch tells of it
  * @throws LifeboatError SETTINGS_INVALID before anything was written, SSM_FAILED, S3_…
  */
-export async function startOne(ports: StartPorts, wanted: RunRequest): Promise<Started> {
+export async function startOne(ports: StartPorts, wanted: RunRequest, absence?: Absence): Promise<Started> {
   const { state } = ports;
   const { runId, storage } = wanted;
   requireAcceptable(wanted);
   const isNew = await state.putOnce(runKey(storage.statePrefix, runId, 'request'), wanted);
-  if (isNew) return await sendAndRecord(ports, wanted);
+  if (isNew) return await sendAndRecord(ports, wanted, absence);
   const known = await readRecord(ports, wanted);
   if (known) return known;
   // The words that were written first count, its deadline above all.
@@ -60,7 +62,7 @@ export async function startOne(ports: StartPorts, wanted: RunRequest): Promise<S
   await refuseIfReported(ports, request);
   const commandId = await findSent(ports, request);
   return commandId === undefined
-    ? await sendAndRecord(ports, request)
+    ? await sendAndRecord(ports, request, absence)
     : await record(ports, request, { commandId, before: true });
 }
 
@@ -94,8 +96,12 @@ async function findSent(
   return await commands.find({ runId: request.runId, instanceId: request.instanceId, document, since });
 }
 
-async function sendAndRecord(ports: StartPorts, request: RunRequest): Promise<Started> {
-  const sent = await sendPatiently(ports, request);
+async function sendAndRecord(
+  ports: StartPorts,
+  request: RunRequest,
+  absence: Absence | undefined,
+): Promise<Started> {
+  const sent = absence ? { refused: absence } : await sendPatiently(ports, request);
   const sentAt = ports.clock.now().toISOString();
   if (!('refused' in sent)) return await record(ports, request, sent);
   const value: CommandRecord = { commandId: null, sentAt, ...sent };

@@ -1,6 +1,11 @@
 import { z } from 'zod';
 import { asLifeboatError, combineProblems, LifeboatError } from '../../lib/domain/errors.ts';
-import { describeAlarm, parseAlarm, type AlarmContext } from '../../lib/domain/notify/alarm-wording.ts';
+import {
+  describeAlarm,
+  isNews,
+  parseAlarm,
+  type AlarmContext,
+} from '../../lib/domain/notify/alarm-wording.ts';
 import { severalLines, type Message } from '../../lib/domain/notify/message.ts';
 import type { Clock } from '../clock.ts';
 import type { Handler } from '../handler.ts';
@@ -52,11 +57,17 @@ export function makeHandler(edges: SlackEdges): Handler<{ posted: number }> {
       });
     }
     const problems: LifeboatError[] = [];
-    for (const { body: notification } of parsed.data.Records) {
+    const messages = parsed.data.Records.map(({ body }) => ({
+      notification: body,
+      alarm: parseAlarm(body.Message),
+    }));
+    const news = messages.filter(({ alarm }) => !alarm || isNews(alarm));
+    for (const { notification, alarm } of news) {
       try {
         const url = await edges.parameter.read();
         const remainingMs = (): number => context.getRemainingTimeInMillis();
-        await postToSlack(url, toMessage(notification, edges.alarms), { ...edges, remainingMs });
+        const message = alarm ? describeAlarm(alarm, edges.alarms) : toMessage(notification);
+        await postToSlack(url, message, { ...edges, remainingMs });
         edges.log.info('Posted', { messageId: notification.MessageId });
       } catch (error) {
         edges.parameter.forget(); // it may have been changed in Slack and in Parameter Store
@@ -65,14 +76,12 @@ export function makeHandler(edges: SlackEdges): Handler<{ posted: number }> {
     }
     const problem = combineProblems(problems);
     if (problem) throw problem;
-    return { posted: parsed.data.Records.length };
+    return { posted: news.length };
   };
 }
 
 /** Our own messages have their subject, with its emoji, as the body's first line: SNS' own is plain ASCII. */
-function toMessage({ Subject: subject, Message: text }: Notification, alarms: AlarmContext): Message {
-  const alarm = parseAlarm(text);
-  if (alarm) return describeAlarm(alarm, alarms);
+function toMessage({ Subject: subject, Message: text }: Notification): Message {
   const [first = '', ...rest] = text.split('\n');
   if (!subject || first.includes(subject)) return { subject: first, body: rest.join('\n') };
   return { subject, body: severalLines(text) };

@@ -1,19 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { asLifeboatError } from '../../lib/domain/errors.ts';
 import { parseStartPayload, type StartPayload } from '../../lib/domain/start/payload.ts';
-import type { Target } from '../../lib/domain/start/places.ts';
 import { makeRequest } from '../../lib/domain/start/request.ts';
 import type { Handler } from '../handler.ts';
+import type { Instances } from '../instances.ts';
 import { forEachOf } from '../pool.ts';
 import type { RunCommand } from '../run-command.ts';
 import { CommandRefused, startOne, type StartPorts } from '../start-one.ts';
 import { failedToStart, failureOf, type Failure } from './failure.ts';
 import { tellLastingFailures, type TellingEdges } from './lasting-failures.ts';
 import { nameRuns } from './run-names.ts';
-import { resolveTargets } from './targets.ts';
+import { resolveTargets, type FoundTarget } from './targets.ts';
 
 export interface StartRunEdges extends TellingEdges {
   readonly commands: RunCommand;
+  readonly instances: Instances;
   readonly bucket: string;
   readonly region: string;
   readonly backupDocument: string;
@@ -46,7 +47,7 @@ export function makeHandler(edges: StartRunEdges): Handler<StartAnswer> {
   return async (event, context) => {
     const { config, clock, log, state } = edges;
     const payload = parseStartPayload(event, config, clock.now());
-    const { targets, failures: unresolved } = await resolveTargets(edges.commands, payload);
+    const { targets, failures: unresolved } = await resolveTargets(edges, payload);
     const place = { state, prefix: config.storage.prefix, now: clock.now() };
     const name = await nameRuns(place, payload, context.awsRequestId);
     const ports: StartPorts = {
@@ -80,7 +81,7 @@ export function makeHandler(edges: StartRunEdges): Handler<StartAnswer> {
 
 interface OneStart {
   readonly payload: StartPayload;
-  readonly target: Target;
+  readonly target: FoundTarget;
   readonly runId: string;
 }
 
@@ -106,7 +107,7 @@ async function startTarget(
     backupId: payload.backupId,
   });
   try {
-    const { commandId, before } = await startOne(ports, request);
+    const { commandId, before } = await startOne(ports, request, target.absence);
     log.info('Sent', { app, instanceId, runId, commandId, before });
     return { run: { app, instanceId, runId, commandId } };
   } catch (thrown) {

@@ -1,5 +1,6 @@
 import { openBuckets } from '../clients.ts';
 import { systemClock } from '../clock.ts';
+import { connectInstances } from '../ec2-clients.ts';
 import { optionalVariable, readDeployment, region, requireVariable } from '../environment.ts';
 import { lazily, tellingErrors } from '../handler.ts';
 import { openLog } from '../log.ts';
@@ -18,6 +19,7 @@ export const handler = lazily(() => {
     log,
     clock: systemClock,
     commands: connectRunCommand(),
+    instances: connectInstances(),
     topic: connectTopic(requireVariable('topicArn')),
     dashboardUrl: optionalVariable('dashboardUrl'),
     region: region(),
@@ -25,5 +27,5 @@ export const handler = lazily(() => {
     backupDocument: requireVariable('backupDocument'),
     logGroup: optionalVariable('commandLogGroup'),
   };
-  return tellingErrors(log, makeHandler(edges));
+  return tellingErrors(log, makeHandler(edges), 'start-run');
 });

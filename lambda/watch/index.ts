@@ -1,8 +1,10 @@
 import { openBuckets } from '../clients.ts';
 import { systemClock } from '../clock.ts';
+import { connectInstances } from '../ec2-clients.ts';
 import { functionNames, optionalVariable, readDeployment, requireVariable } from '../environment.ts';
 import { lazily, tellingErrors } from '../handler.ts';
 import { openLog } from '../log.ts';
+import { connectRunCommand } from '../ssm-clients.ts';
 import { connectTopic } from '../topic.ts';
 import { makeHandler } from './handler.ts';
 
@@ -15,6 +17,8 @@ export const handler = lazily(() => {
     config,
     log,
     clock: systemClock,
+    commands: connectRunCommand(),
+    instances: connectInstances(),
     topic: connectTopic(requireVariable('topicArn')),
     statePrefix: config.storage.prefix,
     dashboardUrl: optionalVariable('dashboardUrl'),

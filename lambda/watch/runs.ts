@@ -1,18 +1,26 @@
-import { asLifeboatError, type LifeboatError } from '../../lib/domain/errors.ts';
-import type { ToldRequest } from '../../lib/domain/report/told-request.ts';
+import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
 import { isInstanceId } from '../../lib/domain/start/places.ts';
 import { runKey } from '../../lib/domain/run/run-keys.ts';
+import type { RunRequest } from '../../lib/domain/run/request.ts';
 import { parseCommandRecord, type CommandRecord } from '../../lib/domain/start/command-record.ts';
 import {
   decideRun,
   groupRuns,
   isOver,
   isOpen,
+  isOverdueToRead,
   watchedDays,
   type SeenRun,
 } from '../../lib/domain/watch/run-watch.ts';
 import { forEachOf } from '../pool.ts';
-import { publishAbandoned, readRequest, readResult, report, type ReportingPorts } from '../reporting.ts';
+import {
+  openRequest,
+  publishAbandoned,
+  readResult,
+  report,
+  reportUnreadable,
+  type ReportingPorts,
+} from '../reporting.ts';
 
 /** What a backup series' runs of the last days say. */
 export interface RunsSeen {
@@ -34,7 +42,8 @@ interface AskedBackup {
 
 /** Requests and commands are written once, so what was read stays true; kept between invocations, and forgotten with age. */
 export interface RunMemory {
-  readonly requests: Map<string, ToldRequest>;
+  /** With what cannot be read, and why. */
+  readonly requests: Map<string, RunRequest | LifeboatError>;
   readonly commands: Map<string, CommandRecord>;
 }
 
@@ -55,8 +64,12 @@ export async function watchRuns(ports: WatchPorts, memory: RunMemory): Promise<R
   const problems: LifeboatError[] = [];
   await forEachOf(runs, AT_ONCE, async (run) => {
     try {
-      const request = await recall(memory.requests, run.runId, () => readRequest(ports, run.runId));
+      const request = await recall(memory.requests, run.runId, () => openRequest(ports, run.runId));
       if (!request) return;
+      if (request instanceof LifeboatError) {
+        if (isOverdueToRead(run, ports.clock.now())) await reportUnreadable(ports, run.runId, request);
+        return;
+      }
       noteAsked(asked, request, run);
       const share = isOpen(run) ? await attend(ports, memory, run, request) : undefined;
       if (share !== undefined)
@@ -105,7 +118,7 @@ export function backupsAskedFor(app: string, instanceId: string): string {
   return `${app} ${instanceId}`;
 }
 
-function noteAsked(asked: Map<string, AskedBackup>, request: ToldRequest, { written }: SeenRun): void {
+function noteAsked(asked: Map<string, AskedBackup>, request: RunRequest, { written }: SeenRun): void {
   const { operation, series, instanceId } = request;
   if (operation !== 'backup' || !isInstanceId(instanceId)) return;
   const name = backupsAskedFor(series.app, instanceId);
@@ -130,7 +143,7 @@ async function attend(
   ports: WatchPorts,
   memory: RunMemory,
   run: SeenRun,
-  request: ToldRequest,
+  request: RunRequest,
 ): Promise<number | undefined> {
   const { clock, runMinutes } = ports;
   const command =
@@ -159,7 +172,7 @@ async function attend(
 async function reportResult(
   ports: WatchPorts,
   run: SeenRun,
-  request: ToldRequest,
+  request: RunRequest,
   commandId: string | undefined,
 ): Promise<undefined> {
   const { result, doubts } = await readResult(ports, request);

@@ -101,6 +101,14 @@ const REGISTRY = {
     exit: 'database',
     hint: 'That stretch cannot be streamed any more. Begin anew after it: lifeboat backup --kind base',
   },
+  WAL_INCOMPLETE: {
+    exit: 'database',
+    hint: 'Without that WAL the backup could not be restored, so it does not count. Run it again; if it happens again, raise max_slot_wal_keep_size or wal_keep_size.',
+  },
+  WAL_CONFLICT: {
+    exit: 'refused',
+    hint: 'Two clusters write under one APP_NAME. Nothing was overwritten: give one of them another APP_NAME or S3_PREFIX.',
+  },
   WAL_DIVERGED: {
     exit: 'refused',
     hint: 'The server was restored or failed over to a point before that WAL. Check that it is the right one, then run: lifeboat backup --kind base',
@@ -134,6 +142,10 @@ const REGISTRY = {
   },
   DISK_FAILED: { exit: 'disk', hint: 'Check that the folder exists and that this user may write to it.' },
   CORRUPT: { exit: 'integrity', hint: 'Do not restore from it; use another copy: lifeboat list' },
+  PAGES_DAMAGED: {
+    exit: 'integrity',
+    hint: 'PostgreSQL’s own files are damaged: check the disk (dmesg), find what they belong to (pg_amcheck), and restore it from an older backup: lifeboat list',
+  },
   ROWS_DIFFER: {
     exit: 'integrity',
     hint: 'The restored copy was removed and nothing was replaced; try another backup: lifeboat list',

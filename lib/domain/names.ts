@@ -19,6 +19,8 @@ export const ENV = {
   backupFormat: 'BACKUP_FORMAT',
   backupCompression: 'BACKUP_COMPRESSION',
   compressionLevel: 'BACKUP_COMPRESSION_LEVEL',
+  backupKind: 'BACKUP_KIND',
+  baseIncremental: 'BASE_INCREMENTAL',
   restoreJobs: 'RESTORE_JOBS',
   maxBackupAgeHours: 'MAX_BACKUP_AGE_HOURS',
   pgBinDir: 'PG_BIN_DIR',
@@ -28,6 +30,11 @@ export const ENV = {
   smtpUrl: 'SMTP_URL',
   sendmailPath: 'SENDMAIL_PATH',
   snsTopicArn: 'SNS_TOPIC_ARN',
+  walSlot: 'WAL_SLOT',
+  walJournalSeconds: 'WAL_JOURNAL_SECONDS',
+  walHeartbeatSeconds: 'WAL_HEARTBEAT_SECONDS',
+  walSlotCap: 'WAL_SLOT_CAP',
+  maxWalLagSeconds: 'MAX_WAL_LAG_SECONDS',
   runId: 'LIFEBOAT_RUN_ID',
 } as const;
 
@@ -71,10 +78,17 @@ export const DOCUMENT_STEP = 'runAgent';
 
 /** Printed by the Lambdas in CloudWatch's embedded metric format; alarms and dashboard read them. */
 export const METRIC_NAMESPACE = 'Lifeboat';
-export const METRIC_DIMENSION = { deployment: 'Deployment', app: 'App', host: 'Host' } as const;
+export const METRIC_DIMENSION = {
+  deployment: 'Deployment',
+  app: 'App',
+  host: 'Host',
+  function: 'Function',
+} as const;
 export const METRIC = {
-  /** Seconds since the newest verified backup's start, from what lies in S3. */
+  /** Seconds since the newest verified backup was finished, from what lies in S3: that tonight's has not come. */
   backupAge: 'BackupAgeSeconds',
+  /** Seconds since the newest verified backup was begun: what of the data would be lost now. */
+  recoveryPointAge: 'RecoveryPointAgeSeconds',
   backupBytes: 'BackupBytes',
   backupSeconds: 'BackupDurationSeconds',
   /** The newest backup's size against the median of the seven before it. */
@@ -86,4 +100,6 @@ export const METRIC = {
   hostUnreachable: 'HostUnreachable',
   expirableObjects: 'ObjectsTaggedExpirable',
   restoreSeconds: 'RestoreDurationSeconds',
+  /** Of a function that people invoke: it failed, and not because of what it was asked. */
+  functionFailed: 'FunctionFailed',
 } as const;

@@ -1,8 +1,11 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asLifeboatError, EXIT_STATUS, LifeboatError } from '../../lib/domain/errors.ts';
 import type { Answer } from './answer.ts';
+import { addBackup } from './backup-command-line.ts';
+import { addRecoveryOptions, RECOVERY_EXAMPLES } from './recovery-command-line.ts';
 import { renderError, renderErrorAsJson } from './render/error.ts';
 import { LIFEBOAT_VERSION } from './version.ts';
+import { addWal } from './wal-command-line.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
@@ -41,10 +44,11 @@ function buildProgram(answer: Wrap): Command {
     .exitOverride()
     .showHelpAfterError('(lifeboat --help shows what there is)')
     .addHelpText('after', HELP);
-  addBackup(program, answer);
+  addBackup(program, answer, examples);
   addRestore(program, answer);
   addCatalogCommands(program, answer);
   addHostCommands(program, answer);
+  addWal(program, answer, examples);
   addRun(program, answer);
   return program;
 }
@@ -52,32 +56,13 @@ function buildProgram(answer: Wrap): Command {
 const JSON_OPTION = ['--json', 'print one JSON object instead of text'] as const;
 const DRY_RUN = ['--dry-run', 'print the plan, change nothing'] as const;
 
-function addBackup(program: Command, answer: Wrap): void {
-  program
-    .command('backup')
-    .description('Back up DB_NAME to BACKUP_DIR and, with S3_BUCKET set, to S3')
-    .option('--allow-standby', 'also when the server is a standby')
-    .option('--adopt-series', 'go on with a series that so far belonged to another database or cluster')
-    .option(...DRY_RUN)
-    .option(...JSON_OPTION)
-    .addHelpText(
-      'after',
-      examples(
-        'lifeboat backup',
-        'BACKUP_COMPRESSION=zstd lifeboat backup --json',
-        'lifeboat backup --dry-run',
-      ),
-    )
-    .action((options: Options) =>
-      answer(async (given) => (await import('./cli/backup.ts')).runBackup(given))(options, []),
-    );
-}
-
 function addRestore(program: Command, answer: Wrap): void {
-  program
+  const restore = program
     .command('restore')
-    .argument('<source>', 'latest, a backup’s id, a file, or an s3:// URL')
-    .description('Restore a backup into DB_NAME, beside what is there; nothing is ever destroyed')
+    .argument('[source]', 'latest, a backup’s id, a file, or an s3:// URL')
+    .description(
+      'Restore a backup into DB_NAME, beside what is there, or the whole cluster to a point in time; nothing is ever destroyed',
+    )
     .option('--to-database <name>', 'the target, instead of DB_NAME')
     .option(
       '--replace',
@@ -86,7 +71,8 @@ function addRestore(program: Command, answer: Wrap): void {
     .option('--globals', 'first create the roles that are missing')
     .option('--table <names>', 'only these tables, as in: users,"Order Items",billing.invoices')
     .option('--jobs <n>', 'parallel jobs of a custom-format restore')
-    .option('--force-older', 'also into a server older than the one the backup is of')
+    .option('--force-older', 'also into a server older than the one the backup is of');
+  addRecoveryOptions(restore)
     .option(...DRY_RUN)
     .option(...JSON_OPTION)
     .addHelpText(
@@ -96,12 +82,14 @@ function addRestore(program: Command, answer: Wrap): void {
         'DB_NAME=hostmaster_staging lifeboat restore latest',
         'lifeboat restore s3://hostmaster-backups/database/hostmaster_db_20260115_020000.sql.gz --dry-run',
         'lifeboat restore hostmaster_db_20260115_020000 --replace',
+        ...RECOVERY_EXAMPLES,
       ),
     )
-    .action((source: string, options: Options) =>
-      answer(async (given, args) => (await import('./cli/restore.ts')).runRestore(given, args[0]!))(options, [
-        source,
-      ]),
+    .action((source: string | undefined, options: Options) =>
+      answer(async (given, args) => (await import('./cli/restore.ts')).runRestore(given, args[0]))(
+        options,
+        source === undefined ? [] : [source],
+      ),
     );
 }
 
@@ -173,6 +161,7 @@ function addHostCommands(program: Command, answer: Wrap): void {
     .description('Have systemd or cron run the backup every night at 02:00 UTC')
     .option('--systemd', 'a service and a timer (as root)')
     .option('--cron', 'a crontab entry')
+    .option('--wal', 'also the service that streams WAL to S3, for point-in-time recovery (--systemd only)')
     .option('--print', 'show what would be written, write nothing')
     .option('--uninstall', 'remove what an installation made; settings and backups stay')
     .option('--user <name>', 'who runs the backup; postgres where there is such a user')
@@ -184,6 +173,7 @@ function addHostCommands(program: Command, answer: Wrap): void {
       'after',
       examples(
         'sudo lifeboat install --systemd',
+        'sudo lifeboat install --systemd --wal',
         'lifeboat install --cron --print',
         'sudo lifeboat install --systemd --uninstall',
       ),

@@ -3,6 +3,7 @@ import { LifeboatError } from '../../lib/domain/errors.ts';
 import { ENV } from '../../lib/domain/names.ts';
 import { parseAppName } from '../../lib/domain/backup/series.ts';
 import type { Environment } from './environment.ts';
+import { toWalSettings, WAL_SHAPE, type WalSettings } from './wal-settings.ts';
 
 /** The agent's settings, parsed once at the door; nothing inside reads the environment or validates again. */
 export interface Settings {
@@ -17,15 +18,23 @@ export interface Settings {
   readonly compression: 'gzip' | 'zstd';
   /** `undefined`: the default of the compression. */
   readonly compressionLevel: number | undefined;
+  /** What `backup` makes when it is not told: a dump, a base backup for point-in-time recovery, or one after the other. */
+  readonly backupKind: BackupKind;
+  /** Base backups of PostgreSQL 17 and later hold only what changed, but for a full one a week. */
+  readonly baseIncremental: boolean;
   /** Parallel jobs of a custom-format restore; `undefined`: one a core. */
   readonly restoreJobs: number | undefined;
   readonly maxBackupAgeHours: number;
+  readonly wal: WalSettings;
   readonly notify: NotifySettings;
   /** Given by whoever started the run (an SSM document), who then also tells people of its outcome. */
   readonly runId: string | undefined;
   /** For AWS' and libpq's own variables (AWS_*, PGSSLMODE, …), which keep their meaning. */
   readonly environment: Environment;
 }
+
+export const BACKUP_KINDS = ['dump', 'base', 'both'] as const;
+export type BackupKind = (typeof BACKUP_KINDS)[number];
 
 export interface DatabaseSettings {
   /** A name, an address, or the folder of a Unix socket. */
@@ -96,8 +105,11 @@ const schema = z.object({
   [ENV.backupCompression]: z.enum(['gzip', 'zstd']).default('gzip'),
   // zlib takes -1 for "unset", which is level 3 in zstd; so only what means what it says is let through.
   [ENV.compressionLevel]: z.coerce.number().int().min(1).max(19).optional(),
+  [ENV.backupKind]: z.enum(BACKUP_KINDS).default('dump'),
+  [ENV.baseIncremental]: z.enum(['on', 'off']).default('off'),
   [ENV.restoreJobs]: z.coerce.number().int().min(1).max(64).optional(),
   [ENV.maxBackupAgeHours]: z.coerce.number().positive().default(26),
+  ...WAL_SHAPE,
   [ENV.runId]: z
     .string()
     .regex(/^[\w.-]{1,128}$/, 'must be letters, digits, ".", "-" or "_"')
@@ -145,8 +157,11 @@ function toSettings(parsed: Parsed, environment: Environment): Settings {
     format: parsed[ENV.backupFormat],
     compression: parsed[ENV.backupCompression],
     compressionLevel: parsed[ENV.compressionLevel],
+    backupKind: parsed[ENV.backupKind],
+    baseIncremental: parsed[ENV.baseIncremental] === 'on',
     restoreJobs: parsed[ENV.restoreJobs],
     maxBackupAgeHours: parsed[ENV.maxBackupAgeHours],
+    wal: toWalSettings(parsed, app),
     notify: parseNotifySettings(environment),
     runId: parsed[ENV.runId],
     environment,

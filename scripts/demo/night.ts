@@ -85,8 +85,8 @@ class NightStory {
     const raised = this.#aws.evaluateAlarms(new Date()).filter(({ state }) => state === 'ALARM');
     this.#expect(raised.length === 0, `${this.#aws.alarms().length} alarms looked at, none raised`);
     await this.#aws.waitForIdle();
-    printLine('Until now nobody had known how old the newest backup is:');
-    this.#printMessages('OK');
+    // By e-mail CloudWatch tells of an alarm that is well as soon as it is made; Slack is spared it.
+    this.#mails = this.#aws.mails().length;
   }
 
   async restoreToStaging(): Promise<void> {

@@ -23,16 +23,22 @@ function npm(root, args) {
 }
 
 /**
- * npm keeps a list of what it installed in node_modules. Optional packages may be absent from it: most of them are
- * other platforms' variants.
+ * npm keeps a list of what it installed in node_modules. Optional packages may be absent from it, as most of them are
+ * other platforms' variants; but not those of our own that are made for this one, such as a PostgreSQL that came new.
  */
 function isUpToDate(lockFile, installedFile) {
   const wanted = packagesOf(lockFile);
   const installed = packagesOf(installedFile);
-  return Object.entries(wanted).every(([place, { version, optional, link }]) => {
-    if (place === '' || link) return true;
-    return installed[place] ? installed[place].version === version : optional === true;
+  const own = Object.keys(wanted['']?.optionalDependencies ?? {}).map((name) => `node_modules/${name}`);
+  return Object.entries(wanted).every(([place, locked]) => {
+    if (place === '' || locked.link) return true;
+    if (installed[place]) return installed[place].version === locked.version;
+    return locked.optional === true && !(own.includes(place) && fitsThisMachine(locked));
   });
+}
+
+function fitsThisMachine({ os, cpu }) {
+  return (os?.includes(process.platform) ?? true) && (cpu?.includes(process.arch) ?? true);
 }
 
 function packagesOf(file) {

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { manifestSchema } from '../../lib/domain/backup/manifest.ts';
+import { baseManifestSchema } from '../../lib/domain/base/base-manifest.ts';
 import { ERROR_CODES, EXIT_STATUS, LifeboatError } from '../../lib/domain/errors.ts';
 import { ENV } from '../../lib/domain/names.ts';
 import { runRequestSchema } from '../../lib/domain/run/request.ts';
 import { runResultSchema } from '../../lib/domain/run/result.ts';
+import { holeRecordSchema } from '../../lib/domain/wal/hole.ts';
 import { runAgent } from '../integration/agent-process.ts';
 import { anchorsOf, codeLines, codeSpans, localLinks, readDocument, ROOT } from './markdown.ts';
 
@@ -83,6 +85,15 @@ describe('Commands and options', () => {
   });
 });
 
+describe('Commands of AWS', () => {
+  it.each(['README.md', 'docs/runbook.md', 'docs/deployment.md'])(
+    'that %s gives see all of a stack’s resources, not the first hundred',
+    (document) => {
+      expect(readDocument(document)).not.toContain('describe-stack-resources');
+    },
+  );
+});
+
 describe('Settings', () => {
   it('stand each in a row of the README’s table', () => {
     const rows = new Set([...README.matchAll(/^\| `([A-Z0-9_]+)` /gm)].map((match) => match[1]!));
@@ -115,6 +126,24 @@ describe('Formats', () => {
     const fields = Object.entries(shape).flatMap(([name, schema]) =>
       'shape' in schema ? Object.keys(schema.shape).map((field) => `${name}.${field}`) : [name],
     );
+    expect(fields.filter((field) => !spans.has(field))).toEqual([]);
+  });
+
+  it('name every field of the base manifest and of a hole’s record, in the section on point-in-time recovery', () => {
+    const [, section] = readDocument('docs/formats.md').split('\n## Point-in-time recovery\n');
+    const spans = new Set(codeSpans(section!.split('\n## ')[0]!));
+    const { volumes, databases, tablespaces, backupManifest, host, server, pageChecksums, ...plain } =
+      baseManifestSchema.shape;
+    const inner = { host, server, pageChecksums };
+    const fields = [
+      ...Object.keys(plain),
+      ...Object.entries(inner).flatMap(([name, { shape }]) =>
+        Object.keys(shape).map((field) => `${name}.${field}`),
+      ),
+      ...[volumes, databases, tablespaces].flatMap(({ element }) => Object.keys(element.shape)),
+      ...Object.keys(backupManifest.unwrap().shape),
+      ...Object.keys(holeRecordSchema.shape),
+    ];
     expect(fields.filter((field) => !spans.has(field))).toEqual([]);
   });
 });

@@ -91,6 +91,7 @@ describe('lifeboat list', () => {
     expect((await stage.run(['list', '--json'])).json()).toEqual({
       operation: 'list',
       backups: [],
+      bases: [],
       succeeded: true,
     });
   });

@@ -1,13 +1,16 @@
 import { INSTANCE_ID, useNight } from './night-fixture.ts';
 
 const AWAY = 'i-0fedcba9876543210';
+/** Without an instance profile, its agent has never registered with SSM. */
+const UNKNOWN = 'i-0000000000000000a';
+const STOPPED = 'i-0000000000000000b';
 const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555';
 const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:database-AbCdEf';
 
 /** Everything that the other deployment leaves out: hosts by tag, a time zone, a key, a password, a role that is there. */
 const night = useNight({
   tags: { lifeboat: 'nightly' },
-  others: [AWAY],
+  others: [AWAY, UNKNOWN, STOPPED],
   secrets: (postgres) => ({
     [SECRET]: JSON.stringify({ username: postgres.superuser, password: postgres.password }),
   }),
@@ -34,7 +37,10 @@ describe('a night of a fleet', () => {
   it('starts one run for each host that carries the tag, and tells of each', async () => {
     const { aws } = night();
     aws.host(AWAY).isUp = false;
+    aws.host(UNKNOWN).hasProfile = false;
+    aws.host(STOPPED).state = 'stopped';
     await night().fire();
+    expect(aws.commands()).toHaveLength(2);
     expect(aws.commands().map(({ request, details }) => [request.instanceId, details])).toEqual(
       expect.arrayContaining([
         [INSTANCE_ID, 'Success'],
@@ -46,6 +52,31 @@ describe('a night of a fleet', () => {
     const subjects = aws.messages().map(({ message }) => message.split('\n')[0]);
     expect(subjects).toEqual(['🔄 HostMaster DB Backup SUCCESS', '🔄 HostMaster DB Backup FAILED']);
   }, 90_000);
+
+  it('tells once of each host that carries the tag and that SSM cannot reach, and calls nobody for start-run', async () => {
+    const { aws } = night();
+    const before = aws.messages().length;
+    await night().watch();
+    await night().watch();
+    const told = aws.messages().slice(before);
+    for (const [host, why] of [
+      [UNKNOWN, 'InstanceNotManaged'],
+      [STOPPED, 'InstanceStopped'],
+    ]) {
+      const about = told.filter(({ message }) => message.includes(`on ${host}`));
+      expect(about).toHaveLength(1);
+      expect(about[0]?.message).toContain(why);
+    }
+    expect(told).toHaveLength(2);
+    const raised = aws.evaluateAlarms(new Date()).filter(({ state }) => state === 'ALARM');
+    expect(raised.map(({ name }) => name).toSorted()).toEqual([
+      'Fleet-backup-failed-hostmaster',
+      'Fleet-host-unreachable-hostmaster',
+    ]);
+    // The alarm's own message is on its way to Slack.
+    await aws.waitForIdle();
+    expect(aws.queues().flatMap(({ messages }) => messages)).toEqual([]);
+  }, 60_000);
 
   it('keeps each host’s backups in a folder of its own', async () => {
     const keys = await night().keys(night().bucket);
@@ -60,6 +91,8 @@ describe('a night of a fleet', () => {
     const ages = night()
       .aws.metrics('BackupAgeSeconds')
       .map(({ value }) => value);
+    // The host that made a backup, and the three that were asked for one.
+    expect(ages.length % 4).toBe(0);
     expect(ages.length).toBeGreaterThan(0);
   });
 
@@ -83,6 +116,13 @@ describe('a night of a fleet', () => {
       expect.objectContaining({ action: 'secretsmanager:GetSecretValue', resource: SECRET }),
     );
     expect(calls).toContainEqual(expect.objectContaining({ action: 'kms:GenerateDataKey', resource: KEY }));
+    for (const role of ['StartRun', 'Watch'])
+      expect(calls).toContainEqual(
+        expect.objectContaining({
+          action: 'ec2:DescribeInstances',
+          principal: expect.stringContaining(`Functions${role}`),
+        }),
+      );
     expect(calls).toContainEqual(
       expect.objectContaining({
         action: 'lambda:InvokeFunction',

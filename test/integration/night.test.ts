@@ -1,3 +1,5 @@
+import { readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runTime } from '../../lib/domain/run/run-id.ts';
 import { DATABASE, INSTANCE_ID, resultOf, useNight } from './night-fixture.ts';
@@ -47,7 +49,17 @@ describe('a night', () => {
   });
 
   it('installs the agent once, and uses it from then on', async () => {
-    const { aws } = night();
+    const { aws, host } = night();
+    const installed = (): object[] =>
+      readdirSync(host.installRoot)
+        .filter((name) => name !== 'current')
+        .map((name) => {
+          const agent = path.join(host.installRoot, name);
+          const { ino, mtimeMs } = statSync(path.join(agent, 'bin/lifeboat'));
+          return { name, folder: statSync(agent).ino, program: ino, mtimeMs };
+        });
+    const before = installed();
+    expect(before).toHaveLength(1);
     await night().fire();
     const [first, second] = aws.commands().map((command) => command.describeInvocation(true));
     const outputs = ({ CommandPlugins }: Record<string, unknown>): string[] =>
@@ -61,6 +73,7 @@ describe('a night', () => {
     ]);
     expect(outputs(second!)).toEqual(['', '', '', expect.stringContaining('LIFEBOAT-VERDICT')]);
     expect(aws.commands()[1]?.details).toBe('Success');
+    expect(installed()).toEqual(before);
   }, 60_000);
 
   it('is one run and one message, however often its event comes', async () => {

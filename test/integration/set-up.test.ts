@@ -129,6 +129,18 @@ describe('the packages that node_modules must hold', () => {
     expect(installs(jest, {})).toBeDefined();
   });
 
+  it('are installed when an optional one of our own is missing that is made for this machine', () => {
+    const root = { optionalDependencies: { 'postgresql-14': '14.0.0' } };
+    const postgres = { version: '14.0.0', optional: true, os: [process.platform], cpu: [process.arch] };
+    const wanted = (os: string) => ({
+      '': root,
+      ...jest,
+      'node_modules/postgresql-14': { ...postgres, os: [os] },
+    });
+    expect(installs(wanted('aix'), jest)).toBeUndefined();
+    expect(installs(wanted(process.platform), jest)).toBeDefined();
+  });
+
   it('are left alone when they are what the lock file says, whatever other platforms need', () => {
     const wanted = { '': {}, ...jest, 'node_modules/x-win32': { version: '1.0.0', optional: true } };
     expect(installs(wanted, jest)).toBeUndefined();

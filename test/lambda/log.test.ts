@@ -52,6 +52,15 @@ describe('the Lambdas’ log', () => {
     ]);
   });
 
+  it('measures a function by its name', () => {
+    const { lines, log } = record();
+    log.functionMetrics('start-run', { FunctionFailed: 1 });
+    expect(lines).toEqual([
+      expect.objectContaining({ Deployment: 'Lifeboat', Function: 'start-run', FunctionFailed: 1 }),
+    ]);
+    expect(JSON.stringify(lines)).toContain('[["Deployment","Function"]]');
+  });
+
   it('gives CloudWatch no more values of a metric a line than it takes', () => {
     const { lines, log } = record();
     log.metrics('shop', {

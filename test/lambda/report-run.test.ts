@@ -177,19 +177,6 @@ describe('a run whose request cannot be read', () => {
     expect(stage.published[0]!.text).toContain('HostMaster DB Backup SUCCESS');
     expect(stage.published[0]!.text).toMatch(WHOLE_STORY);
   });
-
-  it('is told as lost by the watch, once, when nothing else is heard of it', async () => {
-    const { runId } = await endedRun('InProgress');
-    await rewriteRequest(runId, 'not what it was');
-    await stage.watch();
-    expect(stage.published).toEqual([]);
-    stage.passMinutes(76 * 60);
-    await stage.watch();
-    await stage.coldWatch();
-    expect(stage.published).toHaveLength(1);
-    expect(stage.published[0]!.text).toMatch(/Nothing was heard of the run[^]*Error: RUN_LOST/);
-    expect(stage.published[0]!.text).toMatch(WHOLE_STORY);
-  });
 });
 
 describe('a run without a result', () => {

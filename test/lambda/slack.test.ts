@@ -153,6 +153,21 @@ describe('the slack function', () => {
     ]);
   });
 
+  it('keeps quiet about an alarm that is well as soon as it is made, and has never rung', async () => {
+    const alarm = {
+      AlarmName: 'Lifeboat-backup-too-old-shop',
+      NewStateValue: 'OK',
+      NewStateReason: 'Threshold Crossed',
+      StateChangeTime: '2026-01-18T05:00:00.000+0000',
+    };
+    expect(await invoke(JSON.stringify({ ...alarm, OldStateValue: 'INSUFFICIENT_DATA' }))).toEqual({
+      posted: 0,
+    });
+    expect(posts).toEqual([]);
+    expect(await invoke(JSON.stringify({ ...alarm, OldStateValue: 'ALARM' }))).toEqual({ posted: 1 });
+    expect(posts[0]!.text).toContain('✅ OK again');
+  });
+
   it('reads the webhook’s URL once in five minutes, decrypted', async () => {
     await invoke('one');
     time += 4 * 60_000;

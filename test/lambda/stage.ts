@@ -13,6 +13,7 @@ import { tellingErrors, type LambdaContext } from '../../lambda/handler.ts';
 import { openLog, type Log } from '../../lambda/log.ts';
 import { makeHandler as makeReportRun } from '../../lambda/report-run/handler.ts';
 import { makeHandler as makeRestore } from '../../lambda/restore/handler.ts';
+import { openInstances, type Instances } from '../../lambda/instances.ts';
 import { openRunCommand, type RunCommand } from '../../lambda/run-command.ts';
 import { makeHandler as makeStartRun } from '../../lambda/start-run/handler.ts';
 import { openTopic, type Topic } from '../../lambda/topic.ts';
@@ -23,6 +24,7 @@ import type { RunResult } from '../../lib/domain/run/result.ts';
 import { runKey, type RunObject } from '../../lib/domain/run/run-keys.ts';
 import { startLocalS3, type LocalS3 } from '../../scripts/local-aws/s3/server.ts';
 import { sampleManifest } from '../fixtures/sample-manifest.ts';
+import { startEc2, type Ec2Server } from './ec2-server.ts';
 import { startSsm, type SsmServer } from './ssm-server.ts';
 
 export const HOST = 'i-0123456789abcdef0';
@@ -39,6 +41,7 @@ export interface Stage {
   /** Signs by the test's clock. */
   readonly s3Client: S3Client;
   readonly ssm: SsmServer;
+  readonly ec2: Ec2Server;
   /** What was published, oldest first. */
   readonly published: { subject: string; text: string }[];
   /** Errors for the next calls of Publish. */
@@ -48,6 +51,7 @@ export interface Stage {
   readonly state: Bucket;
   readonly backups: Bucket;
   readonly commands: RunCommand;
+  readonly instances: Instances;
   readonly topic: Topic;
   readonly log: Log;
   setTime(time: Date): void;
@@ -87,6 +91,7 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
   await s3.createBucket('backups', { objectLockDays: 30 });
   await s3.createBucket('state', { versioned: true });
   const ssm = await startSsm(now);
+  const ec2 = await startEc2(ssm.tagged);
   const sns = await startSns();
   const common = { region: 'eu-west-1', credentials: s3.credentials };
   const s3Client = new S3Client({
@@ -124,12 +129,14 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
   const state = openBucket(s3Client, 'state', clock);
   const backups = openBucket(s3Client, 'backups', clock);
   const commands = openRunCommand({ sender, reader });
+  const instances = openInstances({ endpoint: ec2.endpoint, signing: reader.config, clock });
   const topic = openTopic(snsClient, TOPIC);
   const edges = {
     config,
     state,
     backups,
     commands,
+    instances,
     clock,
     log,
     topic,
@@ -172,11 +179,13 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
     s3,
     s3Client,
     ssm,
+    ec2,
     lines,
     clock,
     state,
     backups,
     commands,
+    instances,
     topic,
     log,
     setTime,
@@ -217,7 +226,7 @@ export async function startStage(configuration: object = CONFIG): Promise<Stage>
         }),
     close: async () => {
       for (const client of [s3Client, sender, reader, snsClient]) client.destroy();
-      await Promise.all([s3.close(), ssm.close(), sns.close()]);
+      await Promise.all([s3.close(), ssm.close(), ec2.close(), sns.close()]);
       await rm(folder, { recursive: true });
     },
   };

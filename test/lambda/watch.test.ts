@@ -1,4 +1,4 @@
-import { DeleteObjectCommand } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { HOST, SCHEDULED, startStage, statusEvent, type Stage } from './stage.ts';
 
 let stage: Stage;
@@ -117,6 +117,39 @@ describe('the watch over runs', () => {
     expect(stage.published[0]!.text).toContain('was not believed: it is of another run or host');
   });
 
+  it.each([
+    ['no JSON at all', '{"schemaVersion":', /no JSON/],
+    ['of another version', '{"schemaVersion":99,"runId":"x"}', /cannot be understood/],
+  ])('tells once, by its key, of a run whose request is %s', async (_, body, why) => {
+    const key = 'database/runs/2026/01/17/20260117T020000Z-0123456789ab/request.json';
+    await stage.s3Client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: body }));
+    // Another version of the stack may know it, and tell of it better.
+    stage.passMinutes(9);
+    await stage.watch();
+    expect(stage.published).toEqual([]);
+    stage.passMinutes(2);
+    await Promise.all([stage.watch(), stage.coldWatch()]);
+    stage.passMinutes(60);
+    await stage.watch();
+    await stage.coldWatch();
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.subject).toBe('Lifeboat: a run cannot be read');
+    expect(stage.published[0]!.text).toContain(`s3://state/${key}`);
+    expect(stage.published[0]!.text).toMatch(why);
+  });
+
+  it('publishes what it could not at first of a run that cannot be read', async () => {
+    const key = 'database/runs/2026/01/17/20260117T020000Z-0123456789ab/request.json';
+    await stage.s3Client.send(new PutObjectCommand({ Bucket: 'state', Key: key, Body: '{}' }));
+    stage.passMinutes(11);
+    stage.snsFaults.push(500);
+    await expect(stage.watch()).rejects.toThrow(/sns:Publish/);
+    stage.passMinutes(6);
+    await stage.watch();
+    await stage.watch();
+    expect(stage.published).toHaveLength(1);
+  });
+
   it('reads a run’s request once for as long as the function is warm', async () => {
     await startNight();
     stage.passMinutes(5);
@@ -146,6 +179,24 @@ describe('the watch over backups', () => {
     await stage.watch();
     expect(valuesOf('BackupAgeSeconds')).toEqual([24 * 3600 + 5]);
   });
+
+  it('counts the age from when the backup was finished, and what would be lost from when it was begun', async () => {
+    const manifest = { startedAt: '2026-01-16T02:00:00.000Z', finishedAt: '2026-01-16T05:00:00.000Z' };
+    await stage.putBackup('hostmaster_db_20260116_020000', { manifest });
+    stage.passMinutes(180);
+    await stage.watch();
+    expect(valuesOf('BackupAgeSeconds')).toEqual([24 * 3600 + 5]);
+    expect(valuesOf('RecoveryPointAgeSeconds')).toEqual([27 * 3600 + 5]);
+  });
+
+  it.each(['2099-01-01T00:00:00.000Z', '2026-01-15T00:00:00.000Z'])(
+    'does not believe a backup that it was finished at %s',
+    async (finishedAt) => {
+      await stage.putBackup('hostmaster_db_20260116_020000', { manifest: { finishedAt } });
+      await stage.watch();
+      expect(valuesOf('BackupAgeSeconds')).toEqual([24 * 3600 + 5]);
+    },
+  );
 
   it('counts the age of a series without a backup from its first request, and says nothing of what it knows nothing of', async () => {
     await stage.watch();
@@ -219,19 +270,118 @@ describe('the watch over backups', () => {
 
 describe('the watch over hosts that were chosen by tag', () => {
   const HOSTS = ['i-00000000000000001', 'i-00000000000000002'];
+  const [OLD = '', YOUNG = ''] = HOSTS;
+  const DAYS = 24 * 60;
 
-  it('measures each host that is asked for backups, and forgets those that are not any more', async () => {
+  beforeEach(async () => {
     stage = await startStage({
       series: [{ app: 'shop', database: 'shop', host: { tag: { key: 'Role', value: 'db' } } }],
     });
     stage.ssm.tagged.set('Role=db', HOSTS);
-    await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${HOSTS[0]}` });
+  });
+
+  const agesNow = async (watch = stage.watch): Promise<number[]> => {
+    const before = valuesOf('BackupAgeSeconds', 'shop').length;
+    await watch();
+    const ages = valuesOf('BackupAgeSeconds', 'shop').slice(before).flat();
+    return ages.toSorted((one, other) => one - other);
+  };
+
+  it('measures each host that carries the tag, and none that does not', async () => {
+    await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${OLD}` });
     await stage.putBackup('shop_db_20250101_010000', { prefix: 'database/i-0000000000000000f' });
     await stage.startRun({ operation: 'backup', scheduledFor: SCHEDULED });
     stage.passMinutes(10);
-    await stage.watch();
-    const ages = valuesOf('BackupAgeSeconds', 'shop')[0] as number[];
-    expect(ages.toSorted((one, other) => one - other)).toEqual([600, 3600 + 5 + 600]);
+    expect(await agesNow()).toEqual([600, 3600 + 5 + 600]);
+  });
+
+  it.each(['running', 'stopped'] as const)(
+    'lets a host grow older that is %s and that nobody has asked for a backup for weeks',
+    async (state) => {
+      for (const host of HOSTS)
+        await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+      stage.ssm.tagged.set('Role=db', [YOUNG]);
+      stage.ec2.instances.set(OLD, { tags: { Role: 'db' }, state });
+      stage.passMinutes(20 * DAYS);
+      await stage.putBackup('shop_db_20260206_010000', { prefix: `database/${YOUNG}` });
+      expect(await agesNow(stage.coldWatch)).toEqual([3600 + 5, 20 * 86_400 + 3600 + 5]);
+    },
+  );
+
+  it.each([
+    ['is terminated', { tags: { Role: 'db' }, state: 'terminated' }],
+    ['has lost its tag', { tags: { Role: 'web' }, state: 'running' }],
+  ] as const)('forgets a host that %s, as soon as EC2 says so', async (_, instance) => {
+    for (const host of HOSTS)
+      await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+    await stage.startRun({ operation: 'backup', scheduledFor: SCHEDULED });
+    expect(await agesNow()).toHaveLength(2);
+    stage.ssm.tagged.set('Role=db', [YOUNG]);
+    stage.ec2.instances.set(OLD, instance);
+    expect(await agesNow()).toHaveLength(1);
+  });
+
+  it('goes by what EC2 said last while it does not answer, and says that it does not', async () => {
+    for (const host of HOSTS)
+      await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+    expect(await agesNow()).toHaveLength(2);
+    const denied = { status: 403, code: 'UnauthorizedOperation' };
+    stage.ec2.faults.push(denied);
+    const before = valuesOf('BackupAgeSeconds', 'shop').length;
+    await expect(stage.watch()).rejects.toThrow(/ec2:DescribeInstances/);
+    expect(valuesOf('BackupAgeSeconds', 'shop').slice(before).flat()).toHaveLength(2);
+  });
+
+  it('goes by who was asked for a backup lately when EC2 has never answered', async () => {
+    await stage.putBackup('shop_db_20250101_010000', { prefix: 'database/i-0000000000000000f' });
+    await stage.startRun({ operation: 'backup', scheduledFor: SCHEDULED });
+    stage.passMinutes(1);
+    stage.ec2.faults.push({ status: 403, code: 'UnauthorizedOperation' });
+    await expect(stage.coldWatch()).rejects.toThrow(/ec2:DescribeInstances/);
+    expect(valuesOf('BackupAgeSeconds', 'shop').flat()).toEqual([60, 60]);
+  });
+
+  it('asks SSM about hosts outside of EC2', async () => {
+    const host = 'mi-00000000000000001';
+    await stage.putBackup('shop_db_20260117_010000', { prefix: `database/${host}` });
+    expect(await agesNow()).toEqual([]);
+    stage.ssm.tagged.set('Role=db', [host]);
+    expect(await agesNow()).toEqual([3605]);
+  });
+});
+
+describe('what the watch is invoked with', () => {
+  const SCHEDULED_EVENT = {
+    version: '0',
+    id: '89d1a02d-5ec7-412e-82f5-13505f849b41',
+    'detail-type': 'Scheduled Event',
+    source: 'aws.events',
+    account: '111122223333',
+    time: '2026-01-17T02:00:00Z',
+    region: 'eu-west-1',
+    resources: ['arn:aws:events:eu-west-1:111122223333:rule/watch'],
+    detail: {},
+  };
+
+  beforeEach(async () => {
+    stage = await startStage();
+  });
+
+  it.each([[SCHEDULED_EVENT], [{}], [null], [{ retention: 'all' }]])('takes %j', async (event) => {
+    expect(await stage.watch(event)).toMatchObject({ series: 1 });
+  });
+
+  it.each([
+    [{ retention: 'al' }, /retention: /],
+    [{ retention: true }, /retention: /],
+    [{ retenion: 'all' }, /retenion/],
+    ['all', /expected object/],
+    [[], /expected object/],
+  ])('refuses %j and says what it expects', async (event, problem) => {
+    const error = await stage.watch(event).catch((thrown: Error) => thrown);
+    expect(error).toMatchObject({ code: 'USAGE', message: expect.stringMatching(problem) });
+    expect((error as Error).message).toContain('{"retention":"all"}');
+    expect(stage.s3.requests).toEqual([]);
   });
 });
 

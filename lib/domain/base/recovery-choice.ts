@@ -48,7 +48,7 @@ export function chooseRecovery(
   return { line, stretch, base: chooseBase(request, stretch, fits.base, window), notes };
 }
 
-export function outsideWindow(message: string, window: RestorableWindow): LifeboatError {
+function outsideWindow(message: string, window: RestorableWindow): LifeboatError {
   const lines = describeWindow(window).map((line) => `- ${line}`);
   return new LifeboatError('TARGET_OUTSIDE_WINDOW', `${message}\nRestorable:\n${lines.join('\n')}`);
 }

@@ -47,7 +47,7 @@ export interface RecoveryPlan {
   readonly notes: readonly string[];
 }
 
-export type RecoveryStop =
+type RecoveryStop =
   /** All the WAL of the plan, no recovery target: there is nothing in it that comes after the one asked for. */
   | { readonly kind: 'end-of-wal' }
   | {
@@ -67,7 +67,7 @@ export type RecoveryStop =
       readonly endOfWalSuffices: boolean;
     };
 
-export interface RecoveryBytes {
+interface RecoveryBytes {
   /** Volumes of the whole chain, as stored and as files. */
   readonly base: number;
   readonly baseRaw: number;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ALARMS, runbookAnchor, type AlarmRule } from '../watch/alarms.ts';
+import { parseAlarmName, runbookAnchor, type AlarmRule } from '../watch/alarms.ts';
 import { oneLine, severalLines, type Message } from './message.ts';
 
 /** What CloudWatch publishes when an alarm changes its state, as far as people want to read it. */
@@ -26,6 +26,11 @@ export function parseAlarm(text: string): AlarmNotice | undefined {
   }
 }
 
+/** An alarm that was made a moment ago and finds all well has never rung: that it is over is no news. */
+export function isNews({ NewStateValue, OldStateValue }: AlarmNotice): boolean {
+  return NewStateValue !== 'OK' || OldStateValue !== 'INSUFFICIENT_DATA';
+}
+
 export interface AlarmContext {
   /** The deployment's name, with which every alarm of ours begins. */
   readonly deployment: string;
@@ -39,9 +44,9 @@ const WORD = { ALARM: '🚨 ALARM', OK: '✅ OK again', INSUFFICIENT_DATA: '❔ 
 /** An alarm's message as a person would write it: what, of which series, why, since when, what to do. */
 export function describeAlarm(alarm: AlarmNotice, context: AlarmContext): Message {
   const name = oneLine(alarm.AlarmName);
-  const { rule, series } = findRule(name, context.deployment);
+  const { rule, label } = parseAlarmName(context.deployment, name);
   const title = rule?.title ?? name;
-  const of = series === undefined ? '' : `: ${series}`;
+  const of = label === undefined ? '' : `: ${label}`;
   const url = consoleAlarmUrl(alarm);
   return {
     subject: `${WORD[alarm.NewStateValue]} ${title}${of}`,
@@ -54,16 +59,6 @@ export function describeAlarm(alarm: AlarmNotice, context: AlarmContext): Messag
       ...(context.dashboardUrl === undefined ? [] : [`Dashboard: ${context.dashboardUrl}`]),
     ].join('\n'),
   };
-}
-
-/** `<deployment>-<id>`, and the app's name behind it where each series has its own. */
-function findRule(name: string, deployment: string): { rule?: AlarmRule; series?: string } {
-  const rest = name.startsWith(`${deployment}-`) ? name.slice(deployment.length + 1) : name;
-  const rules: AlarmRule[] = Object.values(ALARMS);
-  const rule = rules.find(({ id }) => rest === id || rest.startsWith(`${id}-`));
-  if (!rule) return {};
-  const series = rest.slice(rule.id.length + 1);
-  return series === '' ? { rule } : { rule, series };
 }
 
 /** The alarm's own description names it already where the stack wrote it. */

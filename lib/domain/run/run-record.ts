@@ -5,6 +5,8 @@ export const runRecordSchema = z.object({
   /** When it ended. */
   at: z.iso.datetime(),
   operation: z.enum(['backup', 'restore', 'verify']),
+  /** Of a backup; a dump when left out. */
+  kind: z.enum(['dump', 'base']).optional(),
   runId: z.string(),
   succeeded: z.boolean(),
   durationMs: z.number().nonnegative(),

@@ -7,12 +7,20 @@ export interface Refusal {
   readonly message: string;
 }
 
+const HOSTS_FAULTS: ReadonlySet<string> = new Set([
+  'InvalidInstanceId',
+  'UnsupportedPlatformType',
+  // Not SSM's own: tagged-hosts.ts.
+  'InstanceStopped',
+  'InstanceNotManaged',
+]);
+
 /**
  * Whether it lies with the host: SSM does not manage it, or it is stopped or gone
  * (https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html#API_SendCommand_Errors).
  */
 export function isHostsFault(name: string): boolean {
-  return name === 'InvalidInstanceId' || name === 'UnsupportedPlatformType';
+  return HOSTS_FAULTS.has(name);
 }
 
 export function codeOfRefusal({ name }: Refusal): ErrorCode {

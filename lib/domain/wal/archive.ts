@@ -7,13 +7,13 @@ import { timelinePath, type TimelineStretch, type TimelineSwitch } from './timel
 
 /** The WAL of one cluster as it lies in S3, told by listings alone, and which bytes of it recovery can read in a row. */
 
-export interface JournalPiece {
+interface JournalPiece {
   readonly from: Lsn;
   readonly to: Lsn;
   readonly file: ListedFile;
 }
 
-export interface ArchivedHistory {
+interface ArchivedHistory {
   readonly switches: readonly TimelineSwitch[];
   readonly file: ListedFile;
 }
@@ -127,11 +127,7 @@ export function* followWal(
 }
 
 /** The file that reaches farthest along the path in the segment that begins at `start`. */
-export function findFile(
-  archive: WalArchive,
-  path: readonly TimelineStretch[],
-  start: Lsn,
-): WalFile | undefined {
+function findFile(archive: WalArchive, path: readonly TimelineStretch[], start: Lsn): WalFile | undefined {
   const end = start + BigInt(archive.segmentSize);
   let best: WalFile | undefined;
   for (const stretch of path.toReversed()) {

@@ -15,7 +15,7 @@ import { parseSegmentName } from './segment.ts';
 import { timelineOfLsn } from './timeline.ts';
 
 /** Whether one object may be tagged as expirable. */
-export interface PitrDecision {
+interface PitrDecision {
   readonly key: string;
   readonly expire: boolean;
   /** For people: why it stays or goes. */

@@ -121,7 +121,7 @@ function byStop(one: UsableBase, other: UsableBase): number {
 }
 
 /** A base backup lies on a path when both its ends do, on the timelines that it recorded. */
-export function liesOn({ manifest }: UsableBase, path: readonly TimelineStretch[]): boolean {
+function liesOn({ manifest }: UsableBase, path: readonly TimelineStretch[]): boolean {
   const { startTimeline, stopTimeline } = manifest;
   const lastByte = parseLsn(manifest.stopLsn) - 1n;
   return (

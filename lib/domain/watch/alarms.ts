@@ -5,7 +5,7 @@ import { METRIC } from '../names.ts';
  * metrics (Lambda errors, dead letters, the rule) are listed with them, so that the runbook and the dashboard know all.
  */
 export interface AlarmRule {
-  /** The alarm's name is `<deployment>-<id>`, with the app's name where there is one for each series. */
+  /** The alarm's name is `<deployment>-<id>`; where there is one for each series, the app's name follows (`alarmName`). */
   readonly id: string;
   readonly title: string;
   /** The heading in docs/runbook.md; a test proves that it is there. */
@@ -63,6 +63,12 @@ export const ALARMS = {
     runbookHeading: 'Alarm: rule failed',
     per: 'deployment',
   },
+  replicationFailed: {
+    id: 'replication-failed',
+    title: 'A backup was not copied to the second region',
+    runbookHeading: 'Alarm: replication failed',
+    per: 'deployment',
+  },
   undeliverable: {
     id: 'message-undeliverable',
     title: 'A message could not be delivered by e-mail or to Slack',
@@ -84,6 +90,30 @@ export const ALARM_METRIC = {
 export const SIZE_DROP_RATIO = 0.5;
 /** A run above this share of the time that it may take raises the alarm. */
 export const OVERDUE_SHARE = 0.8;
+
+/**
+ * @param label of what, where the rule has several alarms: an app's name, or a function's
+ * @param nest of many series: the nested stack. An app's name never has a `@`. CloudFormation makes new alarms before it
+ * removes the old, so one that moves to a nested stack needs another name.
+ */
+export function alarmName(deployment: string, { id }: AlarmRule, label?: string, nest?: number): string {
+  return (
+    [deployment, id, ...(label === undefined ? [] : [label])].join('-') +
+    (nest === undefined ? '' : `@${nest}`)
+  );
+}
+
+/** The reverse: of which rule an alarm is, and which label it has; both `undefined` for one that is none of ours. */
+export function parseAlarmName(
+  deployment: string,
+  name: string,
+): { readonly rule: AlarmRule | undefined; readonly label: string | undefined } {
+  const rest = name.startsWith(`${deployment}-`) ? name.slice(deployment.length + 1) : name;
+  const rules: AlarmRule[] = Object.values(ALARMS);
+  const rule = rules.find(({ id }) => rest === id || rest.startsWith(`${id}-`));
+  const label = rule && rest.slice(rule.id.length + 1).replace(/@\d+$/, '');
+  return { rule, label: label === '' ? undefined : label };
+}
 
 /** `alarm-backup-too-old`: the heading's anchor, as GitHub makes it. */
 export function runbookAnchor(heading: string): string {

@@ -81,6 +81,15 @@ export function isOver(
   return now.getTime() > new Date(deadline).getTime() + late;
 }
 
+/**
+ * Whether a run whose request cannot be read is to be told of as such. While a new version of the stack is deployed, old and
+ * new functions read each other's requests for a moment: whoever understands it tells of it better.
+ */
+export function isOverdueToRead(run: SeenRun, now: Date): boolean {
+  const { request } = run.written;
+  return request !== undefined && isOpen(run) && isOlder(request, now);
+}
+
 function isOlder(time: Date, now: Date): boolean {
   return now.getTime() - time.getTime() > EVENT_LOST_MS;
 }

@@ -47,10 +47,16 @@ export class Dashboard extends Construct {
       widgets: [
         [new TextWidget({ markdown: overview(config), width: FULL, height: 5 })],
         [
-          graph('Age of the newest verified backup (s)', [
+          graph('Since the newest verified backup was finished (s)', [
             search(config, METRIC.backupAge, 'Maximum', Duration.hours(1)),
           ]),
+          graph('What would be lost: since it was begun (s)', [
+            search(config, METRIC.recoveryPointAge, 'Maximum', Duration.hours(1)),
+          ]),
+        ],
+        [
           graph('Backup size (bytes)', [search(config, METRIC.backupBytes, 'Maximum', days)]),
+          graph('Size of the bucket (bytes)', bucketSizes(bucket)),
         ],
         [
           graph('Backup duration (s)', [search(config, METRIC.backupSeconds, 'Maximum', days)]),
@@ -60,10 +66,7 @@ export class Dashboard extends Construct {
           graph('Runs that succeeded', [search(config, METRIC.runSucceeded, 'Sum', days)]),
           graph('Runs that failed', [search(config, METRIC.runFailed, 'Sum', days)]),
         ],
-        [
-          graph('Function errors', functionErrors(functions)),
-          graph('Size of the bucket (bytes)', bucketSizes(bucket)),
-        ],
+        [graph('Function errors', functionErrors(functions))],
       ],
     });
   }
@@ -112,15 +115,17 @@ function bucketSizes({ bucketName }: IBucket): IMetric[] {
   );
 }
 
-function overview({ name, limits, series, notifications }: DeploymentConfig): string {
+function overview({ name, limits, series, notifications, storage }: DeploymentConfig): string {
   const { runbookUrl } = notifications;
   const isLink = /^https?:\/\//.test(runbookUrl);
-  const alarms = Object.values(ALARMS).map(({ title, runbookHeading }) =>
+  const { replicationFailed, ...always } = ALARMS;
+  const rules = [...Object.values(always), ...(storage.drRegion === undefined ? [] : [replicationFailed])];
+  const alarms = rules.map(({ title, runbookHeading }) =>
     isLink ? `[${title}](${runbookUrl}#${runbookAnchor(runbookHeading)})` : `${title}: “${runbookHeading}”`,
   );
   return [
     `# ${name}`,
-    `${series.length} series; a newest backup older than ${limits.maxBackupAgeHours} h raises the alarm. All times are UTC.`,
+    `${series.length} series; a newest backup that was finished more than ${limits.maxBackupAgeHours} h ago raises the alarm. All times are UTC.`,
     `${isLink ? `[Runbook](${runbookUrl})` : `Runbook: ${runbookUrl}`}, by alarm: ${alarms.join(' · ')}`,
   ].join('\n\n');
 }

@@ -6,6 +6,7 @@ import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Stack } from 'aws-cdk-lib/core';
 import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
+import { hasTaggedHosts } from '../../domain/watch/places.ts';
 import type { FunctionName } from '../storage/principals.ts';
 import { parameterArn } from './host-access.ts';
 import type { RunDocuments } from './run-documents.ts';
@@ -31,6 +32,7 @@ export function functionRights(
     case 'start-run':
       return [
         ...sendRights(scope, documents.backup, surroundings),
+        ...findRights(surroundings),
         ...stateRights(surroundings, ['request', 'command']),
         ...publishRights(surroundings),
         ...storageKeyRights(surroundings),
@@ -52,6 +54,7 @@ export function functionRights(
       ];
     case 'watch':
       return [
+        ...findRights(surroundings),
         ...tellingRights(surroundings),
         ...catalogRights(surroundings),
         ...taggingRights(surroundings),
@@ -70,8 +73,15 @@ function sendRights(scope: Construct, document: CfnDocument, { config, documents
   return [
     allow('SendOwnDocument', ['ssm:SendCommand'], [documents.arnOf(document)]),
     ...targetRights(scope, config),
-    allow('FindHostsAndCommands', ['ssm:DescribeInstanceInformation', 'ssm:ListCommands'], ['*']),
+    allow('FindCommands', ['ssm:ListCommands'], ['*']),
   ];
+}
+
+/** Who carries a series' tag. Neither action knows a resource. */
+function findRights({ config }: Surroundings): PolicyStatement[] {
+  return hasTaggedHosts(config.series)
+    ? [allow('FindTaggedHosts', ['ssm:DescribeInstanceInformation', 'ec2:DescribeInstances'], ['*'])]
+    : [];
 }
 
 function targetRights(scope: Construct, { series }: DeploymentConfig): PolicyStatement[] {

@@ -81,7 +81,8 @@ export class Functions extends Construct {
       [LAMBDA_ENV.restoreFunction]: this.restore.functionName,
     };
     this.reportRun = this.#make('ReportRun', 'report-run', props, events, named);
-    this.watch = this.#make('Watch', 'watch', props, events, named);
+    // Its next run, in five minutes, does what this one could not: a dead letter would only have to be thrown away.
+    this.watch = this.#make('Watch', 'watch', props, undefined, named);
     this.slack = slackParameter === undefined ? undefined : this.#make('Slack', 'slack', props, messages);
   }
 
@@ -97,11 +98,12 @@ export class Functions extends Construct {
     ];
   }
 
+  /** @param failures for what it could not do; `undefined`: that needs nobody */
   #make(
     id: string,
     name: FunctionName,
     props: FunctionsProps,
-    failures: IQueue,
+    failures: IQueue | undefined,
     variables: Readonly<Record<string, string>> = {},
   ): Function {
     const scope = new Construct(this, id);
@@ -129,7 +131,7 @@ export class Functions extends Construct {
       function: made,
       maxEventAge: Duration.hours(1),
       retryAttempts: name === 'watch' ? 0 : 2,
-      onFailure: { bind: () => ({ destination: failures.queueArn }) },
+      ...(failures && { onFailure: { bind: () => ({ destination: failures.queueArn }) } }),
     });
     return made;
   }
@@ -139,13 +141,13 @@ export class Functions extends Construct {
     name: FunctionName,
     props: FunctionsProps,
     logGroup: ILogGroup,
-    failures: IQueue,
+    failures: IQueue | undefined,
   ): Role {
     const { config } = props;
     const rights = new PolicyDocument({
       statements: [
         allow('WriteLog', ['logs:CreateLogStream', 'logs:PutLogEvents'], [logGroup.logGroupArn]),
-        allow('KeepFailures', ['sqs:SendMessage'], [failures.queueArn]),
+        ...(failures ? [allow('KeepFailures', ['sqs:SendMessage'], [failures.queueArn])] : []),
         ...functionRights(this, name, props),
       ],
     });
@@ -162,8 +164,8 @@ export class Functions extends Construct {
     });
     acknowledge(role, {
       'AwsSolutions-IAM5':
-        'Streams of its own log, objects under the deployment’s prefix, and SSM calls that know no resource; no action has ' +
-        'a wildcard. Hosts chosen by tag are narrowed by the condition on the tag.',
+        'Streams of its own log, objects under the deployment’s prefix, and calls of SSM and EC2 that know no resource; no ' +
+        'action has a wildcard. Hosts chosen by tag are narrowed by the condition on the tag.',
     });
     return role;
   }

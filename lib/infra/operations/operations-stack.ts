@@ -78,6 +78,7 @@ export class OperationsStack extends Stack {
     const slackQueue = this.#connectSlack();
     new Alarms(this, 'Alarms', {
       config,
+      bucket,
       topic,
       functions: this.functions,
       schedule: this.schedule,

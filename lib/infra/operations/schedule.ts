@@ -38,7 +38,7 @@ export class Schedule extends Construct {
     if (timeZone === undefined) rules.set('nightly', this.#nightlyRule(config, functions, deadLetters));
     else this.scheduleGroup = this.#nightlySchedule(config, timeZone, functions.startRun, deadLetters);
     rules.set('run-ended', this.#runEnded(documents, functions, deadLetters));
-    rules.set('watch', this.#watch(functions, deadLetters));
+    rules.set('watch', this.#watch(functions));
     this.rules = rules;
   }
 
@@ -114,18 +114,12 @@ export class Schedule extends Construct {
     });
   }
 
-  #watch({ watch }: Functions, deadLetters: IQueue): Rule {
+  #watch({ watch }: Functions): Rule {
     return new Rule(this, 'Watch', {
       description: 'Looks after the backups and the runs',
       schedule: EventSchedule.rate(WATCH_INTERVAL),
-      // The next one comes before a late one would be of use.
-      targets: [
-        new LambdaFunction(watch, {
-          maxEventAge: WATCH_INTERVAL,
-          retryAttempts: 0,
-          deadLetterQueue: deadLetters,
-        }),
-      ],
+      // The next one comes before a late one would be of use, so none is kept either.
+      targets: [new LambdaFunction(watch, { maxEventAge: WATCH_INTERVAL, retryAttempts: 0 })],
     });
   }
 }

@@ -15,7 +15,7 @@ const READ_ACTIONS = [
 ];
 
 /** The rule's name, which S3's replication metrics carry. */
-const REPLICATION_RULE = 'lifeboat-replica';
+export const REPLICATION_RULE = 'lifeboat-replica';
 
 /**
  * Copies every new backup to the second region. Deletions are not copied: a delete marker in one region hides nothing in

@@ -10,11 +10,33 @@ import { dumpWriter } from '../data-path/dump-writer.ts';
 import type { BackupPorts } from '../ports/backup.ts';
 import { openBackupSource } from '../postgres/backup-source.ts';
 import { backupAsJson, planAsJson, renderPlan } from '../render/backup.ts';
-import { requireDatabaseName } from '../settings.ts';
+import { requireDatabaseName, type BackupKind } from '../settings.ts';
 import { LIFEBOAT_VERSION } from '../version.ts';
+import { runBaseBackup } from './base-backup.ts';
+import { runBoth } from './backup-both.ts';
 
-export async function runBackup(options: Readonly<Record<string, unknown>>): Promise<Answer> {
-  const { context, database } = await openOrTell(options);
+type Options = Readonly<Record<string, unknown>>;
+
+export async function runBackup(options: Options): Promise<Answer> {
+  const { context, kind } = await openOrTell(options);
+  switch (kind) {
+    case 'dump':
+      return throwFailure(await runDump(context, options), options);
+    case 'base':
+      return throwFailure(await runBaseBackup(context, options), options);
+    case 'both':
+      return await runBoth(context, options, { dump: runDump, base: runBaseBackup });
+  }
+}
+
+/** With --json the failure stands in the answer, and beside it what else is known of the run. */
+function throwFailure(answer: Answer, { json }: Options): Answer {
+  if (answer.failure && json !== true) throw answer.failure;
+  return answer;
+}
+
+async function runDump(context: Context, options: Options): Promise<Answer> {
+  const database = requireDatabaseName(context.settings);
   const ports = openBackupPorts(context, database);
   const request = describeRequest(context, database, options);
   if (request.dryRun) {
@@ -22,7 +44,6 @@ export async function runBackup(options: Readonly<Record<string, unknown>>): Pro
     return { lines: renderPlan(plan), json: planAsJson(plan) };
   }
   const told = await backupAndTell(ports, request);
-  if (told.failure && options['json'] !== true) throw told.failure;
   return { lines: [], json: backupAsJson(request, told), failure: told.failure };
 }
 
@@ -30,13 +51,13 @@ export async function runBackup(options: Readonly<Record<string, unknown>>): Pro
  * A night that fails because somebody mistyped a setting must be told of like any other; how to reach people is known
  * even then, because those settings are looked at only when a message is sent.
  */
-async function openOrTell(
-  options: Readonly<Record<string, unknown>>,
-): Promise<{ context: Context; database: string }> {
+async function openOrTell(options: Options): Promise<{ context: Context; kind: BackupKind }> {
   const json = options['json'] === true;
   try {
     const context = openContext({ json });
-    return { context, database: requireDatabaseName(context.settings) };
+    const kind = (options['kind'] as BackupKind | undefined) ?? context.settings.backupKind;
+    if (kind !== 'base') requireDatabaseName(context.settings);
+    return { context, kind };
   } catch (error) {
     const failure = asLifeboatError(error);
     if (failure.code === 'SETTINGS_INVALID' && options['dryRun'] !== true) await tellOfWrongSettings(failure);
@@ -57,7 +78,7 @@ export function openBackupPorts(context: Context, database: string): BackupPorts
 export function describeRequest(
   { settings, host }: Context,
   database: string,
-  options: Readonly<Record<string, unknown>>,
+  options: Options,
 ): BackupRequest {
   return {
     app: settings.app,

@@ -6,10 +6,23 @@ import { openContext, type Context } from '../context.ts';
 import { planAsJson, renderRestorePlan, renderTablePlan, restoreAsJson } from '../render/restore.ts';
 import { openRestorePorts } from '../restore-ports.ts';
 import { requireDatabaseName } from '../settings.ts';
+import { namesRecoveryTarget, runRecover } from './recover.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
-export async function runRestore(options: Options, source: string): Promise<Answer> {
+export async function runRestore(options: Options, source: string | undefined): Promise<Answer> {
+  const recovers = namesRecoveryTarget(options);
+  if (recovers && source === undefined) return await runRecover(options);
+  if (recovers || source === undefined) {
+    const seen = recovers ? `both a backup, ${JSON.stringify(source)}, and a point in time` : 'nothing';
+    throw new LifeboatError(
+      'USAGE',
+      `restore was told of ${seen}: one is needed, a backup or a point in time`,
+      {
+        hint: 'lifeboat restore latest, or as in: lifeboat restore --to-time 2026-01-17T08:54:59Z',
+      },
+    );
+  }
   const context = openContext({ json: options['json'] === true });
   const ports = { ...context, ...openRestorePorts(context) };
   const request = describeRequest(context, options, source);

@@ -1,8 +1,12 @@
+import type { Base, BaseState } from '../../../lib/domain/base/base-catalog.ts';
+import { holdsDamage } from '../../../lib/domain/base/increment.ts';
 import type { Backup, CopyState } from '../../../lib/domain/backup/catalog.ts';
 import type { DumpEncoding } from '../../../lib/domain/backup/keys.ts';
 import { decideRetention, expiresAt } from '../../../lib/domain/backup/retention.ts';
 import { lastVerified } from '../../../lib/domain/run/run-record.ts';
 import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
+import { basePrefix } from '../../../lib/domain/wal/keys.ts';
+import { readBases } from '../base-catalog.ts';
 import { readCatalog, type Catalog } from '../catalog.ts';
 import type { Clock } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
@@ -40,8 +44,27 @@ export interface ListedCopy {
   readonly expiresAt: Date | undefined;
 }
 
+/** One base backup in one store. */
+export interface ListedBase {
+  readonly label: string;
+  readonly time: Date;
+  readonly systemIdentifier: string;
+  /** Of all its volumes; of an unfinished one, of what is there. */
+  readonly bytes: number;
+  readonly type: 'full' | 'incremental' | undefined;
+  /** What it is combined with, the full one first. */
+  readonly chain: readonly string[];
+  readonly store: 'local' | 's3';
+  readonly url: string;
+  /** `damaged pages`: whole, but of a cluster in which PostgreSQL found some. */
+  readonly state: BaseState | 'damaged pages';
+  readonly detail: string | undefined;
+}
+
 export interface ListResult {
   readonly backups: readonly ListedBackup[];
+  /** Newest first. */
+  readonly bases: readonly ListedBase[];
   /** A store that could not be read; the other one is listed all the same. */
   readonly failure: LifeboatError | undefined;
 }
@@ -73,6 +96,9 @@ export async function list(ports: ListPorts, request: ListRequest): Promise<List
   }));
   return {
     backups: backups.toSorted((one, other) => other.time.getTime() - one.time.getTime()),
+    bases: read
+      .flatMap(({ store, bases }) => bases.map((base) => describeBase(store, base)))
+      .toSorted((one, other) => other.time.getTime() - one.time.getTime()),
     failure: read.find(({ failure }) => failure)?.failure,
   };
 }
@@ -80,6 +106,7 @@ export async function list(ports: ListPorts, request: ListRequest): Promise<List
 interface ReadStore {
   readonly store: ObjectStore;
   readonly catalog: Catalog | undefined;
+  readonly bases: readonly Base[];
   readonly failure: LifeboatError | undefined;
 }
 
@@ -89,9 +116,10 @@ async function readOne(
   runs: Parameters<typeof readCatalog>[2],
 ): Promise<ReadStore> {
   try {
-    return { store, catalog: await readCatalog(app, [store], runs), failure: undefined };
+    const [catalog, bases] = await Promise.all([readCatalog(app, [store], runs), readBases(app, store)]);
+    return { store, catalog, bases, failure: undefined };
   } catch (error) {
-    return { store, catalog: undefined, failure: asLifeboatError(error) };
+    return { store, catalog: undefined, bases: [], failure: asLifeboatError(error) };
   }
 }
 
@@ -123,6 +151,23 @@ function describe(found: readonly Backup[]): Pick<ListedBackup, 'id' | 'time' | 
     time: manifest ? new Date(manifest.startedAt) : found[0]!.time,
     bytes: manifest?.dump.size ?? dump?.size,
     encoding: manifest?.dump ?? dump?.encoding,
+  };
+}
+
+function describeBase(store: ObjectStore, base: Base): ListedBase {
+  const { series, label, time, manifest, files } = base;
+  const hurt = base.state === 'usable' && holdsDamage(base);
+  return {
+    label,
+    time,
+    systemIdentifier: series.systemIdentifier,
+    bytes: files.reduce((sum, { size }) => sum + size, 0),
+    type: manifest?.type,
+    chain: manifest?.chain ?? [],
+    store: store.kind,
+    url: store.urlOf(basePrefix(series, label)),
+    state: hurt ? 'damaged pages' : base.state,
+    detail: hurt ? `PostgreSQL found ${manifest!.pageChecksums.failures} in it` : base.why,
   };
 }
 

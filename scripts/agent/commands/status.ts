@@ -1,8 +1,11 @@
+import { newestUsable, type Base } from '../../../lib/domain/base/base-catalog.ts';
+import { holdsDamage } from '../../../lib/domain/base/increment.ts';
 import { isFromFuture, latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
 import { estimateRestore, monthlyS3Cost, type RestoreEstimate } from '../../../lib/domain/backup/costs.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatDuration } from '../../../lib/domain/quantities.ts';
 import type { RunRecord } from '../../../lib/domain/run/run-record.ts';
+import { readBases } from '../base-catalog.ts';
 import { readCatalog } from '../catalog.ts';
 import type { Clock, Host } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
@@ -24,6 +27,9 @@ export interface StatusResult {
   readonly app: string;
   readonly lastGood:
     { readonly id: string; readonly ageMs: number; readonly stores: readonly string[] } | undefined;
+  /** Where there are base backups: the newest good one. */
+  readonly lastBase:
+    { readonly label: string; readonly ageMs: number; readonly stores: readonly string[] } | undefined;
   readonly maxAgeMs: number;
   /** Dump sizes, oldest first. */
   readonly trend: readonly { readonly id: string; readonly time: Date; readonly bytes: number }[];
@@ -42,7 +48,7 @@ const TREND_LENGTH = 30;
 export async function status(ports: StatusPorts, request: StatusRequest): Promise<StatusResult> {
   const [local] = ports.stores;
   const runs = await ports.journal.records();
-  const { backups, failure } = await readWhatCanBe(ports, request.app, runs);
+  const { backups, bases, failure } = await readWhatCanBe(ports, request.app, runs);
   const now = ports.clock.now();
   const latest = latestBackup(backups, now);
   const lastGood = latest && {
@@ -55,6 +61,7 @@ export async function status(ports: StatusPorts, request: StatusRequest): Promis
   return {
     app: request.app,
     lastGood,
+    lastBase: findLastBase(bases, now),
     maxAgeMs: request.maxAgeMs,
     trend: trendOf(backups),
     lastFailure,
@@ -74,15 +81,40 @@ async function readWhatCanBe(
   ports: StatusPorts,
   app: string,
   runs: readonly RunRecord[],
-): Promise<{ backups: readonly Backup[]; failure: LifeboatError | undefined }> {
+): Promise<Known & { failure: LifeboatError | undefined }> {
   const [local] = ports.stores;
+  const read = async (stores: readonly ObjectStore[]): Promise<Known> => ({
+    backups: (await readCatalog(app, stores, runs)).backups,
+    bases: await Promise.all(
+      stores.map(async (store) => ({ store: store.kind, bases: await readBases(app, store) })),
+    ),
+  });
   try {
     const all = ports.stores.filter((store) => store !== undefined);
-    return { backups: (await readCatalog(app, all, runs)).backups, failure: undefined };
+    return { ...(await read(all)), failure: undefined };
   } catch (error) {
     // S3 is away: the local half is still worth telling, and the failure is the verdict.
-    return { backups: (await readCatalog(app, [local], runs)).backups, failure: asLifeboatError(error) };
+    return { ...(await read([local])), failure: asLifeboatError(error) };
   }
+}
+
+interface Known {
+  readonly backups: readonly Backup[];
+  readonly bases: readonly { readonly store: string; readonly bases: readonly Base[] }[];
+}
+
+function findLastBase(known: Known['bases'], now: Date): StatusResult['lastBase'] {
+  const good = known.flatMap(({ bases }) => bases.filter((base) => !holdsDamage(base)));
+  const last = newestUsable(good, now);
+  return (
+    last && {
+      label: last.label,
+      ageMs: now.getTime() - last.time.getTime(),
+      stores: known
+        .filter(({ bases }) => bases.some(({ label, state }) => label === last.label && state === 'usable'))
+        .map(({ store }) => store),
+    }
+  );
 }
 
 function trendOf(backups: readonly Backup[]): StatusResult['trend'] {
@@ -149,9 +181,14 @@ function judgeAge(
   );
 }
 
+/** A dump that went well says nothing about the base backup before it. */
 function judgeLastRun(runs: readonly RunRecord[]): LifeboatError | undefined {
-  const last = runs.findLast(({ operation }) => operation === 'backup');
-  if (!last || last.succeeded) return undefined;
+  const last = (['dump', 'base'] as const)
+    .map((wanted) =>
+      runs.findLast(({ operation, kind = 'dump' }) => operation === 'backup' && kind === wanted),
+    )
+    .find((run) => run && !run.succeeded);
+  if (!last) return undefined;
   return new LifeboatError(
     'ATTENTION',
     `The last backup run failed at ${last.at}: ${last.message ?? last.code ?? ''}`,

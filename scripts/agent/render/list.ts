@@ -1,12 +1,18 @@
 import { formatBytes, formatTime } from '../../../lib/domain/quantities.ts';
-import type { ListedBackup, ListedCopy, ListResult } from '../commands/list.ts';
+import type { ListedBackup, ListedBase, ListedCopy, ListResult } from '../commands/list.ts';
 import { renderErrorAsJson } from './error.ts';
 import { renderTable } from './table.ts';
 
 const WHERE = { local: 'local', s3: 'S3' } as const;
 
-export function renderList(app: string, { backups, failure }: ListResult, now: Date): string[] {
-  if (backups.length === 0 && !failure) return [`No backups of ${app} yet. Make one: lifeboat backup`];
+export function renderList(app: string, { backups, bases, failure }: ListResult, now: Date): string[] {
+  if (backups.length === 0 && bases.length === 0 && !failure)
+    return [`No backups of ${app} yet. Make one: lifeboat backup`];
+  if (bases.length === 0) return renderDumps(backups, now);
+  return [...(backups.length === 0 ? [] : [...renderDumps(backups, now), '']), ...renderBases(bases)];
+}
+
+function renderDumps(backups: ListResult['backups'], now: Date): string[] {
   return renderTable(
     ['ID', 'TIME (UTC)', 'SIZE', 'FORMAT', 'WHERE', 'VERIFIED', 'EXPIRES'],
     backups.flatMap((backup) =>
@@ -16,6 +22,30 @@ export function renderList(app: string, { backups, failure }: ListResult, now: D
       ]),
     ),
   );
+}
+
+function renderBases(bases: ListResult['bases']): string[] {
+  return renderTable(
+    ['BASE BACKUP', 'TIME (UTC)', 'SIZE', 'KIND', 'WHERE', 'STATE'],
+    bases.map((base) => [
+      base.label,
+      formatTime(base.time),
+      formatBytes(base.bytes),
+      describeKind(base),
+      WHERE[base.store],
+      describeBaseState(base),
+    ]),
+  );
+}
+
+function describeKind({ type, chain }: ListedBase): string {
+  return type === 'incremental' ? `incremental on ${chain.at(-1) ?? ''}` : (type ?? '');
+}
+
+function describeBaseState({ state, label, detail }: ListedBase): string {
+  if (state === 'usable') return '✅';
+  if (state === 'unfinished') return '⚠️ unfinished, no backup';
+  return `❌ ${state}: ${shorten(label, detail ?? '')}`;
 }
 
 function renderRow(backup: ListedBackup, copy: ListedCopy, first: boolean): string[] {
@@ -58,7 +88,7 @@ function shorten(id: string, detail: string): string {
   return line.length > DETAIL_SHOWN ? `${line.slice(0, DETAIL_SHOWN)}…` : line;
 }
 
-export function listAsJson({ backups, failure }: ListResult): unknown {
+export function listAsJson({ backups, bases, failure }: ListResult): unknown {
   return {
     operation: 'list',
     backups: backups.map(({ id, time, bytes, encoding, copies }) => ({
@@ -76,6 +106,12 @@ export function listAsJson({ backups, failure }: ListResult): unknown {
         verifiedAt: copy.verifiedAt?.toISOString() ?? null,
         expiresAt: copy.expiresAt?.toISOString() ?? null,
       })),
+    })),
+    bases: bases.map(({ time, type, detail, ...base }) => ({
+      ...base,
+      time: time.toISOString(),
+      type: type ?? null,
+      ...(detail ? { detail } : {}),
     })),
     ...(failure ? (renderErrorAsJson(failure) as object) : { succeeded: true }),
   };

@@ -7,10 +7,15 @@ const STEPS = '▁▂▃▄▅▆▇█';
 const STORE_NAME: Readonly<Record<string, string>> = { local: 'Local', s3: 'S3' };
 
 export function renderStatus(result: StatusResult): string[] {
-  const { lastGood, lastFailure, monthlyCost, restore } = result;
+  const { lastGood, lastBase, lastFailure, monthlyCost, restore } = result;
   return [
     `${result.failure ? '❌' : '✅'} ${displayName(result.app)}`,
     `Last good backup  ${lastGood ? `${lastGood.id}, ${formatDuration(lastGood.ageMs)} ago (${lastGood.stores.map(nameOf).join(' and ')})` : 'none'}`,
+    ...(lastBase
+      ? [
+          `Last base backup  ${lastBase.label}, ${formatDuration(lastBase.ageMs)} ago (${lastBase.stores.map(nameOf).join(' and ')})`,
+        ]
+      : []),
     `Allowed age       ${formatDuration(result.maxAgeMs)}`,
     ...renderTrend(result.trend),
     `Last failure      ${lastFailure ? `${formatTime(new Date(lastFailure.at))} ${lastFailure.operation}: ${firstLine(lastFailure.message ?? '')}` : 'none on record'}`,
@@ -65,6 +70,7 @@ export function statusAsJson(result: StatusResult): unknown {
     operation: 'status',
     ...rest,
     lastGood: rest.lastGood ?? null,
+    lastBase: rest.lastBase ?? null,
     lastFailure: lastFailure ?? null,
     trend: trend.map(({ id, time, bytes }) => ({ id, time: time.toISOString(), bytes })),
     ...(failure ? (renderErrorAsJson(failure) as object) : { succeeded: true }),

@@ -1,5 +1,4 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import type {
   BackupEnd,
   BackupPiece,
@@ -7,17 +6,24 @@ import type {
   BaseBackupRequest,
   BaseBackupStream,
 } from '../ports/replication.ts';
+import {
+  isChecksumVerdict,
+  positionOf,
+  saidBy,
+  tablespaceOf,
+  unexpected,
+  Warnings,
+  type Position,
+} from './base-backup-answers.ts';
 import { baseBackupCommand, sendsTaggedCopy } from './base-backup-command.ts';
-import { BACKEND, isFatal, readCString, type Row, type ServerMessage } from './protocol.ts';
+import { BACKEND, readCString, type Row } from './protocol.ts';
 import type { Session } from './session.ts';
 import { uploadManifest } from './upload-manifest.ts';
 
 /** Two blocks of zeros end a tar; up to 14 the server leaves them to its client. */
 const TAR_TRAILER = Buffer.alloc(1024);
 const PROGRESS_STEP = 16 * 1024 * 1024;
-const MOST_WARNINGS = 100;
-/** SQLSTATEs */
-const DATA_CORRUPTED = 'XX001';
+/** SQLSTATE object_not_in_prerequisite_state */
 const NOT_IN_PREREQUISITE_STATE = '55000';
 
 /** @throws LifeboatError see ReplicationServer.baseBackup */
@@ -55,11 +61,6 @@ interface Parts {
   readonly warnings: Warnings;
   readonly tagged: boolean;
   readonly manifest: boolean;
-}
-
-interface Position {
-  readonly lsn: Lsn;
-  readonly timeline: number;
 }
 
 class RunningBackup implements BaseBackupStream {
@@ -201,47 +202,3 @@ class RunningBackup implements BaseBackupStream {
 }
 
 const TAG = { archive: 0x6e, data: 0x64, manifest: 0x6d, progress: 0x70 };
-
-/** What the server has to say of damaged pages: a line for some, the number of all, and last of all an error. */
-class Warnings {
-  readonly lines: string[] = [];
-  /** The server counts aloud from two on. */
-  checksumFailures = 1;
-
-  note({ severity, message, routine }: ServerMessage): void {
-    if (severity !== 'WARNING') return;
-    if (this.lines.length < MOST_WARNINGS) this.lines.push(message);
-    if (routine === 'perform_base_backup') this.checksumFailures = Number(/\d+/.exec(message)?.[0] ?? 1);
-  }
-}
-
-/** It comes after everything else was sent: what is in the backup is what is on the server's disk. */
-function isChecksumVerdict(error: unknown): boolean {
-  const said = saidBy(error);
-  return said?.code === DATA_CORRUPTED && said.routine === 'perform_base_backup' && !isFatal(said);
-}
-
-function saidBy(error: unknown): ServerMessage | undefined {
-  return (error as LifeboatError).cause as ServerMessage | undefined;
-}
-
-function positionOf(rows: readonly Row[]): Position {
-  const [lsn, timeline] = rows[0] ?? [];
-  if (!lsn || !timeline) throw unexpected('no position');
-  return { lsn: parseLsn(lsn.toString()), timeline: Number(timeline.toString()) };
-}
-
-function tablespaceOf([oid, location, kibibytes]: Row): BackupTablespace {
-  return {
-    oid: oid ? Number(oid.toString()) : null,
-    location: location ? location.toString() : null,
-    sizeBytes: Number(kibibytes?.toString() ?? 0) * 1024,
-  };
-}
-
-function unexpected(what: string): LifeboatError {
-  return new LifeboatError(
-    'BUG',
-    `PostgreSQL answered BASE_BACKUP with ${what}, which is not expected there`,
-  );
-}

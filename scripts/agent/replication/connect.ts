@@ -51,8 +51,9 @@ export async function connectReplication(
   try {
     client = await connectClient(settings, environment, DATABASE, {
       applicationName,
-      // Whatever postgresql.conf says, the server must not give us up sooner than we give it up.
-      replication: { options: `-c wal_sender_timeout=${silenceMs}`, stream },
+      // Whatever postgresql.conf says, the server must not give us up sooner than we give it up; one connection may
+      // have nothing to do but to own the slot of a base backup, for hours.
+      replication: { options: `-c wal_sender_timeout=${silenceMs} -c idle_session_timeout=0`, stream },
     });
   } catch (error) {
     throw refusedConnection(error as LifeboatError, settings);

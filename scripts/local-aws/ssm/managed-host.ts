@@ -37,6 +37,10 @@ export class ManagedHost {
   readonly principal: Principal;
   /** A host that is down, or has lost its network, takes no command; SSM goes on waiting. */
   isUp = true;
+  /** Whether its agent has ever registered with SSM: without an instance profile it cannot. */
+  hasProfile = true;
+  /** EC2's. Only a running instance is known to SSM. */
+  state: 'pending' | 'running' | 'stopping' | 'stopped' | 'terminated' = 'running';
   readonly #specification: HostSpecification;
   readonly #surroundings: Surroundings;
 
@@ -46,6 +50,10 @@ export class ManagedHost {
     this.principal = surroundings.principal;
     this.#specification = specification;
     this.#surroundings = surroundings;
+  }
+
+  get isManaged(): boolean {
+    return this.hasProfile && this.state === 'running';
   }
 
   /** Executes the document's steps and says how it ended; the command is told of every step. */

@@ -63,7 +63,7 @@ export class RunCommand {
   send(request: NewCommand): Command {
     const document = this.#document(request);
     const host = this.#hosts.get(request.instanceId);
-    if (!host)
+    if (host?.isManaged !== true)
       throw new AwsError(
         'InvalidInstanceId',
         `Instances [[${request.instanceId}]] not in a valid state for account`,

@@ -199,8 +199,10 @@ function describeInstanceInformation(
 ): Record<string, unknown> {
   const input = parse(describeInput, raw);
   context.access.check(caller, 'ssm:DescribeInstanceInformation', context.arn('ssm', '*'));
-  const hosts = context.runCommand.hosts.filter((host) =>
-    input.Filters.every(({ Key, Values }) => Values.includes(filterValue(host, Key) ?? '')),
+  const hosts = context.runCommand.hosts.filter(
+    (host) =>
+      host.isManaged &&
+      input.Filters.every(({ Key, Values }) => Values.includes(filterValue(host, Key) ?? '')),
   );
   const { items, NextToken } = page(hosts, input);
   return { InstanceInformationList: items.map((host) => describeHost(host)), NextToken };

@@ -226,9 +226,10 @@ describe('Over a replication connection', () => {
       for await (const message of stream.messages()) {
         if (message.kind === 'wal') received = message.start + BigInt(message.bytes.length);
         if (message.kind !== 'keepalive' || !message.serverStopping) continue;
+        // It may have asked twice before it heard of the confirmation.
+        if (told++ > 0) continue;
         await sleep(300);
         expect(stopped).toBe(false);
-        told++;
         stream.confirm(received);
       }
     })();

@@ -1,7 +1,7 @@
 import { describeAlarm, parseAlarm, type AlarmNotice } from '../../../lib/domain/notify/alarm-wording.ts';
 import { asciiSubject } from '../../../lib/domain/notify/message.ts';
 import { withLinks } from '../../../lib/domain/notify/run-wording.ts';
-import { ALARMS, runbookAnchor } from '../../../lib/domain/watch/alarms.ts';
+import { alarmName, ALARMS, runbookAnchor } from '../../../lib/domain/watch/alarms.ts';
 
 const CONTEXT = { deployment: 'My-Boat', runbookUrl: 'docs/runbook.md', dashboardUrl: undefined };
 const NOTICE: AlarmNotice = {
@@ -17,6 +17,13 @@ describe('an alarm', () => {
     const message = describeAlarm({ ...NOTICE, AlarmName: `My-Boat-${rule.id}${series}` }, CONTEXT);
     expect(message.subject).toBe(`🚨 ALARM ${rule.title}${series === '' ? '' : ': shop-2'}`);
     expect(message.body).toContain(`Runbook: docs/runbook.md#${runbookAnchor(rule.runbookHeading)}`);
+  });
+
+  it('of one of very many series is called by the series alone', () => {
+    const name = alarmName('My-Boat', ALARMS.backupTooOld, '3-shop', 7);
+    expect(name).toBe('My-Boat-backup-too-old-3-shop@7');
+    const { subject } = describeAlarm({ ...NOTICE, AlarmName: name }, CONTEXT);
+    expect(subject).toBe('🚨 ALARM The newest verified backup is too old: 3-shop');
   });
 
   it('that is over says so', () => {

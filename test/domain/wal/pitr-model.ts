@@ -28,9 +28,9 @@ import { at, incrementalManifest } from '../base/manifests.ts';
  * timeline.
  */
 
-export const SEGMENT_SIZE = 1024 * 1024;
+const SEGMENT_SIZE = 1024 * 1024;
 const PER_SEGMENT = 16;
-export const UNIT = SEGMENT_SIZE / PER_SEGMENT;
+const UNIT = SEGMENT_SIZE / PER_SEGMENT;
 export const DAY_US = 86_400_000_000n;
 
 interface Timeline {

@@ -8,6 +8,8 @@ import { addOperations, configuration, fullConfiguration, newApp, synthesize } f
 
 const template = synthesize(fullConfiguration());
 const all = alarmsOf(template);
+const withReplica = alarmsOf(synthesize(configuration({ storage: { drRegion: 'eu-west-1' } })));
+const every = new Map([...withReplica, ...all]);
 
 function alarmsOf(of: Template): Map<string, Resource['properties']> {
   const found = resources(of, 'AWS::CloudWatch::Alarm');
@@ -89,25 +91,59 @@ describe.each(['hostmaster', 'fleet', 'guarded'])('the series %s', (app) => {
 });
 
 describe('the deployment', () => {
+  const once = { Statistic: 'Sum', Threshold: 1, TreatMissingData: 'notBreaching' };
+
+  test.each(['report-run', 'watch', 'slack'])('the function %s failed', (name) => {
+    const alarm = all.get(`Lifeboat-lambda-errors-${name}`);
+    expect(alarm).toMatchObject({ ...once, Namespace: 'AWS/Lambda', MetricName: 'Errors' });
+    expect(dimensionsOf(alarm)).toEqual(dimensionsOf(all.get(`Lifeboat-lambda-errors-throttled-${name}`)));
+  });
+
   test.each(['start-run', 'restore', 'report-run', 'watch', 'slack'])(
-    'the function %s failed or was not let run',
+    'the function %s was not let run',
     (name) => {
-      const once = {
-        Namespace: 'AWS/Lambda',
-        Statistic: 'Sum',
-        Threshold: 1,
-        TreatMissingData: 'notBreaching',
-      };
-      expect(all.get(`Lifeboat-lambda-errors-${name}`)).toMatchObject({ ...once, MetricName: 'Errors' });
       expect(all.get(`Lifeboat-lambda-errors-throttled-${name}`)).toMatchObject({
         ...once,
+        Namespace: 'AWS/Lambda',
         MetricName: 'Throttles',
       });
-      expect(dimensionsOf(all.get(`Lifeboat-lambda-errors-${name}`))).toEqual(
-        dimensionsOf(all.get(`Lifeboat-lambda-errors-throttled-${name}`)),
-      );
     },
   );
+
+  test('the watch failed again and again: one failure is made good in five minutes', () => {
+    expect(all.get('Lifeboat-lambda-errors-watch')).toMatchObject({
+      Period: 300,
+      EvaluationPeriods: 4,
+      DatapointsToAlarm: 3,
+    });
+  });
+
+  test('start-run failed by its own fault: what people mistype is an error to Lambda as well', () => {
+    const alarm = all.get('Lifeboat-lambda-errors-start-run');
+    expect(alarm).toMatchObject({ ...once, Namespace: 'Lifeboat', MetricName: METRIC.functionFailed });
+    expect(dimensionsOf(alarm)).toEqual({ Deployment: 'Lifeboat', Function: 'start-run' });
+  });
+
+  test('restore calls nobody: whoever invoked it has the answer', () => {
+    expect([...all.keys()].filter((name) => name.includes('restore'))).toEqual([
+      'Lifeboat-lambda-errors-throttled-restore',
+    ]);
+  });
+
+  test('a backup was not copied to the second region', () => {
+    expect(all.has('Lifeboat-replication-failed')).toBe(false);
+    const alarm = withReplica.get('Lifeboat-replication-failed');
+    expect(alarm).toMatchObject({
+      ...once,
+      Namespace: 'AWS/S3',
+      MetricName: 'OperationsFailedReplication',
+    });
+    expect(alarm?.['Dimensions']).toEqual([
+      { Name: 'DestinationBucket', Value: 'lifeboat-dr-123456789012-eu-west-1' },
+      { Name: 'RuleId', Value: 'lifeboat-replica' },
+      { Name: 'SourceBucket', Value: 'backups-of-ours' },
+    ]);
+  });
 
   test.each([
     ['Lifeboat-dead-letters', '<DeadLettersEvents.QueueName>'],
@@ -175,10 +211,10 @@ describe('the deployment', () => {
 describe('every alarm', () => {
   test('of the domain’s list exists', () => {
     for (const { id } of Object.values(ALARMS))
-      expect([...all.keys()].some((name) => name.startsWith(`Lifeboat-${id}`))).toBe(true);
+      expect([...every.keys()].some((name) => name.startsWith(`Lifeboat-${id}`))).toBe(true);
   });
 
-  test.each([...all])(
+  test.each([...every])(
     '%s says what it is about and links to a section that the runbook has',
     (_name, alarm) => {
       const description = text(alarm['AlarmDescription']);
@@ -208,7 +244,7 @@ describe('every alarm', () => {
   });
 
   test('stays within what CloudWatch lets an alarm look back on', () => {
-    for (const [, { Period, EvaluationPeriods }] of all)
+    for (const [, { Period, EvaluationPeriods }] of every)
       expect(Number(Period) * Number(EvaluationPeriods)).toBeLessThanOrEqual(86_400);
   });
 
@@ -259,5 +295,14 @@ describe('many series', () => {
     for (const [name, group] of before) expect(after.get(name)).toBe(group);
     const inline = alarmsOf(synthesize(configuration({ series: series(60) })));
     for (const name of before.keys()) expect(inline.has(name)).toBe(false);
+  });
+
+  test('are called as they are in a small deployment, up to the number of the nested stack', () => {
+    const inline = [...alarmsOf(synthesize(configuration({ series: series(60) }))).keys()];
+    const nested = [...groups(61).alarms.keys()];
+    for (const name of nested) expect(name).toMatch(/^Lifeboat-[a-z-]+-app-\d+@\d$/);
+    const plain = nested.map((name) => name.replace(/@\d$/, ''));
+    expect(plain).toEqual(expect.arrayContaining(inline.filter((name) => /-app-\d+$/.test(name))));
+    expect(new Set(plain).size).toBe(nested.length);
   });
 });

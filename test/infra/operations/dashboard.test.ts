@@ -1,4 +1,5 @@
 import { METRIC } from '../../../lib/domain/names.ts';
+import { ALARMS } from '../../../lib/domain/watch/alarms.ts';
 import { resource, text } from './resources.ts';
 import { configuration, fullConfiguration, synthesize } from './stage.ts';
 
@@ -28,7 +29,8 @@ test('it is named after the deployment and the region, for dashboards are the wh
 });
 
 test.each([
-  ['Age of the newest verified backup (s)', METRIC.backupAge],
+  ['Since the newest verified backup was finished (s)', METRIC.backupAge],
+  ['What would be lost: since it was begun (s)', METRIC.recoveryPointAge],
   ['Backup size (bytes)', METRIC.backupBytes],
   ['Backup duration (s)', METRIC.backupSeconds],
   ['Restore duration (s)', METRIC.restoreSeconds],
@@ -58,7 +60,8 @@ test('it links to every alarm’s section of the runbook', () => {
   const markdown = widgets.find(({ type }) => type === 'text')?.properties.markdown ?? '';
   expect(markdown).toContain(`[Runbook](${URL})`);
   expect(markdown).toContain(`(${URL}#alarm-backup-too-old)`);
-  expect(markdown.match(/#alarm-/g)).toHaveLength(9);
+  expect(markdown.match(/#alarm-/g)).toHaveLength(Object.keys(ALARMS).length - 1);
+  expect(markdown).not.toContain('#alarm-replication-failed'); // there is no second region
 });
 
 test('it makes no dead links where the runbook’s address is not known', () => {

@@ -50,19 +50,22 @@ describe.each(IDS)('the function %s', (id) => {
     expect(role.properties).not.toHaveProperty('ManagedPolicyArns');
   });
 
-  test('keeps what it fails at in the queue for dead letters', () => {
+  test('keeps what it fails at in the queue for dead letters, unless its next run is the remedy', () => {
     const retries = resource(template, 'AWS::Lambda::EventInvokeConfig', `Functions${id}`).properties as {
       DestinationConfig: { OnFailure: { Destination: unknown } };
     };
+    if (id === 'Watch') {
+      expect(retries).toMatchObject({ MaximumRetryAttempts: 0 });
+      expect(retries).not.toHaveProperty('DestinationConfig');
+      expect(resourcesOf(id, 'sqs:SendMessage')).toEqual([]);
+      return;
+    }
     const queue = text(retries.DestinationConfig.OnFailure.Destination);
     expect(queue).toMatch(
       id === 'Slack' ? /^<DeadLettersMessages\w+\.Arn>$/ : /^<DeadLettersEvents\w+\.Arn>$/,
     );
     expect(resourcesOf(id, 'sqs:SendMessage')).toEqual([queue]);
-    expect(retries).toMatchObject({
-      MaximumEventAgeInSeconds: 3600,
-      MaximumRetryAttempts: id === 'Watch' ? 0 : 2,
-    });
+    expect(retries).toMatchObject({ MaximumEventAgeInSeconds: 3600, MaximumRetryAttempts: 2 });
   });
 
   test('has no action with a wildcard, and no right to delete anything', () => {
@@ -83,18 +86,31 @@ describe.each(IDS)('the function %s', (id) => {
 
 describe('what each function may ask of AWS', () => {
   const storage = ['kms:Decrypt', 'kms:GenerateDataKey'];
-  const own = ['logs:CreateLogStream', 'logs:PutLogEvents', 'sqs:SendMessage'];
-  const sending = ['ssm:DescribeInstanceInformation', 'ssm:ListCommands', 'ssm:SendCommand'];
+  const logging = ['logs:CreateLogStream', 'logs:PutLogEvents'];
+  const own = [...logging, 'sqs:SendMessage'];
+  const sending = ['ssm:ListCommands', 'ssm:SendCommand'];
+  const finding = ['ec2:DescribeInstances', 'ssm:DescribeInstanceInformation'];
   const state = ['s3:GetObject', 's3:ListBucket', 's3:PutObject'];
 
   test.each<[Id, string[]]>([
-    ['StartRun', [...storage, ...own, ...sending, ...state, 'sns:Publish']],
+    ['StartRun', [...storage, ...own, ...sending, ...finding, ...state, 'sns:Publish']],
     ['Restore', [...storage, ...own, ...sending, ...state]],
     [
       'ReportRun',
       [...storage, ...own, ...state, 'sns:Publish', 'ssm:GetCommandInvocation', 'ssm:ListCommandInvocations'],
     ],
-    ['Watch', [...storage, ...own, ...state, 'sns:Publish', 's3:GetObjectTagging', 's3:PutObjectTagging']],
+    [
+      'Watch',
+      [
+        ...storage,
+        ...logging,
+        ...finding,
+        ...state,
+        'sns:Publish',
+        's3:GetObjectTagging',
+        's3:PutObjectTagging',
+      ],
+    ],
     ['Slack', ['kms:Decrypt', ...own, 'ssm:GetParameter']],
   ])('%s: this list and no other', (id, actions) => {
     expect(actionsOf(rightsOf(id))).toEqual(actions.toSorted());
@@ -116,14 +132,21 @@ describe('what each function may ask of AWS', () => {
       id,
       actionsOf(rightsOf(id).filter(({ Resource }) => list(Resource).includes('*'))),
     ]);
-    const finding = ['ssm:DescribeInstanceInformation', 'ssm:ListCommands'];
     expect(Object.fromEntries(everywhere)).toEqual({
-      StartRun: finding,
-      Restore: finding,
+      StartRun: [...finding, 'ssm:ListCommands'],
+      Restore: ['ssm:ListCommands'],
       ReportRun: ['ssm:GetCommandInvocation', 'ssm:ListCommandInvocations'],
-      Watch: [],
+      Watch: finding,
       Slack: [],
     });
+  });
+
+  test('who carries a tag is asked only where hosts are chosen by one', () => {
+    const named = synthesize(configuration());
+    for (const id of ['StartRun', 'Watch'] as const) {
+      expect(actionsOf(rightsOf(id, named)).filter((action) => finding.includes(action))).toEqual([]);
+      expect(resourcesOf(id, 'ec2:DescribeInstances')).toEqual(['*']);
+    }
   });
 
   test('backups’ contents are read by none: their manifests are', () => {

@@ -207,7 +207,6 @@ describe('dead letters', () => {
     expect(allowed).toEqual([
       ['events.amazonaws.com', '<ScheduleNightly.Arn>'],
       ['events.amazonaws.com', '<ScheduleRunEnded.Arn>'],
-      ['events.amazonaws.com', '<ScheduleWatch.Arn>'],
       ['sns.amazonaws.com', '<NotificationsTopic>'],
       // Slack's own queue.
       ['sns.amazonaws.com', '<NotificationsTopic>'],

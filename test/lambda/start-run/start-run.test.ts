@@ -347,7 +347,7 @@ describe('start-run on many hosts', () => {
       'stock DB Backup FAILED',
     ]);
     const { text } = stage.published[0]!;
-    expect(text).toContain('SSM manages no host that carries the tag Role=db');
+    expect(text).toContain('No host carries the tag Role=db');
     expect(text).toContain('Database: shop on the hosts with the tag Role=db');
     expect(text).toContain('What to do: Tag the instances');
     expect(text).toContain('Dashboard: https://dashboard.example');

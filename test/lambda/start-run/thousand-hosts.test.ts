@@ -1,4 +1,5 @@
 import type { Bucket } from '../../../lambda/bucket.ts';
+import type { Instances } from '../../../lambda/instances.ts';
 import { openLog } from '../../../lambda/log.ts';
 import type { RunCommand } from '../../../lambda/run-command.ts';
 import { makeHandler, type StartAnswer } from '../../../lambda/start-run/handler.ts';
@@ -52,6 +53,7 @@ const BURST = 5;
 const RETRY_PAUSES_MS = [60_000, 120_000];
 
 const HOSTS = 1000;
+const ALL_HOSTS = Array.from({ length: HOSTS }, (_, index) => `i-${String(index).padStart(17, '0')}`);
 const HOSTS_PER_PAGE = 50;
 const START = new Date('2026-01-17T02:00:05Z');
 
@@ -111,6 +113,7 @@ async function simulate(assumed: Assumptions, hosts = HOSTS): Promise<Night> {
     ),
     state: modelState(time, quotas.s3, assumed),
     commands: modelSsm(time, quotas, sent, { ...assumed, hosts }),
+    instances: modelEc2(time, { ...assumed, hosts }),
     clock: time,
     log: openLog({ deployment: 'Lifeboat', now: time.now, write: () => undefined }),
     topic: { publish: () => Promise.reject(new Error('there is nothing to tell')) },
@@ -193,10 +196,20 @@ function modelSsm(
         await time.sleep(sendMs);
         while (!quotas.describe.take()) await time.sleep(500); // the SDK's own retries
       }
-      return Array.from({ length: hosts }, (_, index) => `i-${String(index).padStart(17, '0')}`);
+      return ALL_HOSTS.slice(0, hosts);
     },
     invocation: async () => undefined,
     output: async () => '',
+  };
+}
+
+/** A thousand instances are one page. */
+function modelEc2(time: VirtualTime, { sendMs, hosts }: Assumptions & { readonly hosts: number }): Instances {
+  return {
+    withTag: async () => {
+      await time.sleep(sendMs);
+      return new Map(ALL_HOSTS.slice(0, hosts).map((id) => [id, 'running']));
+    },
   };
 }
 

@@ -12,10 +12,13 @@ import {
   SSMClient,
 } from '@aws-sdk/client-ssm';
 import { PublishCommand, SNSClient } from '@aws-sdk/client-sns';
+import { systemClock } from '../../../lambda/clock.ts';
+import { openInstances, type Instances } from '../../../lambda/instances.ts';
 import { AccessControl, type AccessQuestion } from '../../../scripts/local-aws/access/access-control.ts';
 import { makePrincipal } from '../../../scripts/local-aws/access/principal.ts';
 import { MetricStore } from '../../../scripts/local-aws/cloudwatch/metric-store.ts';
 import { Work } from '../../../scripts/local-aws/deployment/work.ts';
+import { ec2Service } from '../../../scripts/local-aws/ec2/service.ts';
 import { Endpoint } from '../../../scripts/local-aws/http/endpoint.ts';
 import { snsService } from '../../../scripts/local-aws/sns/service.ts';
 import { Topic, type Mail } from '../../../scripts/local-aws/sns/topic.ts';
@@ -71,7 +74,9 @@ class Ground {
   readonly parameters = new ParameterStore();
   readonly #endpoints: Endpoint[] = [];
 
-  async client(secret = this.role.credentials.secretAccessKey): Promise<{ ssm: SSMClient; sns: SNSClient }> {
+  async client(
+    secret = this.role.credentials.secretAccessKey,
+  ): Promise<{ ssm: SSMClient; sns: SNSClient; url: string }> {
     const topic = new Topic({
       arn: TOPIC,
       kmsKeyArn: KEY,
@@ -89,6 +94,7 @@ class Ground {
       principals: [this.role],
       access,
       services: {
+        ec2: ec2Service(() => runCommand.hosts, access),
         ssm: ssmService({ runCommand, parameters, access, faults, arn }),
         sns: snsService(new Map([[TOPIC, topic]]), access),
         sts: async () => ({}),
@@ -102,7 +108,7 @@ class Ground {
       maxAttempts: 1,
       credentials: { ...this.role.credentials, secretAccessKey: secret },
     };
-    return { ssm: new SSMClient(settings), sns: new SNSClient(settings) };
+    return { ssm: new SSMClient(settings), sns: new SNSClient(settings), url: endpoint.url };
   }
 
   addHost(instanceId: string, tags: Record<string, string> = {}): ManagedHost {
@@ -304,6 +310,52 @@ describe('SSM, asked by the real SDK', () => {
     await expect(wrong.ssm.send(new ListCommandsCommand({}))).rejects.toMatchObject({
       name: 'InvalidSignatureException',
     });
+  });
+});
+
+describe('A host that SSM does not know', () => {
+  it.each([
+    ['is stopped', (host: ManagedHost) => (host.state = 'stopped')],
+    ['has no instance profile', (host: ManagedHost) => (host.hasProfile = false)],
+  ])('because it %s is not listed, and takes no command', async (_, change) => {
+    change(ground.addHost(HOST));
+    ground.addHost('i-0fedcba9876543210');
+    const { InstanceInformationList = [] } = await ssm.send(new DescribeInstanceInformationCommand({}));
+    expect(InstanceInformationList.map(({ InstanceId }) => InstanceId)).toEqual(['i-0fedcba9876543210']);
+    await expect(send()).rejects.toMatchObject({ name: 'InvalidInstanceId' });
+  });
+});
+
+describe('EC2, asked as the functions ask it', () => {
+  const TAG = ['lifeboat', 'nightly'] as const;
+  const instances = async (secret?: string): Promise<Instances> => {
+    const { ssm: client, url } = await ground.client(secret);
+    return openInstances({
+      endpoint: url,
+      signing: client.config,
+      clock: { ...systemClock, sleep: () => Promise.resolve() },
+    });
+  };
+
+  it('lists who carries the tag with their states, hosts outside of EC2 and terminated ones left out', async () => {
+    ground.addHost(HOST, { lifeboat: 'nightly' });
+    ground.addHost('i-00000000', { lifeboat: 'nightly' }).state = 'stopped';
+    ground.addHost('i-00000001', { lifeboat: 'nightly' }).state = 'terminated';
+    ground.addHost('i-00000002', { lifeboat: 'nightlyX' });
+    ground.addHost('mi-00000000', { lifeboat: 'nightly' });
+    expect([...(await (await instances()).withTag(...TAG))]).toEqual([
+      [HOST, 'running'],
+      ['i-00000000', 'stopped'],
+    ]);
+    expect(ground.access.calls).toMatchObject([
+      { action: 'ec2:DescribeInstances', resource: '*', allowed: true },
+    ]);
+  });
+
+  it('refuses who may not ask, and a wrong signature', async () => {
+    ground.denied = ({ action }) => action === 'ec2:DescribeInstances';
+    await expect((await instances()).withTag(...TAG)).rejects.toThrow(/UnauthorizedOperation/);
+    await expect((await instances('wrong')).withTag(...TAG)).rejects.toThrow(/InvalidSignatureException/);
   });
 });
 

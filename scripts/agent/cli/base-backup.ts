@@ -1,0 +1,50 @@
+import type { Answer } from '../answer.ts';
+import { planBaseBackup } from '../commands/base-backup.ts';
+import { baseBackupAndTell } from '../commands/base-backup-and-tell.ts';
+import type { BaseBackupRequest } from '../commands/base-backup-request.ts';
+import type { Context } from '../context.ts';
+import { digestReader } from '../data-path/digest.ts';
+import { openBaseWriter } from '../data-path/volumes/base-writer.ts';
+import { configurationReader } from '../host/configuration-files.ts';
+import type { BaseBackupPorts } from '../ports/base-backup.ts';
+import { openBaseBackupServer } from '../postgres/base-backup-server.ts';
+import { baseBackupAsJson, basePlanAsJson, renderBasePlan } from '../render/base-backup.ts';
+import { LIFEBOAT_VERSION } from '../version.ts';
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** A failure of the run stands in the answer. @throws LifeboatError of a --dry-run */
+export async function runBaseBackup(context: Context, options: Options): Promise<Answer> {
+  const ports = openBaseBackupPorts(context);
+  const request = describeBaseRequest(context, options);
+  if (request.dryRun) {
+    const plan = await planBaseBackup(ports, request);
+    return { lines: renderBasePlan(plan), json: basePlanAsJson(plan) };
+  }
+  const told = await baseBackupAndTell(ports, request);
+  return { lines: [], json: baseBackupAsJson(request, told), failure: told.failure };
+}
+
+function openBaseBackupPorts(context: Context): BaseBackupPorts {
+  const { settings, interrupted } = context;
+  return {
+    ...context,
+    server: openBaseBackupServer(settings.database, settings.environment, interrupted),
+    configuration: configurationReader,
+    writer: openBaseWriter(),
+    digests: digestReader,
+  };
+}
+
+function describeBaseRequest({ settings, host }: Context, options: Options): BaseBackupRequest {
+  return {
+    app: settings.app,
+    level: settings.compressionLevel,
+    incremental: settings.baseIncremental,
+    localRetentionDays: settings.localRetentionDays,
+    runId: settings.runId ?? host.newRunId(),
+    lifeboatVersion: LIFEBOAT_VERSION,
+    allowStandby: options['allowStandby'] === true,
+    dryRun: options['dryRun'] === true,
+  };
+}

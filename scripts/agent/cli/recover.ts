@@ -1,0 +1,110 @@
+import path from 'node:path';
+import type { HostDifference } from '../../../lib/domain/base/recovery-host.ts';
+import { parseRecoveryRequest, type RecoveryOptions } from '../../../lib/domain/base/recovery-target.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { Answer } from '../answer.ts';
+import { describeRecovered, planOnly, recover, type RecoverRequest } from '../commands/recover.ts';
+import { openContext, type Context } from '../context.ts';
+import type { RecoveryAction, RecoveryPlace, RecoveryPorts } from '../ports/recovery.ts';
+import { openRecoveryServers } from '../recovery/recovery-servers.ts';
+import { openWalSearch } from '../recovery/wal-search.ts';
+import { recoveredAsJson, recoveryPlanAsJson, renderRecoveryPlan } from '../render/recovery.ts';
+import { openS3Store } from '../s3/s3-store.ts';
+import { openWalReader } from '../wal-archive/wal-reader.ts';
+import type { WalStores } from '../wal-listing.ts';
+
+type Options = Readonly<Record<string, unknown>>;
+
+const TARGETS = ['toTime', 'toLsn', 'toXid', 'toName', 'latest', 'immediate'] as const;
+
+/** Whether `restore` was given a point in time, instead of a dump. */
+export function namesRecoveryTarget(options: Options): boolean {
+  return TARGETS.some((name) => options[name] !== undefined);
+}
+
+/** `lifeboat restore --to-time …` and its like. */
+export async function runRecover(options: Options): Promise<Answer> {
+  const dryRun = options['dryRun'] === true;
+  const request = parseRecoveryRequest(options as RecoveryOptions);
+  const place = parsePlace(options);
+  const action = parseAction(options['action']);
+  const overrides = parseOverrides(options['despite']);
+  const context = openContext({ json: options['json'] === true });
+  const ports = openRecoveryPorts(context);
+  const runId = context.settings.runId ?? context.host.newRunId();
+  const asked: RecoverRequest = { request, overrides, place, action, runId };
+  if (dryRun) {
+    const planned = await planOnly(ports, asked);
+    return { lines: renderRecoveryPlan(planned), json: recoveryPlanAsJson(planned) };
+  }
+  if (!place) {
+    throw new LifeboatError('USAGE', 'Where to recover to is not said', {
+      hint: 'Name a folder that is not there yet, as in: --data-dir /var/lib/postgresql/recovered (or look first: --dry-run)',
+    });
+  }
+  const recovered = await recover(ports, { ...asked, place });
+  for (const line of describeRecovered(recovered)) context.log.info(line);
+  return { lines: [], json: recoveredAsJson(recovered) };
+}
+
+function openRecoveryPorts(context: Context): RecoveryPorts {
+  const { settings, interrupted } = context;
+  const { app, database, environment } = settings;
+  const stores = openStores(context);
+  const reader = openWalReader(stores);
+  return {
+    ...context,
+    app,
+    stores,
+    search: openWalSearch(reader, interrupted),
+    servers: openRecoveryServers({ ...context, app, stores, reader, database, environment }),
+  };
+}
+
+/** The bucket where there is one: WAL lies nowhere else. */
+function openStores({ settings, stores: [local, backups], interrupted }: Context): WalStores {
+  const { s3, environment } = settings;
+  if (!s3 || !backups) return { backups: local, state: local };
+  if (s3.stateBucket === s3.bucket) return { backups, state: backups };
+  return { backups, state: openS3Store({ ...s3, bucket: s3.stateBucket }, { environment, interrupted }) };
+}
+
+function parsePlace(options: Options): RecoveryPlace | undefined {
+  const { dataDir: named, tablespaceDir, osUser, port } = options;
+  if (typeof named !== 'string') return undefined;
+  const dataDir = path.resolve(named);
+  return {
+    dataDir,
+    tablespaceDir: typeof tablespaceDir === 'string' ? path.resolve(tablespaceDir) : `${dataDir}_tablespaces`,
+    osUser: typeof osUser === 'string' ? osUser : undefined,
+    port: parsePort(port),
+  };
+}
+
+function parsePort(text: unknown): number | undefined {
+  if (text === undefined) return undefined;
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw new LifeboatError('USAGE', `--port ${JSON.stringify(text)} is no port`);
+}
+
+const ACTIONS: readonly unknown[] = ['promote', 'pause', 'shutdown'] satisfies RecoveryAction[];
+
+function parseAction(text: unknown = 'promote'): RecoveryAction {
+  if (ACTIONS.includes(text)) return text as RecoveryAction;
+  throw new LifeboatError('USAGE', `--action ${JSON.stringify(text)} is none of ${ACTIONS.join(', ')}`);
+}
+
+const DIFFERENCES: readonly string[] = ['architecture', 'libc', 'version'] satisfies HostDifference[];
+
+function parseOverrides(text: unknown): ReadonlySet<HostDifference> {
+  const names = typeof text === 'string' ? text.split(',') : [];
+  for (const name of names) {
+    if (DIFFERENCES.includes(name)) continue;
+    throw new LifeboatError(
+      'USAGE',
+      `--despite ${JSON.stringify(name)} is none of ${DIFFERENCES.join(', ')}`,
+    );
+  }
+  return new Set(names as HostDifference[]);
+}

@@ -1,0 +1,227 @@
+import type { HostDifference } from '../../../lib/domain/base/recovery-host.ts';
+import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
+import { describeTarget, type RecoveryRequest } from '../../../lib/domain/base/recovery-target.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { formatBytes, formatCount, formatDuration } from '../../../lib/domain/quantities.ts';
+import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
+import type {
+  RecoveryAction,
+  RecoveryPlace,
+  RecoveryPorts,
+  RecoveryWorkplace,
+  ReplayEnd,
+  ServerPrograms,
+} from '../ports/recovery.ts';
+import { planRecover } from './recover-plan.ts';
+
+export interface RecoverRequest {
+  readonly request: RecoveryRequest;
+  readonly overrides: ReadonlySet<HostDifference>;
+  /** `undefined`: the plan alone. */
+  readonly place: RecoveryPlace | undefined;
+  readonly action: RecoveryAction;
+  readonly runId: string;
+}
+
+export interface PlannedRecovery {
+  readonly plan: RecoveryPlan;
+  readonly programs: ServerPrograms;
+  /** On the disk of the data directory; `undefined`: none was named. */
+  readonly freeBytes: number | undefined;
+  readonly estimatedMs: number;
+}
+
+export interface Recovered {
+  readonly plan: RecoveryPlan;
+  readonly place: RecoveryPlace;
+  readonly action: RecoveryAction;
+  readonly end: ReplayEnd;
+  /** The last commit that is in it; `undefined`: none behind the base backup's start. */
+  readonly lastCommit: string | undefined;
+  readonly verifiedFiles: number;
+  readonly durations: RecoveryDurations;
+}
+
+/** Milliseconds. */
+export interface RecoveryDurations {
+  readonly planning: number;
+  readonly unpacking: number;
+  readonly verifying: number;
+  readonly replaying: number;
+  readonly total: number;
+}
+
+/** `--dry-run`: reads, and touches nothing. @throws as `recover` does before it begins */
+export async function planOnly(ports: RecoveryPorts, asked: RecoverRequest): Promise<PlannedRecovery> {
+  const ready = await planRecover(ports, asked.request, asked.overrides);
+  const { place } = asked;
+  if (place) await ports.servers.open(place);
+  const freeBytes = place && (await ports.host.freeBytes(place.dataDir));
+  return { ...ready, freeBytes, estimatedMs: estimate(ready.plan) };
+}
+
+/**
+ * `lifeboat restore --to-…`: a cluster of its own beside whatever runs, from a base backup and WAL.
+ * @throws LifeboatError on any failure; what was made is removed then, and no server is left running
+ */
+export async function recover(
+  ports: RecoveryPorts,
+  asked: RecoverRequest & { readonly place: RecoveryPlace },
+): Promise<Recovered> {
+  const { place, runId } = asked;
+  const lock = await ports.host.lock(`recovery:${place.dataDir}`, `recovery, run ${runId}`);
+  try {
+    return await recoverAlone(ports, asked);
+  } catch (error) {
+    throw withDiskHint(error, place);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function recoverAlone(
+  ports: RecoveryPorts,
+  asked: RecoverRequest & { readonly place: RecoveryPlace },
+): Promise<Recovered> {
+  const { log, clock, host, interrupted } = ports;
+  const { place, action } = asked;
+  const began = clock.monotonic();
+  const workplace = await ports.servers.open(place);
+  const { plan, programs } = await planRecover(ports, asked.request, asked.overrides);
+  announce(ports, plan, place);
+  if (workplace.abandoned) log.warn(`Clearing away what a recovery that was killed left in ${place.dataDir}`);
+  else await requireRoom(host.freeBytes(place.dataDir), plan, place);
+  interrupted.throwIfAborted();
+  const planned = clock.monotonic();
+  try {
+    await workplace.prepare(plan);
+    await unpack(ports, workplace, plan);
+    const unpacked = clock.monotonic();
+    const verifiedFiles = await verify(ports, workplace, plan);
+    const verified = clock.monotonic();
+    const end = await replay(ports, workplace, { plan, programs, action });
+    await workplace.finish();
+    const replayed = clock.monotonic();
+    const durations = {
+      planning: planned - began,
+      unpacking: unpacked - planned,
+      verifying: verified - unpacked,
+      replaying: replayed - verified,
+      total: replayed - began,
+    };
+    return { plan, place, action, end, lastCommit: end.lastCommit, verifiedFiles, durations };
+  } catch (error) {
+    // The error that led here is the one to report; what could not be removed, the next run clears away.
+    await workplace
+      .remove()
+      .catch((failure: Error) => log.warn(`Not everything was removed: ${failure.message}`));
+    throw error;
+  }
+}
+
+function announce({ log }: RecoveryPorts, plan: RecoveryPlan, { dataDir }: RecoveryPlace): void {
+  const { base, target, timeline, bytes, walNeeded, notes } = plan;
+  log.info(`Recovering to ${describeTarget(target)} on timeline ${timeline}, into ${dataDir}`);
+  log.info(
+    `Base backup ${base.label} (${formatBytes(bytes.base)}), then ${formatCount(walNeeded, 'WAL segment')} (${formatBytes(bytes.wal)})`,
+  );
+  for (const note of notes) log.info(`Note: ${note}`);
+}
+
+async function requireRoom(
+  free: Promise<number>,
+  { bytes }: RecoveryPlan,
+  { dataDir }: RecoveryPlace,
+): Promise<void> {
+  const there = await free;
+  // WAL beyond what the base needs comes and goes; only the files stay.
+  if (there >= bytes.baseRaw) return;
+  throw new LifeboatError(
+    'DISK_FULL',
+    `${formatBytes(bytes.baseRaw)} are needed for the base backup alone; ${formatBytes(there)} are free for ${dataDir}`,
+    { hint: 'Nothing was touched. Choose a larger disk with --data-dir.' },
+  );
+}
+
+async function unpack(
+  ports: RecoveryPorts,
+  workplace: RecoveryWorkplace,
+  { base, bytes }: RecoveryPlan,
+): Promise<void> {
+  ports.progress.start('Unpacking', bytes.baseRaw);
+  try {
+    await workplace.unpack(base.manifest, (done) => ports.progress.update(done));
+  } finally {
+    ports.progress.stop();
+  }
+  ports.log.info(`✅ Unpacked ${formatBytes(bytes.baseRaw)}`);
+}
+
+async function verify(
+  ports: RecoveryPorts,
+  workplace: RecoveryWorkplace,
+  { base, bytes }: RecoveryPlan,
+): Promise<number> {
+  ports.progress.start('Verifying', bytes.baseRaw);
+  try {
+    const files = await workplace.verify(base.manifest, (done) => ports.progress.update(done));
+    ports.log.info(`✅ Verified ${formatCount(files, 'file')}`);
+    return files;
+  } finally {
+    ports.progress.stop();
+  }
+}
+
+async function replay(
+  ports: RecoveryPorts,
+  workplace: RecoveryWorkplace,
+  { plan, programs, action }: Pick<Recovered, 'plan' | 'action'> & { readonly programs: ServerPrograms },
+): Promise<ReplayEnd> {
+  const segmentSize = plan.base.manifest.server.walSegmentSize;
+  ports.log.info('Replaying WAL...');
+  ports.progress.start('Replaying', plan.walNeeded * segmentSize);
+  try {
+    return await workplace.replay(plan, programs, action, (segments) =>
+      ports.progress.update(segments * segmentSize),
+    );
+  } finally {
+    ports.progress.stop();
+  }
+}
+
+/** Bytes a second, cautious: what small disks and two cores do. */
+const UNPACKED_PER_SECOND = 150 * 1024 * 1024;
+const REPLAYED_PER_SECOND = 30 * 1024 * 1024;
+const START_MS = 3_000;
+
+function estimate({ bytes }: RecoveryPlan): number {
+  return START_MS + (bytes.baseRaw / UNPACKED_PER_SECOND + bytes.walRaw / REPLAYED_PER_SECOND) * 1000;
+}
+
+function withDiskHint(error: unknown, { dataDir }: RecoveryPlace): unknown {
+  if (!(error instanceof LifeboatError) || error.code !== 'DISK_FULL') return error;
+  if (error.hint.includes('--data-dir')) return error;
+  return new LifeboatError('DISK_FULL', error.message, {
+    cause: error,
+    hint: `What was unpacked was removed. Free space for ${dataDir}, or choose a larger disk with --data-dir.`,
+  });
+}
+
+/** For the log, once all is done. */
+export function describeRecovered({ end, lastCommit, action, place, durations, plan }: Recovered): string[] {
+  const position = end.lsn === undefined ? '' : ` at ${formatLsn(end.lsn)}`;
+  const { target } = plan;
+  const commit = lastCommit === undefined ? 'no commit behind the base backup' : `last commit ${lastCommit}`;
+  const psql = `psql -h ${place.dataDir === end.socketDir ? place.dataDir : end.socketDir} -p ${end.port}`;
+  const state = {
+    promote: `open on timeline ${end.timeline}: ${psql}`,
+    pause: `paused, for reading: ${psql}; to promote it: SELECT ${end.endOfWal ? 'pg_promote()' : 'pg_wal_replay_resume()'};`,
+    shutdown: `promoted to timeline ${end.timeline} and stopped`,
+  }[action];
+  return [
+    `✅ Recovered to ${describeTarget(target)}: ${commit}${position}`,
+    ...(end.endOfWal ? ['There is no WAL in S3 behind that.'] : []),
+    `The cluster in ${place.dataDir} is ${state}`,
+    `Duration: ${formatDuration(durations.total)} (plan ${formatDuration(durations.planning)}, unpacking ${formatDuration(durations.unpacking)}, verifying ${formatDuration(durations.verifying)}, ${formatCount(end.segments, 'segment')} replayed in ${formatDuration(durations.replaying)})`,
+  ];
+}

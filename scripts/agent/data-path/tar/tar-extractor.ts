@@ -1,0 +1,196 @@
+import type { FileHandle } from 'node:fs/promises';
+import { LifeboatError } from '../../../../lib/domain/errors.ts';
+import { onDisk } from '../../host/durable-file.ts';
+import { ExtractionFolder, type FileOwner } from './extraction-folder.ts';
+import type { TarMember } from './tar-header.ts';
+import { TarReader } from './tar-reader.ts';
+
+export interface TarExtractionOptions {
+  /** Absolute, and there already. Files that are in it give way to those of the archive. */
+  readonly folder: string;
+  /** Whom everything is given to; needs root. */
+  readonly owner?: FileOwner;
+  /** Links of `pg_tblspc/<oid>` are never made: where they lead is the caller's decision. */
+  readonly onTablespaceLink?: (link: {
+    readonly oid: number;
+    readonly target: string;
+  }) => void | Promise<void>;
+  /** Members kept in memory instead of on disk, by name: `tablespace_map`. */
+  readonly keep?: readonly string[];
+  /** Each file is on the disk, not only in the machine's memory, before it counts as written. */
+  readonly sync?: boolean;
+}
+
+/** A kept member that is larger is no file of PostgreSQL's that somebody would keep. */
+const LARGEST_KEPT = 16 * 1024 * 1024;
+/** Small files at work at once in each volume; their cost is the waiting for the thread pool. */
+const IN_FLIGHT = 8;
+
+/**
+ * Unpacks tar archives below one folder, several at a time: a `volume` for each. Folders get the mode 0700 and files
+ * 0600, whatever the archive says, as PostgreSQL wants them.
+ */
+export class TarExtraction {
+  readonly options: TarExtractionOptions;
+  readonly folder: ExtractionFolder;
+  /** Contents of the members to be kept, by name. */
+  readonly kept = new Map<string, Buffer>();
+  files = 0;
+  /** Bytes of files. */
+  bytes = 0;
+
+  constructor(options: TarExtractionOptions) {
+    this.options = options;
+    this.folder = new ExtractionFolder(options.folder, options.owner);
+  }
+
+  /** @param where the archive, as errors name it */
+  volume(where: string): VolumeExtractor {
+    return new VolumeExtractor(this, where);
+  }
+}
+
+interface OpenFile {
+  readonly place: Buffer;
+  readonly member: TarMember;
+  readonly pieces: Buffer[];
+  /** Once a part of it was written. */
+  handle: FileHandle | undefined;
+  written: number;
+}
+
+/** One archive's bytes, in order. Large pieces are written as they are: push whole frames. */
+export class VolumeExtractor {
+  readonly #extraction: TarExtraction;
+  readonly #where: string;
+  readonly #reader: TarReader;
+  readonly #active = new Set<Promise<void>>();
+  #current: OpenFile | undefined;
+  #failure: unknown;
+
+  constructor(extraction: TarExtraction, where: string) {
+    this.#extraction = extraction;
+    this.#where = where;
+    this.#reader = new TarReader(where);
+  }
+
+  /**
+   * `bytes` may be used again once the promise has resolved. After an error nothing is at work any more; `abort` is to be
+   * called.
+   * @throws LifeboatError CORRUPT, DISK_FULL, DISK_FAILED
+   */
+  async push(bytes: Buffer): Promise<void> {
+    try {
+      for (const event of this.#reader.push(bytes)) {
+        if (event.kind === 'member') await this.#begin(event.member);
+        else if (event.kind === 'data') this.#current?.pieces.push(event.bytes);
+        else if (event.kind === 'member-end') await this.#endMember();
+        if (this.#failure !== undefined) break;
+      }
+      if (this.#current && this.#failure === undefined) await this.#writePieces(this.#current);
+    } catch (error) {
+      this.#failure ??= error;
+    }
+    await Promise.all(this.#active);
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** @throws LifeboatError CORRUPT when the archive ends within a member */
+  finish(): void {
+    this.#reader.finish();
+  }
+
+  /** Closes what is open; never throws, because the error that led here is the one to report. */
+  async abort(): Promise<void> {
+    await Promise.all(this.#active);
+    await this.#current?.handle?.close().catch(() => undefined);
+    this.#current = undefined;
+  }
+
+  async #begin(member: TarMember): Promise<void> {
+    const { folder, options } = this.#extraction;
+    const place = folder.placeOf(member, this.#where);
+    if (!place) return;
+    const tablespace = /^pg_tblspc\/(\d+)$/.exec(place.toString('latin1'));
+    if (member.type === 'directory') this.#start(folder.makeFolder(place));
+    else if (member.type === 'file') {
+      this.#current = { place, member, pieces: [], handle: undefined, written: 0 };
+    } else if (member.type === 'symlink' && tablespace && options.onTablespaceLink) {
+      await options.onTablespaceLink({ oid: Number(tablespace[1]), target: member.linkTarget });
+    } else if (member.type === 'symlink') {
+      await folder.makeLink(place, member.linkTarget, this.#where);
+    } else {
+      const what = member.type === 'hard-link' ? 'a hard link' : 'no file, folder or link';
+      throw new LifeboatError('CORRUPT', `${this.#where}: ${member.name} is ${what}`);
+    }
+  }
+
+  async #endMember(): Promise<void> {
+    const file = this.#current;
+    if (!file) return;
+    this.#current = undefined;
+    const { kept, options } = this.#extraction;
+    if (options.keep?.includes(file.place.toString())) {
+      kept.set(file.place.toString(), Buffer.concat(file.pieces));
+      return;
+    }
+    this.#start(this.#completeFile(file));
+    if (this.#active.size >= IN_FLIGHT) await Promise.race(this.#active);
+  }
+
+  /** Failures are kept for `push`: nothing may be left unhandled while other files are at work. */
+  #start(work: Promise<void>): void {
+    const settled = work.then(
+      () => undefined,
+      (error: unknown) => {
+        this.#failure ??= error;
+      },
+    );
+    this.#active.add(settled);
+    void settled.then(() => this.#active.delete(settled));
+  }
+
+  async #completeFile(file: OpenFile): Promise<void> {
+    try {
+      await this.#writePieces(file);
+      const handle = file.handle!;
+      if (this.#extraction.options.sync) await this.#onFile(file, () => handle.datasync());
+    } finally {
+      await file.handle?.close();
+    }
+    this.#extraction.files += 1;
+    this.#extraction.bytes += file.written;
+  }
+
+  /** A member that is to be kept stays in memory: its pieces are copied, since the caller uses the buffer again. */
+  async #writePieces(file: OpenFile): Promise<void> {
+    if (this.#extraction.options.keep?.includes(file.place.toString())) {
+      if (file.member.size > LARGEST_KEPT) {
+        throw new LifeboatError(
+          'CORRUPT',
+          `${this.#where}: ${file.member.name} has ${file.member.size} bytes`,
+        );
+      }
+      file.pieces.splice(0, file.pieces.length, Buffer.concat(file.pieces));
+      return;
+    }
+    file.handle ??= await this.#extraction.folder.createFile(file.place);
+    const handle = file.handle;
+    for (const piece of file.pieces.splice(0)) {
+      await this.#onFile(file, () => writeAt(handle, piece, file.written));
+      file.written += piece.length;
+    }
+  }
+
+  #onFile<Result>(file: OpenFile, work: () => Promise<Result>): Promise<Result> {
+    return onDisk(`Cannot write ${this.#extraction.options.folder}/${file.place.toString()}`, work);
+  }
+}
+
+/** `write(2)` may write less than asked, on a disk that just filled up above all. */
+async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}

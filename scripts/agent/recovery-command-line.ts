@@ -1,0 +1,32 @@
+import type { Command } from 'commander';
+
+/** What `restore` takes beside a backup to restore: a point in time, and where the cluster of then is to lie. */
+export function addRecoveryOptions(restore: Command): Command {
+  return restore
+    .option('--to-time <time>', 'recover the cluster as it was then, with a zone: 2026-01-17T08:54:59Z')
+    .option('--to-lsn <lsn>', 'recover to a position in the WAL')
+    .option('--to-xid <xid>', 'recover to the end of a transaction')
+    .option('--to-name <name>', 'recover to a restore point')
+    .option('--latest', 'recover to the last commit in S3')
+    .option('--immediate', 'recover to the end of the newest base backup')
+    .option('--exclusive', 'stop before the target, not behind it')
+    .option('--data-dir <folder>', 'where the recovered cluster is to lie: absent or empty')
+    .option('--tablespace-dir <folder>', 'for its tablespaces; <data-dir>_tablespaces when left out')
+    .option('--base <label>', 'from this base backup')
+    .option('--timeline <n>', 'on this timeline')
+    .option(
+      '--action <action>',
+      'when it is there: promote (default), pause (for reading), shutdown (promoted)',
+    )
+    .option('--port <port>', 'let it listen on localhost too, not on its socket alone')
+    .option(
+      '--os-user <name>',
+      'as root: who the server runs as; else the owner of the folder above, or postgres',
+    )
+    .option('--despite <differences>', 'though this host differs: architecture,libc,version');
+}
+
+export const RECOVERY_EXAMPLES = [
+  'lifeboat restore --to-time 2026-01-17T08:54:59Z --dry-run',
+  'lifeboat restore --to-time 2026-01-17T08:54:59Z --data-dir /var/lib/postgresql/recovered',
+] as const;

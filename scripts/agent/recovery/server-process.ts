@@ -1,0 +1,153 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { chown, chmod, open } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
+import { onDisk } from '../host/durable-file.ts';
+import type { ServerPrograms } from '../ports/recovery.ts';
+
+/** Beside the data, and kept: it tells what the recovery did. */
+const LOG = 'lifeboat_recovery.log';
+const STOP_MS = 30_000;
+const LOG_KEPT = 8_000;
+
+/** What the server said so far of its recovery; its messages are English, see `lc_messages` in `serverSettings`. */
+export interface RecoveryNews {
+  paused: boolean;
+  promoted: boolean;
+  /** Nothing in the WAL comes behind the target. */
+  endedBeforeTarget: boolean;
+  /** ISO 8601, UTC, microseconds. */
+  lastCommit: string | undefined;
+  timeline: number | undefined;
+}
+
+/** The recovered cluster's postmaster, whose log is a file, since it goes on when we end. */
+export class ServerProcess {
+  readonly #dataDir: string;
+  readonly #child: ChildProcess;
+  readonly #gone: Promise<void>;
+  #offset: number;
+  #rest = '';
+  #tail = '';
+  exited = false;
+  readonly news: RecoveryNews = {
+    paused: false,
+    promoted: false,
+    endedBeforeTarget: false,
+    lastCommit: undefined,
+    timeline: undefined,
+  };
+
+  private constructor(dataDir: string, child: ChildProcess, offset: number) {
+    this.#dataDir = dataDir;
+    this.#child = child;
+    this.#offset = offset;
+    this.#gone = new Promise((resolve) => {
+      const end = (): void => {
+        this.exited = true;
+        resolve();
+      };
+      child.once('exit', end);
+      child.once('error', end);
+    });
+  }
+
+  static async start(
+    programs: ServerPrograms,
+    dataDir: string,
+    owner: FileOwner | undefined,
+  ): Promise<ServerProcess> {
+    const log = path.join(dataDir, LOG);
+    const [descriptor, size] = await onDisk(`Cannot write ${log}`, async () => {
+      const handle = await open(log, 'a', 0o600);
+      const facts = await handle.stat();
+      await handle.close();
+      await chmod(log, 0o600);
+      if (owner) await chown(log, owner.uid, owner.gid);
+      return [openSync(log, 'a'), facts.size] as const;
+    });
+    try {
+      const child = spawn(path.join(programs.folder, 'postgres'), ['-D', dataDir], {
+        cwd: dataDir,
+        env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C.UTF-8', TZ: 'UTC' },
+        stdio: ['ignore', descriptor, descriptor],
+        detached: true,
+        ...owner,
+      });
+      return new ServerProcess(dataDir, child, size);
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+
+  /** The end of what the server said, for messages. */
+  get said(): string {
+    return this.#tail.trim();
+  }
+
+  /** Reads on in the log. */
+  async listen(): Promise<void> {
+    const log = path.join(this.#dataDir, LOG);
+    const text = await onDisk(`Cannot read ${log}`, async () => {
+      const file = await open(log, 'r');
+      try {
+        const { size } = await file.stat();
+        const bytes = Buffer.alloc(Math.max(0, Math.min(size - this.#offset, 4 * 1024 * 1024)));
+        const { bytesRead } = await file.read(bytes, 0, bytes.length, this.#offset);
+        this.#offset += bytesRead;
+        return bytes.toString('utf8', 0, bytesRead);
+      } finally {
+        await file.close();
+      }
+    });
+    this.#tail = (this.#tail + text).slice(-LOG_KEPT);
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) this.#hear(line);
+  }
+
+  #hear(line: string): void {
+    const { news } = this;
+    const commit = /last completed transaction was at log time (\S+) (\S+?)\+00/.exec(line);
+    if (commit) news.lastCommit = `${commit[1]}T${withMicroseconds(commit[2]!)}Z`;
+    const timeline = /selected new timeline ID: (\d+)/.exec(line);
+    if (timeline) news.timeline = Number(timeline[1]);
+    if (line.includes('pausing at the end of recovery')) news.paused = true;
+    if (line.includes('recovery ended before configured recovery target was reached'))
+      news.endedBeforeTarget = true;
+    if (line.includes('database system is ready to accept connections')) news.promoted = true;
+  }
+
+  /** Fast; at once when that takes too long. */
+  async stop(): Promise<void> {
+    if (this.exited) return;
+    this.#child.kill('SIGINT');
+    await Promise.race([this.#gone, sleep(STOP_MS, undefined, { ref: false })]);
+    if (!this.exited) this.#child.kill('SIGQUIT');
+    await this.#gone;
+  }
+
+  /** It goes on without us. */
+  leave(): void {
+    this.#child.unref();
+  }
+
+  /** @throws LifeboatError RESTORE_FAILED with its last words */
+  fail(): never {
+    const words = this.said.split('\n').filter((line) => /FATAL|PANIC|ERROR|HINT|DETAIL|WARNING/.test(line));
+    throw new LifeboatError(
+      'RESTORE_FAILED',
+      `The recovered server ended: ${(words.length > 0 ? words : this.said.split('\n')).slice(-6).join('\n')}`,
+      { hint: 'See PostgreSQL’s message above; what was unpacked was removed and nothing else was changed.' },
+    );
+  }
+}
+
+/** PostgreSQL leaves out trailing zeros. */
+function withMicroseconds(time: string): string {
+  const [seconds, decimals = ''] = time.split('.');
+  return `${seconds}.${decimals.padEnd(6, '0')}`;
+}

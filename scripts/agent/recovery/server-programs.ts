@@ -1,0 +1,52 @@
+import { execFile } from 'node:child_process';
+import { access, constants, readdir } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Environment } from '../environment.ts';
+import type { ServerPrograms } from '../ports/recovery.ts';
+
+/** The folder of `postgres`: PG_BIN_DIR, or where Debian's and PGDG's packages put that major version, or PATH. */
+export async function findServerPrograms(
+  major: number,
+  binDir: string | undefined,
+  environment: Environment,
+): Promise<ServerPrograms | undefined> {
+  const folders = binDir
+    ? [binDir]
+    : [
+        `/usr/lib/postgresql/${major}/bin`,
+        `/usr/pgsql-${major}/bin`,
+        ...(environment['PATH'] ?? '').split(delimiter).filter(Boolean),
+      ];
+  for (const folder of folders) {
+    const versionNumber = await readVersion(join(folder, 'postgres'));
+    if (versionNumber !== undefined) return { folder, versionNumber };
+  }
+  return undefined;
+}
+
+async function readVersion(program: string): Promise<number | undefined> {
+  try {
+    await access(program, constants.X_OK);
+    const { stdout } = await promisify(execFile)(program, ['--version'], { timeout: 10_000 });
+    const [, major, minor = '0'] = /\(PostgreSQL\) (\d+)(?:\.(\d+))?/.exec(stdout) ?? [];
+    return major === undefined ? undefined : Number(major) * 10_000 + Number(minor);
+  } catch {
+    // Not there, or not for this machine: the next folder may have one.
+    return undefined;
+  }
+}
+
+/** Of these libraries, those that are installed beside the server; a server does not start without one that it is told to load. */
+export async function installedLibraries(
+  programs: ServerPrograms,
+  names: readonly string[],
+): Promise<string[]> {
+  if (names.length === 0) return [];
+  const files = new Set<string>();
+  for (const folder of ['../lib', '../lib/postgresql', '../lib64']) {
+    const found = await readdir(join(programs.folder, folder)).catch(() => []);
+    for (const name of found) files.add(name);
+  }
+  return names.filter((name) => files.has(`${name.replace(/^.*\//, '').replace(/\.so$/, '')}.so`));
+}

@@ -1,0 +1,97 @@
+import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
+import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
+
+/** Below the data directory; goes once the recovery is over. */
+export const WORK_FOLDER = 'lifeboat_recovery';
+export const RECOVERY_SETTINGS = 'recovery.conf';
+
+/** A standby must have as much as its primary, or it does not open for reading: https://www.postgresql.org/docs/current/hot-standby.html#HOT-STANDBY-ADMIN */
+const OF_THE_SOURCE = [
+  'max_connections',
+  'max_worker_processes',
+  'max_wal_senders',
+  'max_prepared_transactions',
+  'max_locks_per_transaction',
+  'wal_level',
+  'track_commit_timestamp',
+];
+
+export interface ServerSettings {
+  readonly socketDir: string;
+  readonly port: number;
+  /** On the loopback interface too, not on the socket alone. */
+  readonly listen: boolean;
+  /** Those of the source that are installed here. */
+  readonly libraries: readonly string[];
+}
+
+/** postgresql.conf of the recovered cluster: nothing of it goes out, nobody from elsewhere comes in. */
+export function serverSettings({ settings }: BaseManifest, own: ServerSettings): string {
+  const kept = OF_THE_SOURCE.flatMap((name) => {
+    const value = settings[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  const lines: readonly (readonly [string, string])[] = [
+    ['listen_addresses', own.listen ? 'localhost' : ''],
+    ['port', String(own.port)],
+    ['unix_socket_directories', `"${own.socketDir}"`],
+    ['unix_socket_permissions', '0700'],
+    ['archive_mode', 'off'],
+    ['archive_command', ''],
+    ['primary_conninfo', ''],
+    ['primary_slot_name', ''],
+    ['synchronous_standby_names', ''],
+    ['max_logical_replication_workers', '0'],
+    ['shared_preload_libraries', own.libraries.map((name) => `"${name}"`).join(', ')],
+    ['ssl', 'off'],
+    ['hot_standby', 'on'],
+    ['logging_collector', 'off'],
+    ['log_destination', 'stderr'],
+    ['log_line_prefix', '%m [%p] '],
+    ['log_timezone', 'UTC'],
+    ['lc_messages', 'C'],
+    ['cluster_name', 'lifeboat recovery'],
+    ...kept,
+  ];
+  const comment = `# Made by lifeboat restore. The source's own settings lie beside, in postgresql.conf.source and postgresql.auto.conf.source.`;
+  return [comment, ...lines.map(line), `include_if_exists = '${WORK_FOLDER}/${RECOVERY_SETTINGS}'`, ''].join(
+    '\n',
+  );
+}
+
+/** The socket lies in a folder that only the server's own user (and root) can enter. */
+export function hostBasedAuthentication(listen: boolean): string {
+  const local = ['local all all trust'];
+  // Passwords of both kinds.
+  const loopback = ['host all all 127.0.0.1/32 md5', 'host all all ::1/128 md5'];
+  return `${[...local, ...(listen ? loopback : [])].join('\n')}\n`;
+}
+
+/** @param target `false`: to the end of the WAL that is there */
+export function recoverySettings({ stop, timeline }: RecoveryPlan, target: boolean, pause: boolean): string {
+  const lines: (readonly [string, string])[] = [
+    ['restore_command', `sh ${WORK_FOLDER}/restore.sh "%f" "%p"`],
+    ['recovery_target_timeline', String(timeline)],
+    ['recovery_target_action', pause ? 'pause' : 'promote'],
+    ['wal_retrieve_retry_interval', '1s'],
+  ];
+  if (target && stop.kind === 'setting') {
+    lines.push([stop.setting, stop.value], ['recovery_target_inclusive', stop.inclusive ? 'on' : 'off']);
+  }
+  return `${lines.map(line).join('\n')}\n`;
+}
+
+/** Backslashes begin escapes in there, as in C. */
+function line([name, value]: readonly [string, string]): string {
+  return `${name} = '${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+/** As the source loads them, without what would start to work on its own, such as pg_cron's jobs. */
+export function preloadedLibraries({ settings }: BaseManifest): string[] {
+  return (settings['shared_preload_libraries'] ?? '')
+    .split(',')
+    .map((name) => name.trim().replaceAll('"', ''))
+    .filter((name) => /^[\w$./-]+$/.test(name) && !NEVER.has(name.replace(/^.*\//, '')));
+}
+
+const NEVER: ReadonlySet<string> = new Set(['pg_cron', 'pg_partman_bgw', 'pgagent', 'timescaledb-bgw']);

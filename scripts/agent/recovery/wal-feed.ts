@@ -1,0 +1,225 @@
+import { watch, type FSWatcher } from 'node:fs';
+import { chown, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
+import type { WalFile } from '../../../lib/domain/wal/archive.ts';
+import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
+import { onDisk, writeFully } from '../host/durable-file.ts';
+import { RESTORE_SCRIPT } from './restore-script.ts';
+
+export interface WalFeedOptions {
+  /** Below the data directory, on the disk of pg_wal, so that a segment is moved, not copied. */
+  readonly folder: string;
+  /** All that the server may have, in order. */
+  readonly wal: readonly WalFile[];
+  /** History files by name. */
+  readonly histories: ReadonlyMap<string, Buffer>;
+  readonly segmentSize: number;
+  readonly owner: FileOwner | undefined;
+  /** A whole segment. @throws LifeboatError */
+  readonly fetch: (file: WalFile) => Promise<Buffer>;
+  /** @param count of segments handed over so far */
+  readonly onTaken: (count: number) => void;
+}
+
+const MIB = 1024 * 1024;
+/** What lies ready, and what is being fetched at a time; the latter is in memory. */
+const AHEAD_BYTES = 256 * MIB;
+const FETCHING_BYTES = 64 * MIB;
+/** Should a change in the folder go unnoticed. */
+const LOOK_EVERY_MS = 200;
+
+/**
+ * Lays segments ready for restore_command before it asks for them, within a bounded window. What is not in the list is
+ * refused at once.
+ */
+export class WalFeed {
+  readonly #options: WalFeedOptions;
+  readonly #index: ReadonlyMap<string, number>;
+  readonly #ahead: number;
+  readonly #atOnce: number;
+  /** By name: on its way, or laid ready and not taken yet. */
+  readonly #state = new Map<string, 'waiting' | 'fetching' | 'ready'>();
+  /** Asked for by the server, which waits for it. */
+  readonly #wanted = new Set<string>();
+  readonly #fetches = new Set<Promise<void>>();
+  #watcher: FSWatcher | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #lookAgain = false;
+  #ended = false;
+  #taken = 0;
+  #lastAsked = '';
+  #repeats = 0;
+  failure: LifeboatError | undefined;
+
+  constructor(options: WalFeedOptions) {
+    const { wal, segmentSize } = options;
+    this.#options = options;
+    this.#index = new Map(wal.map(({ name }, index) => [name, index]));
+    this.#ahead = Math.max(2, Math.min(64, Math.floor(AHEAD_BYTES / segmentSize)));
+    this.#atOnce = Math.max(1, Math.min(4, Math.floor(FETCHING_BYTES / segmentSize)));
+  }
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** The same file was asked for again and again: a standby has read all there is. */
+  get exhausted(): boolean {
+    return this.#repeats >= 2;
+  }
+
+  async open(): Promise<void> {
+    const { folder, histories } = this.#options;
+    await onDisk(`Cannot write to ${folder}`, async () => {
+      for (const name of ['', 'want', 'ready', 'absent', 'history'])
+        await this.#makeFolder(path.join(folder, name));
+      await this.#write('restore.sh', Buffer.from(RESTORE_SCRIPT));
+      await this.#write('agent', Buffer.from(`${process.pid}\n`));
+      for (const [name, content] of histories) await this.#write(`history/${name}`, content);
+    });
+    this.#watcher = watch(path.join(folder, 'want'), () => this.#look());
+    // The timer looks as well, and a folder that is gone takes the server with it.
+    this.#watcher.on('error', () => undefined);
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    this.#prefetch(0);
+  }
+
+  /** @param failed `false`: whoever asks from now on is told that there is no more. */
+  async close(failed: boolean): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#watcher?.close();
+    clearInterval(this.#timer);
+    await this.#looking;
+    await Promise.all(this.#fetches);
+    const { folder } = this.#options;
+    await onDisk(`Cannot write to ${folder}`, async () => {
+      await this.#write(failed ? 'failed' : 'ended', Buffer.alloc(0));
+      for (const name of await readdir(path.join(folder, 'ready')))
+        await rm(path.join(folder, 'ready', name));
+    });
+  }
+
+  #look(): void {
+    if (this.#ended) return;
+    if (this.#looking) {
+      this.#lookAgain = true;
+      return;
+    }
+    this.#lookAgain = false;
+    this.#looking = this.#readWants()
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#looking = undefined;
+        if (this.#lookAgain) this.#look();
+      });
+  }
+
+  async #readWants(): Promise<void> {
+    const folder = path.join(this.#options.folder, 'want');
+    for (const entry of (await readdir(folder)).toSorted()) {
+      await rm(path.join(folder, entry), { force: true });
+      const name = entry.replace(/\.taken$/, '');
+      if (entry === name) await this.#answer(name);
+      else this.#noteTaken(name);
+    }
+  }
+
+  #noteTaken(name: string): void {
+    this.#state.delete(name);
+    this.#wanted.delete(name);
+    this.#taken += 1;
+    this.#options.onTaken(this.#taken);
+    this.#prefetch((this.#index.get(name) ?? 0) + 1);
+  }
+
+  async #answer(name: string): Promise<void> {
+    this.#repeats = name === this.#lastAsked ? this.#repeats + 1 : 0;
+    this.#lastAsked = name;
+    const index = this.#index.get(name);
+    if (index === undefined) {
+      // Names come from the server; only such as a segment has become files.
+      if (/^[0-9A-Za-z._-]{1,64}$/.test(name)) await this.#write(`absent/${name}`, Buffer.alloc(0));
+      return;
+    }
+    this.#wanted.add(name);
+    this.#prefetch(index);
+  }
+
+  /** From `index` on, as far as the window goes. */
+  #prefetch(index: number): void {
+    for (const { name } of this.#options.wal.slice(index, index + this.#ahead)) {
+      if (!this.#state.has(name)) this.#state.set(name, 'waiting');
+    }
+    this.#startFetches();
+  }
+
+  #startFetches(): void {
+    if (this.#ended || this.failure) return;
+    const waiting = [...this.#state].filter(([, state]) => state === 'waiting').map(([name]) => name);
+    waiting.sort((one, other) => this.#rank(one) - this.#rank(other));
+    for (const name of waiting) {
+      if (this.#fetches.size >= this.#atOnce) return;
+      this.#state.set(name, 'fetching');
+      const fetch = this.#fetch(name).finally(() => {
+        this.#fetches.delete(fetch);
+        this.#startFetches();
+      });
+      this.#fetches.add(fetch);
+    }
+  }
+
+  #rank(name: string): number {
+    return this.#wanted.has(name) ? -1 : this.#index.get(name)!;
+  }
+
+  async #fetch(name: string): Promise<void> {
+    const wanted = this.#wanted.has(name);
+    try {
+      const segment = await this.#options.fetch(this.#options.wal[this.#index.get(name)!]!);
+      await this.#write(`ready/${name}`, segment);
+      // Left to the garbage collector, hundreds of megabytes would pile up.
+      if (segment.buffer instanceof ArrayBuffer && segment.length >= MIB) segment.buffer.transfer(0);
+      this.#state.set(name, 'ready');
+    } catch (error) {
+      this.#state.delete(name);
+      // Only what the server cannot do without ends the recovery: the target may come before the damage.
+      if (wanted) await this.#fail(error);
+      else if (this.#wanted.has(name)) this.#state.set(name, 'waiting');
+    }
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    this.failure ??= asLifeboatError(error);
+    // Best effort: should even this fail, the script ends with the agent.
+    await this.#write('failed', Buffer.alloc(0)).catch(() => undefined);
+  }
+
+  async #makeFolder(folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const { owner } = this.#options;
+    if (owner) await chown(folder, owner.uid, owner.gid);
+  }
+
+  /** Whole or absent. */
+  async #write(name: string, bytes: Buffer): Promise<void> {
+    const { folder, owner } = this.#options;
+    const target = path.join(folder, name);
+    const unfinished = path.join(folder, `.${path.basename(name)}.tmp`);
+    await onDisk(`Cannot write ${target}`, async () => {
+      if (bytes.length === 0) await writeFile(unfinished, bytes, { mode: 0o600 });
+      else {
+        const file = await open(unfinished, 'w', 0o600);
+        try {
+          await writeFully(file, bytes);
+        } finally {
+          await file.close();
+        }
+      }
+      if (owner) await chown(unfinished, owner.uid, owner.gid);
+      await rename(unfinished, target);
+    });
+  }
+}

@@ -1,0 +1,74 @@
+import type { LocatedTarget } from '../../../lib/domain/base/recovery-choice.ts';
+import type { WalFile } from '../../../lib/domain/wal/archive.ts';
+import { formatPgTime, type PgTime } from '../../../lib/domain/wal/pg-time.ts';
+import { timelineOfLsn, type TimelineStretch } from '../../../lib/domain/wal/timeline.ts';
+import type { RecordPlace, WalListener } from '../data-path/wal/wal-listener.ts';
+import { WalScanner } from '../data-path/wal/wal-scanner.ts';
+import type { WalSearch } from '../ports/recovery.ts';
+import type { WalReader } from '../ports/wal.ts';
+import { assembleSegment } from './assembled-segment.ts';
+
+const READ_AHEAD = 4;
+
+export function openWalSearch(reader: WalReader, interrupted: AbortSignal): WalSearch {
+  return {
+    find: async (target, files, path, segmentSize) => {
+      let found: LocatedTarget | undefined;
+      const take = ({ lsn, end }: RecordPlace, time: PgTime): void => {
+        found ??= { timeline: timelineOfLsn(path, lsn), lsn, end, time: formatPgTime(time) };
+      };
+      const listener = listenFor(target, take);
+      let scanner: WalScanner | undefined;
+      let before: WalFile | undefined;
+      for await (const { file, bytes } of readAhead(reader, files, segmentSize)) {
+        interrupted.throwIfAborted();
+        // Where the timeline changes, its first segment begins with a copy of what was read already.
+        if (!scanner || before?.timeline !== file.timeline || scanner.endOfWal !== undefined) {
+          scanner = new WalScanner({ from: file.start, segmentSize, listener, where: `WAL of ${file.name}` });
+        }
+        scanner.push(bytes.subarray(0, Number(file.end - file.start)));
+        if (found) return isOnPath(found, path) ? found : undefined;
+        before = file;
+      }
+      return undefined;
+    },
+  };
+}
+
+function isOnPath({ timeline, lsn }: LocatedTarget, path: readonly TimelineStretch[]): boolean {
+  return path.some((each) => each.timeline === timeline && (each.to === undefined || lsn < each.to));
+}
+
+function listenFor(
+  target: Parameters<WalSearch['find']>[0],
+  take: (place: RecordPlace, time: PgTime) => void,
+): WalListener {
+  if (target.kind === 'name') {
+    return { restorePoint: (at) => at.name === target.name && take(at, at.time) };
+  }
+  return {
+    commit: (at) => at.xid === target.xid && take(at, at.time),
+    abort: (at) => at.xid === target.xid && take(at, at.time),
+  };
+}
+
+async function* readAhead(
+  reader: WalReader,
+  files: readonly WalFile[],
+  segmentSize: number,
+): AsyncGenerator<{ readonly file: WalFile; readonly bytes: Buffer }> {
+  const pending: Promise<Buffer>[] = [];
+  const startNext = (file: WalFile | undefined): void => {
+    if (!file) return;
+    const bytes = assembleSegment(reader, file, segmentSize);
+    // Awaited in its turn; until then a failure must not count as unhandled.
+    bytes.catch(() => undefined);
+    pending.push(bytes);
+  };
+  for (const file of files.slice(0, READ_AHEAD)) startNext(file);
+  for (const [index, file] of files.entries()) {
+    const bytes = await pending.shift()!;
+    startNext(files[index + READ_AHEAD]);
+    yield { file, bytes };
+  }
+}

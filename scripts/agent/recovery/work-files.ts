@@ -1,0 +1,167 @@
+import {
+  chown,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
+import { isMissing, onDisk } from '../host/durable-file.ts';
+
+/** Says that a data directory is a recovery's half-made one, which the next run may clear away. */
+export const MARK = 'lifeboat_recovery.json';
+
+const markSchema = z.object({
+  kind: z.literal('unfinished recovery'),
+  label: z.string(),
+  tablespaceDir: z.string(),
+  tablespaces: z.array(z.int().positive()),
+});
+
+export type Mark = z.infer<typeof markSchema>;
+
+/**
+ * What is in the way of a recovery.
+ * @returns the mark of a killed one; `undefined`: the folder is absent or empty
+ * @throws LifeboatError RESTORE_REFUSED for a folder that holds anything else, or whose server runs
+ */
+export async function lookAt(dataDir: string): Promise<Mark | undefined> {
+  const names = await namesIn(dataDir);
+  if (names.length === 0) return undefined;
+  const mark = names.includes(MARK) ? await readMark(path.join(dataDir, MARK)) : undefined;
+  if (!mark) {
+    throw new LifeboatError('RESTORE_REFUSED', `${dataDir} is not empty`, {
+      hint: 'Name a folder that is not there yet with --data-dir. Nothing was touched.',
+    });
+  }
+  const pid = await postmasterOf(dataDir);
+  if (pid !== undefined && (await isAlive(pid))) {
+    throw new LifeboatError(
+      'RESTORE_REFUSED',
+      `${dataDir} is that of a recovery that was killed, and its server still runs (process ${pid})`,
+      { hint: `End it first: kill -INT ${pid}` },
+    );
+  }
+  return mark;
+}
+
+/** @throws LifeboatError RESTORE_REFUSED unless the folder is absent or empty */
+export async function requireFree(folder: string): Promise<void> {
+  if ((await namesIn(folder)).length === 0) return;
+  throw new LifeboatError('RESTORE_REFUSED', `${folder} is not empty: tablespaces are restored into it`, {
+    hint: 'Name another with --tablespace-dir. Nothing was touched.',
+  });
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return await onDisk(`Cannot read ${folder}`, async () => {
+    try {
+      return await readdir(folder);
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  });
+}
+
+async function readMark(file: string): Promise<Mark | undefined> {
+  try {
+    return markSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch {
+    // Somebody else's file: then the folder is refused as any other that is not empty.
+    return undefined;
+  }
+}
+
+async function postmasterOf(dataDir: string): Promise<number | undefined> {
+  try {
+    const pid = Number((await readFile(path.join(dataDir, 'postmaster.pid'), 'utf8')).split('\n')[0]);
+    return Number.isInteger(pid) && pid > 1 ? pid : undefined;
+  } catch {
+    // No server was started, or it ended well.
+    return undefined;
+  }
+}
+
+async function isAlive(pid: number): Promise<boolean> {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+export async function writeMark(dataDir: string, mark: Omit<Mark, 'kind'>): Promise<void> {
+  const file = path.join(dataDir, MARK);
+  const text = `${JSON.stringify({ kind: 'unfinished recovery', ...mark }, null, 1)}\n`;
+  await onDisk(`Cannot write ${file}`, () => writeFile(file, text, { mode: 0o600 }));
+}
+
+/** What is below the folder, not the folder itself; the mark last, so that a killed removal can be taken up again. */
+export async function emptyFolder(folder: string): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    if (name !== MARK)
+      await onDisk(`Cannot remove ${folder}/${name}`, () =>
+        rm(path.join(folder, name), { recursive: true, force: true }),
+      );
+  }
+  await rm(path.join(folder, MARK), { force: true });
+}
+
+export async function removeTablespaces({
+  tablespaceDir,
+  tablespaces,
+}: Pick<Mark, 'tablespaceDir' | 'tablespaces'>): Promise<void> {
+  for (const oid of tablespaces) {
+    const folder = path.join(tablespaceDir, String(oid));
+    await onDisk(`Cannot remove ${folder}`, () => rm(folder, { recursive: true, force: true }));
+  }
+  // It stays where somebody put something else into it.
+  await rmdir(tablespaceDir).catch(() => undefined);
+}
+
+/** Mode 0700, as PostgreSQL demands. @returns whether it was made now */
+export async function makeOwnFolder(folder: string, owner: FileOwner | undefined): Promise<boolean> {
+  return await onDisk(`Cannot make the folder ${folder}`, async () => {
+    const there = await lstat(folder).catch(() => undefined);
+    if (!there) await mkdir(folder, { mode: 0o700 });
+    else if (!(await stat(folder)).isDirectory()) throw new Error('there is something else of that name');
+    if (owner) await chown(folder, owner.uid, owner.gid);
+    return there === undefined;
+  });
+}
+
+export async function linkTo(target: string, link: string, owner: FileOwner | undefined): Promise<void> {
+  await onDisk(`Cannot make the link ${link}`, async () => {
+    await makeOwnFolder(path.dirname(link), owner);
+    await symlink(target, link);
+  });
+}
+
+export async function writeOwn(file: string, text: string, owner: FileOwner | undefined): Promise<void> {
+  await onDisk(`Cannot write ${file}`, async () => {
+    await writeFile(file, text, { mode: 0o600 });
+    if (owner) await chown(file, owner.uid, owner.gid);
+  });
+}
+
+/** Out of the server's sight, yet there for whoever wants to know. */
+export async function keepSource(file: string): Promise<void> {
+  await onDisk(`Cannot rename ${file}`, async () => {
+    try {
+      await rename(file, `${file}.source`);
+    } catch (error) {
+      // On Debian configuration lies elsewhere.
+      if (!isMissing(error)) throw error;
+    }
+  });
+}

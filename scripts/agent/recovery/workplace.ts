@@ -1,0 +1,243 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
+import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { formatCount } from '../../../lib/domain/quantities.ts';
+import { BACKUP_MANIFEST, basePrefix, type WalSeries } from '../../../lib/domain/wal/keys.ts';
+import { parseBackupManifest } from '../data-path/tar/backup-manifest.ts';
+import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
+import { verifyAgainstManifest } from '../data-path/tar/manifest-verification.ts';
+import { onDisk } from '../host/durable-file.ts';
+import type {
+  RecoveryAction,
+  RecoveryPlace,
+  RecoveryPorts,
+  RecoveryWorkplace,
+  ReplayEnd,
+  ServerPrograms,
+} from '../ports/recovery.ts';
+import type { WalReader } from '../ports/wal.ts';
+import type { DatabaseSettings } from '../settings.ts';
+import type { Environment } from '../environment.ts';
+import { replayWal } from './replay.ts';
+import { installedLibraries } from './server-programs.ts';
+import type { ServerProcess } from './server-process.ts';
+import {
+  hostBasedAuthentication,
+  preloadedLibraries,
+  serverSettings,
+  WORK_FOLDER,
+} from './settings-files.ts';
+import { unpackVolumes } from './volumes.ts';
+import * as files from './work-files.ts';
+
+export interface WorkplaceGround extends Pick<RecoveryPorts, 'app' | 'stores' | 'interrupted' | 'log'> {
+  readonly reader: WalReader;
+  readonly database: DatabaseSettings;
+  readonly environment: Environment;
+  readonly owner: FileOwner | undefined;
+}
+
+/** A socket's path has 107 bytes at most: sun_path in unix(7), less the final zero. */
+const LONGEST_SOCKET = 107;
+const DEFAULT_PORT = 5432;
+
+export class Workplace implements RecoveryWorkplace {
+  readonly #ground: WorkplaceGround;
+  readonly #place: RecoveryPlace;
+  readonly #mark: files.Mark | undefined;
+  #tablespaces: number[] = [];
+  /** The folders that are ours to remove as well. */
+  #madeFolder = false;
+  #begun = false;
+  #socketDir = '';
+  server: ServerProcess | undefined;
+
+  private constructor(ground: WorkplaceGround, place: RecoveryPlace, mark: files.Mark | undefined) {
+    this.#ground = ground;
+    this.#place = place;
+    this.#mark = mark;
+  }
+
+  /** @throws LifeboatError RESTORE_REFUSED */
+  static async open(ground: WorkplaceGround, place: RecoveryPlace): Promise<Workplace> {
+    const mark = await files.lookAt(place.dataDir);
+    return new Workplace(ground, place, mark);
+  }
+
+  get abandoned(): boolean {
+    return this.#mark !== undefined;
+  }
+
+  async prepare({ base: { manifest } }: RecoveryPlan): Promise<void> {
+    const { dataDir, tablespaceDir } = this.#place;
+    const { owner } = this.#ground;
+    if (this.#mark) {
+      await files.removeTablespaces(this.#mark);
+      await files.emptyFolder(dataDir);
+    }
+    const tablespaces = manifest.tablespaces.map(({ oid }) => oid);
+    if (tablespaces.length > 0) await files.requireFree(tablespaceDir);
+    this.#madeFolder = await files.makeOwnFolder(dataDir, owner);
+    this.#begun = true;
+    this.#tablespaces = tablespaces;
+    await files.writeMark(dataDir, { label: manifest.label, tablespaceDir, tablespaces });
+    if (tablespaces.length > 0) await files.makeOwnFolder(tablespaceDir, owner);
+    for (const oid of tablespaces) {
+      const folder = this.#tablespace(oid);
+      await files.makeOwnFolder(folder, owner);
+      await files.linkTo(folder, path.join(dataDir, 'pg_tblspc', String(oid)), owner);
+    }
+  }
+
+  #tablespace(oid: number): string {
+    return path.join(this.#place.tablespaceDir, String(oid));
+  }
+
+  async unpack(manifest: BaseManifest, onProgress: (rawBytes: number) => void): Promise<void> {
+    const { stores, owner, interrupted } = this.#ground;
+    const { dataDir } = this.#place;
+    await unpackVolumes({
+      store: stores.backups,
+      prefix: this.#prefixOf(manifest),
+      manifest,
+      dataDir,
+      tablespaceDirs: new Map(this.#tablespaces.map((oid) => [oid, this.#tablespace(oid)])),
+      owner,
+      interrupted,
+      onProgress,
+    });
+    const map = this.#tablespaces.map((oid) => `${oid} ${this.#tablespace(oid)}\n`).join('');
+    if (map !== '') await files.writeOwn(path.join(dataDir, 'tablespace_map'), map, owner);
+  }
+
+  #prefixOf({ label, server }: BaseManifest): string {
+    const series: WalSeries = { app: this.#ground.app, systemIdentifier: server.systemIdentifier };
+    return basePrefix(series, label);
+  }
+
+  async verify(manifest: BaseManifest, onProgress: (bytes: number) => void): Promise<number> {
+    const { stores, interrupted, owner } = this.#ground;
+    const { dataDir } = this.#place;
+    if (!manifest.backupManifest) return 0;
+    const key = this.#prefixOf(manifest) + BACKUP_MANIFEST;
+    const where = stores.backups.urlOf(key);
+    const bytes = await stores.backups.read(key);
+    const found = createHash('sha256').update(bytes).digest('hex');
+    if (found !== manifest.backupManifest.sha256) {
+      throw new LifeboatError(
+        'CORRUPT',
+        `${where} has the SHA-256 ${found}; the manifest says ${manifest.backupManifest.sha256}`,
+      );
+    }
+    await files.writeOwn(path.join(dataDir, BACKUP_MANIFEST), bytes.toString('utf8'), owner);
+    const own = manifest.volumes.some(({ series }) => series === 'wal');
+    const verification = await verifyAgainstManifest(dataDir, parseBackupManifest(bytes, where), {
+      ignore: ['tablespace_map', files.MARK],
+      interrupted,
+      onProgress,
+      ...(own ? {} : { walFolder: null }),
+    });
+    const { problems } = verification;
+    if (problems.length === 0) return verification.files;
+    const told = problems.slice(0, 10).map(({ message }) => `- ${message}`);
+    throw new LifeboatError(
+      'CORRUPT',
+      `What was unpacked of ${manifest.label} is not what its manifest says, ${formatCount(problems.length, 'problem')}:\n${told.join('\n')}`,
+    );
+  }
+
+  async replay(
+    plan: RecoveryPlan,
+    programs: ServerPrograms,
+    action: RecoveryAction,
+    onProgress: (segments: number) => void,
+  ): Promise<ReplayEnd> {
+    await this.#configure(plan.base.manifest, programs);
+    const { ground, place } = { ground: this.#ground, place: this.#place };
+    const { end, server } = await replayWal(
+      {
+        ...ground,
+        programs,
+        dataDir: place.dataDir,
+        socketDir: this.#socketDir,
+        port: place.port ?? DEFAULT_PORT,
+      },
+      { plan, action, onProgress, onStart: (server) => (this.server = server) },
+    );
+    this.server = server;
+    return end;
+  }
+
+  async #configure(manifest: BaseManifest, programs: ServerPrograms): Promise<void> {
+    const { dataDir, port } = this.#place;
+    const { owner, log } = this.#ground;
+    const wanted = preloadedLibraries(manifest);
+    const libraries = await installedLibraries(programs, wanted);
+    const missing = wanted.filter((name) => !libraries.includes(name));
+    if (missing.length > 0)
+      log.warn(`Not installed here, and not loaded: ${missing.join(', ')} (shared_preload_libraries)`);
+    this.#socketDir = await this.#makeSocketDir(port ?? DEFAULT_PORT);
+    const listen = port !== undefined;
+    const own = { socketDir: this.#socketDir, port: port ?? DEFAULT_PORT, listen, libraries };
+    const contents = {
+      'postgresql.conf': serverSettings(manifest, own),
+      'postgresql.auto.conf': '',
+      'pg_hba.conf': hostBasedAuthentication(listen),
+      'pg_ident.conf': '',
+    };
+    for (const [name, text] of Object.entries(contents)) {
+      await files.keepSource(path.join(dataDir, name));
+      await files.writeOwn(path.join(dataDir, name), text, owner);
+    }
+    // A standby's backup would have it; what a recovery is to be, it is told below.
+    await rm(path.join(dataDir, 'standby.signal'), { force: true });
+  }
+
+  async #makeSocketDir(port: number): Promise<string> {
+    const { dataDir } = this.#place;
+    if (Buffer.byteLength(path.join(dataDir, `.s.PGSQL.${port}`)) <= LONGEST_SOCKET) return dataDir;
+    const folder = await onDisk('Cannot make a folder for the socket', () => mkdtemp('/tmp/lifeboat-'));
+    await files.makeOwnFolder(folder, this.#ground.owner);
+    return folder;
+  }
+
+  async finish(): Promise<void> {
+    const { dataDir } = this.#place;
+    this.server?.leave();
+    const paused = await readFile(path.join(dataDir, WORK_FOLDER, 'recovery.conf')).catch(() => undefined);
+    const promoted = paused === undefined || !(await this.#isInRecovery());
+    // A server that is paused goes on to ask for history files.
+    if (promoted) await rm(path.join(dataDir, WORK_FOLDER), { recursive: true, force: true });
+    await rm(path.join(dataDir, files.MARK), { force: true });
+    this.#begun = false;
+  }
+
+  async #isInRecovery(): Promise<boolean> {
+    const { dataDir } = this.#place;
+    for (const name of ['recovery.signal', 'standby.signal']) {
+      if (
+        await readFile(path.join(dataDir, name)).then(
+          () => true,
+          () => false,
+        )
+      )
+        return true;
+    }
+    return false;
+  }
+
+  async remove(): Promise<void> {
+    if (!this.#begun) return;
+    this.#begun = false;
+    const { dataDir, tablespaceDir } = this.#place;
+    await this.server?.stop();
+    await files.removeTablespaces({ tablespaceDir, tablespaces: this.#tablespaces });
+    await files.emptyFolder(dataDir);
+    if (this.#madeFolder) await rmdir(dataDir).catch(() => undefined);
+    if (this.#socketDir !== '' && this.#socketDir !== dataDir)
+      await rm(this.#socketDir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,25 @@
+import type { Command } from 'commander';
+import type { Answer } from './answer.ts';
+
+type Options = Readonly<Record<string, unknown>>;
+type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
+type Wrap = (run: Run) => (options: Options, args: readonly string[]) => Promise<void>;
+
+const JSON_OPTION = ['--json', 'print one JSON object instead of text'] as const;
+
+/** `lifeboat wal …`: what point-in-time recovery lives on. */
+export function addWal(program: Command, answer: Wrap, examples: (...lines: string[]) => string): void {
+  const wal = program
+    .command('wal')
+    .description('Stream the write-ahead log to S3, for point-in-time recovery')
+    .showHelpAfterError('(lifeboat wal --help shows what there is)');
+  wal
+    .command('stream')
+    .description('Stream WAL to S3 until told to stop; a service (lifeboat install --systemd --wal)')
+    .option('--adopt-series', 'also when another cluster wrote under this APP_NAME a moment ago')
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('lifeboat wal stream'))
+    .action((options: Options) =>
+      answer(async (given) => (await import('./cli/wal.ts')).runWalStream(given))(options, []),
+    );
+}

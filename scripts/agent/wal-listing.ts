@@ -1,0 +1,78 @@
+import { LifeboatError } from '../../lib/domain/errors.ts';
+import type { ListedFile } from '../../lib/domain/backup/catalog.ts';
+import { readWalListing, type WalArchive } from '../../lib/domain/wal/archive.ts';
+import { parseHoleRecord, type HoleRecord } from '../../lib/domain/wal/hole.ts';
+import {
+  holePrefix,
+  journalPrefix,
+  parsePitrKey,
+  walPrefix,
+  type WalSeries,
+} from '../../lib/domain/wal/keys.ts';
+import { parseHistory, type TimelineSwitch } from '../../lib/domain/wal/timeline.ts';
+import { parseWalMetadata, type LastCommit } from '../../lib/domain/wal/wal-metadata.ts';
+import { commitCandidates, withCommits, type RestorableWindow } from '../../lib/domain/wal/window.ts';
+import type { ObjectStore } from './ports/store.ts';
+
+/** The backup bucket, and the state bucket: unlocked, for what is of use only for a while. One and the same where none is set. */
+export interface WalStores {
+  readonly backups: ObjectStore;
+  readonly state: ObjectStore;
+}
+
+/**
+ * All WAL of a cluster, by listings; only history files and records of holes are read.
+ * @throws LifeboatError S3_…, CORRUPT for a history file or a record that cannot be read
+ */
+export async function readWalArchive(
+  { backups, state }: WalStores,
+  series: WalSeries,
+  segmentSize: number,
+): Promise<WalArchive> {
+  const files: ListedFile[] = [];
+  for await (const file of backups.list(walPrefix(series))) files.push(file);
+  for await (const file of state.list(journalPrefix(series))) files.push(file);
+  const histories = new Map<number, readonly TimelineSwitch[]>();
+  for (const { key } of files) {
+    const object = parsePitrKey(key);
+    if (object?.role !== 'history') continue;
+    histories.set(
+      object.timeline,
+      parseHistory((await backups.read(key)).toString('utf8'), backups.urlOf(key)),
+    );
+  }
+  const holes: HoleRecord[] = [];
+  for await (const { key } of state.list(holePrefix(series))) {
+    holes.push(parseHoleRecord((await state.read(key)).toString('utf8'), state.urlOf(key)));
+  }
+  return readWalListing({ series, segmentSize, files, histories, holes });
+}
+
+/** More objects in a row without a commit are not asked: the end of a stretch is then told a little early. */
+const MOST_ASKED = 200;
+
+/** The window with the times of the last commits, read from the metadata of the newest objects of each stretch. */
+export async function readLastCommits(
+  stores: WalStores,
+  window: RestorableWindow,
+): Promise<RestorableWindow> {
+  const commits = new Map<string, LastCommit | null>();
+  for (const { stretches } of window.timelines) {
+    for (const stretch of stretches) {
+      let asked = 0;
+      for (const key of commitCandidates(stretch)) {
+        if (!commits.has(key)) commits.set(key, await lastCommitOf(stores, key));
+        if (commits.get(key) || ++asked === MOST_ASKED) break;
+      }
+    }
+  }
+  return withCommits(window, commits);
+}
+
+/** Null where the object holds none. @throws LifeboatError S3_…, CORRUPT for metadata that is not that of WAL */
+export async function lastCommitOf(stores: WalStores, key: string): Promise<LastCommit | null> {
+  const store = parsePitrKey(key)?.role === 'journal' ? stores.state : stores.backups;
+  const there = await store.head(key);
+  if (!there) throw new LifeboatError('BACKUP_NOT_FOUND', `${store.urlOf(key)} was there a moment ago`);
+  return parseWalMetadata(there.metadata, store.urlOf(key)).lastCommit ?? null;
+}

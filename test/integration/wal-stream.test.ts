@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseLsn } from '../../lib/domain/wal/lsn.ts';
+import { Stage, useGround } from './backup-fixture.ts';
+import {
+  compareWithServer,
+  endStreams,
+  flushLsn,
+  heldObjects,
+  heldTo,
+  keepWriting,
+  slotOf,
+  startStream,
+  stopStream,
+  systemIdentifier,
+  untilHeld,
+  walMetadata,
+  WAL_SERVER,
+  writeRound,
+  writeSegments,
+} from './wal-fixture.ts';
+
+describe('lifeboat wal stream', () => {
+  const ground = useGround(WAL_SERVER);
+
+  afterEach(async () => {
+    await endStreams(ground().postgres);
+  });
+
+  it('stores complete segments and the open one’s new bytes, each as the server has them', async () => {
+    const stage = await Stage.set(ground(), {});
+    const { postgres } = ground();
+    const agent = await startStream(stage);
+    await writeSegments(postgres, 8);
+    await writeRound(postgres, 'bulk', 1);
+    await untilHeld(stage, await flushLsn(postgres));
+    expect(await stopStream(agent)).toMatch(/Stopped; S3 holds all WAL before /);
+    const counts = await compareWithServer(stage, postgres);
+    expect(counts.segments).toBeGreaterThanOrEqual(8);
+    expect(counts.pieces).toBeGreaterThanOrEqual(1);
+    const identifiers = new Set(
+      (await heldObjects(stage)).map(({ parsed }) => parsed.series.systemIdentifier),
+    );
+    expect([...identifiers]).toEqual([await systemIdentifier(postgres)]);
+  });
+
+  it('keeps up with a load, and never confirms what S3 does not hold', async () => {
+    const stage = await Stage.set(ground(), {});
+    const { postgres } = ground();
+    const agent = await startStream(stage);
+    const stop = keepWriting(postgres);
+    let confirmed = 0n;
+    for (let look = 0; look < 20; look += 1) {
+      await sleep(Math.random() * 400);
+      const flushed = await postgres.psql('postgres', 'SELECT flush_lsn FROM pg_stat_replication');
+      const slot = await slotOf(postgres);
+      // S3 only ever holds more: what it held a moment ago is in the list that follows.
+      const held = heldTo(await heldObjects(stage), 1);
+      if (flushed !== '' && held !== 0n) expect(parseLsn(flushed)).toBeLessThanOrEqual(held);
+      if (held !== 0n) expect(slot!.restart!).toBeLessThanOrEqual(held);
+      confirmed = slot!.restart!;
+    }
+    await stop();
+    await untilHeld(stage, await flushLsn(postgres));
+    await stopStream(agent);
+    expect(confirmed).toBeGreaterThan(0n);
+    expect((await compareWithServer(stage, postgres)).segments).toBeGreaterThan(3);
+  });
+
+  it('tells with every object the last commit in it', async () => {
+    const stage = await Stage.set(ground(), {});
+    const { postgres } = ground();
+    const agent = await startStream(stage);
+    await postgres.psql(
+      'postgres',
+      'CREATE TABLE IF NOT EXISTS marks (xid xid8 DEFAULT pg_current_xact_id())',
+    );
+    await postgres.psql('postgres', 'INSERT INTO marks DEFAULT VALUES');
+    const expected = await postgres.psql(
+      'postgres',
+      `SELECT to_char(pg_xact_commit_timestamp(max(xid::text::bigint)::text::xid), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM marks`,
+    );
+    const lsn = await flushLsn(postgres);
+    await untilHeld(stage, lsn);
+    await stopStream(agent);
+    const pieces = (await heldObjects(stage)).filter(({ parsed }) => parsed.role === 'journal');
+    const commits = await Promise.all(
+      pieces.map(async ({ key }) => (await walMetadata(stage, key)).lastCommit),
+    );
+    const last = commits
+      .filter((each) => each !== undefined)
+      .toSorted((a, b) => (a.lsn < b.lsn ? -1 : 1))
+      .at(-1)!;
+    expect(last.time).toBe(expected);
+    expect(last.lsn).toBeLessThanOrEqual(lsn);
+  });
+
+  it('keeps the window of an idle database moving', async () => {
+    const stage = await Stage.set(ground(), {});
+    const agent = await startStream(stage, { WAL_HEARTBEAT_SECONDS: '1' });
+    await untilHeld(stage, await flushLsn(ground().postgres));
+    const before = (await heldObjects(stage)).length;
+    await sleep(3_500);
+    await stopStream(agent);
+    const after = await heldObjects(stage);
+    expect(after.length).toBeGreaterThanOrEqual(before + 2);
+    const last = after.filter(({ parsed }) => parsed.role === 'journal').at(-1)!;
+    expect((await walMetadata(stage, last.key)).lastCommit).toBeDefined();
+  });
+
+  it('goes on after a restart where S3’s pieces end', async () => {
+    const stage = await Stage.set(ground(), {});
+    const { postgres } = ground();
+    for (let run = 1; run <= 3; run += 1) {
+      const agent = await startStream(stage);
+      await untilHeld(stage, await flushLsn(postgres));
+      await writeRound(postgres, 'bulk', run);
+      await sleep(300);
+      // What is here goes to S3 before the end, however soon that comes.
+      const lsn = await flushLsn(postgres);
+      await stopStream(agent);
+      expect(heldTo(await heldObjects(stage), 1)).toBeGreaterThanOrEqual(lsn);
+    }
+    await compareWithServer(stage, postgres);
+  });
+
+  it('stores the open segment’s pieces in the state bucket', async () => {
+    const stage = await Stage.set(ground(), {});
+    const state = `${stage.bucket}-state`;
+    await ground().s3.createBucket(state);
+    const agent = await startStream(stage, { S3_STATE_BUCKET: state });
+    await writeSegments(ground().postgres, 3);
+    await sleep(2_500);
+    await stopStream(agent);
+    const roles = new Set((await heldObjects(stage)).map(({ parsed }) => parsed.role));
+    expect([...roles]).toEqual(['wal']);
+    const put = ground().s3.requests.filter(
+      ({ bucket, action }) => bucket === state && action === 'PutObject',
+    );
+    expect(put.length).toBeGreaterThan(0);
+    expect(put.every(({ key }) => key!.startsWith('database/journal/hostmaster/'))).toBe(true);
+  });
+
+  it('lets only one of its kind stream for an app', async () => {
+    const stage = await Stage.set(ground(), {});
+    const agent = await startStream(stage);
+    const second = await stage.run(['wal', 'stream']);
+    expect(second.status).toBe(8);
+    expect(second.stderr).toMatch(/Another run holds .*hostmaster\.wal\.lock: wal stream/);
+    await stopStream(agent);
+  });
+});
