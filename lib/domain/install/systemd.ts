@@ -18,6 +18,10 @@ export function timerName(app: string): string {
   return `${app}-backup.timer`;
 }
 
+export function walServiceName(app: string): string {
+  return `${app}-wal.service`;
+}
+
 /** systemd.service(5), systemd.exec(5). */
 export function renderService(backup: SystemdBackup): string {
   const folder = quoteForUnit(backup.backupDir);
@@ -44,6 +48,44 @@ export function renderService(backup: SystemdBackup): string {
     `SyslogIdentifier=${backup.app}-backup`,
     '',
     ...renderHardening(backup, folder),
+    '',
+  ].join('\n');
+}
+
+/**
+ * The stream of WAL to S3: runs with the host, and is started again whatever ended it, but for wrong settings. A backup
+ * that it asks for after a hole runs within it, so it may do what a backup may.
+ */
+export function renderWalService(stream: SystemdBackup): string {
+  const folder = quoteForUnit(stream.backupDir);
+  return [
+    markerOf(stream.app),
+    '[Unit]',
+    `Description=${displayName(stream.app)} WAL to S3`,
+    'Wants=network-online.target',
+    'After=network-online.target postgresql.service',
+    `RequiresMountsFor=${folder}`,
+    '# It is tried again for ever: a database without it cannot be restored to a point in time.',
+    'StartLimitIntervalSec=0',
+    '',
+    '[Service]',
+    'Type=exec',
+    `User=${stream.user}`,
+    `EnvironmentFile=${escapeForUnit(stream.environmentFile)}`,
+    `ExecStart=${renderCommand(stream.command)}`,
+    'Restart=always',
+    'RestartSec=30s',
+    'RestartPreventExitStatus=2',
+    '# The agent ends within five seconds; what S3 has not got then, the replication slot keeps.',
+    'TimeoutStopSec=15s',
+    'KillMode=mixed',
+    'UMask=0077',
+    `SyslogIdentifier=${stream.app}-wal`,
+    '',
+    ...renderHardening(stream, folder),
+    '',
+    '[Install]',
+    'WantedBy=multi-user.target',
     '',
   ].join('\n');
 }

@@ -20,14 +20,20 @@ export async function runInstall(options: Options): Promise<Answer> {
 }
 
 function parseOptions(options: Options): InstallOptions {
-  const { systemd, cron, print, uninstall, user } = options;
+  const { systemd, cron, print, uninstall, user, wal } = options;
   if (Boolean(systemd) === Boolean(cron)) throw oneOf('--systemd', '--cron');
   if (print && uninstall) throw oneOf('--print', '--uninstall');
+  if (wal && !systemd) {
+    throw new LifeboatError('USAGE', '--wal is a service, which only --systemd can run', {
+      hint: 'Run: lifeboat install --systemd --wal',
+    });
+  }
   return {
     scheduler: systemd ? 'systemd' : 'cron',
     action: print ? 'print' : uninstall ? 'uninstall' : 'install',
     force: options['force'] === true,
     purge: options['purge'] === true,
+    wal: wal === true,
     ...(typeof user === 'string' ? { user } : {}),
   };
 }

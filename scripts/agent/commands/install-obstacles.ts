@@ -15,8 +15,8 @@ export async function refuseObstacles(
   machine: Machine,
   facts: MachineFacts,
   plan: Plan,
-  { scheduler, force }: InstallOptions,
-  { app, database }: Settings,
+  { scheduler, force, wal }: InstallOptions,
+  { app, database, s3 }: Settings,
 ): Promise<void> {
   const problems: LifeboatError[] = [];
   if (scheduler === 'cron' && facts.system && !(await machine.folderExists(SYSTEM_CRON_FOLDER))) {
@@ -33,6 +33,11 @@ export async function refuseObstacles(
         'DB_NAME is not set, and the scheduled backup gets the settings of this moment',
         'Set DB_NAME in the environment or in .env; sudo drops what is exported unless it runs as: sudo --preserve-env',
       ),
+    );
+  }
+  if (wal && s3 === undefined) {
+    problems.push(
+      refusal('S3_BUCKET is not set, and WAL is kept in S3 alone', 'Set it in the environment or in .env'),
     );
   }
   if (!force) problems.push(...(await findForeignFiles(machine, plan, app)));

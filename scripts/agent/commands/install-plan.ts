@@ -5,7 +5,14 @@ import {
   renderEnvironmentForPeople,
 } from '../../../lib/domain/install/environment-file.ts';
 import type { ScheduledBackup } from '../../../lib/domain/install/schedule.ts';
-import { renderService, renderTimer, serviceName, timerName } from '../../../lib/domain/install/systemd.ts';
+import {
+  renderService,
+  renderTimer,
+  renderWalService,
+  serviceName,
+  timerName,
+  walServiceName,
+} from '../../../lib/domain/install/systemd.ts';
 import type { MachineFacts, MachineUser } from '../ports/install.ts';
 import type { Settings } from '../settings.ts';
 import type { Scheduler } from './install-steps.ts';
@@ -49,6 +56,8 @@ export interface PlanInput {
   readonly user: MachineUser;
   readonly scheduler: Scheduler;
   readonly keptText?: string | undefined;
+  /** Also the service that streams WAL. */
+  readonly wal?: boolean | undefined;
 }
 
 /** Where the settings of a scheduled backup lie. */
@@ -68,7 +77,7 @@ function usesOwnCrontab({ system }: MachineFacts, scheduler: Scheduler): boolean
 
 /** @throws LifeboatError SETTINGS_INVALID when a path or a value cannot be written down */
 export function planInstallation(input: PlanInput): Plan {
-  const { settings, facts, user, scheduler, keptText } = input;
+  const { settings, facts, user, scheduler, keptText, wal = false } = input;
   const { app, backupDir, environment } = settings;
   const ownCrontab = usesOwnCrontab(facts, scheduler);
   const { variables, warnings } = chooseVariables(environment);
@@ -86,7 +95,7 @@ export function planInstallation(input: PlanInput): Plan {
     return {
       ...common,
       environmentFile,
-      scheduleFiles: planUnits(schedule, settings),
+      scheduleFiles: planUnits(schedule, settings, wal ? facts.walCommand : undefined),
       crontabBlock: undefined,
       logFile: undefined,
     };
@@ -104,15 +113,22 @@ export function planInstallation(input: PlanInput): Plan {
   };
 }
 
-function planUnits(schedule: ScheduledBackup, { app, backupDir, database, notify }: Settings): PlannedFile[] {
-  const service = renderService({
+function planUnits(
+  schedule: ScheduledBackup,
+  { app, backupDir, database, notify }: Settings,
+  walCommand: readonly string[] | undefined,
+): PlannedFile[] {
+  const unit = {
     ...schedule,
     backupDir,
     socketFolder: database.host.startsWith('/') ? database.host : undefined,
     localMail: notify.emailTo.length > 0 && notify.smtpUrl === undefined,
-  });
-  return [
-    { path: `${UNIT_FOLDER}/${serviceName(app)}`, text: service },
+  };
+  const backup = [
+    { path: `${UNIT_FOLDER}/${serviceName(app)}`, text: renderService(unit) },
     { path: `${UNIT_FOLDER}/${timerName(app)}`, text: renderTimer(app) },
   ];
+  if (walCommand === undefined) return backup;
+  const text = renderWalService({ ...unit, command: walCommand });
+  return [...backup, { path: `${UNIT_FOLDER}/${walServiceName(app)}`, text }];
 }

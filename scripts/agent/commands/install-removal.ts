@@ -1,8 +1,8 @@
 import { isOurs } from '../../../lib/domain/install/schedule.ts';
-import { timerName } from '../../../lib/domain/install/systemd.ts';
+import { timerName, walServiceName } from '../../../lib/domain/install/systemd.ts';
 import type { Machine, MachineFacts } from '../ports/install.ts';
 import type { Settings } from '../settings.ts';
-import { planInstallation, type Plan } from './install-plan.ts';
+import { planInstallation, UNIT_FOLDER, type Plan } from './install-plan.ts';
 import {
   changeCrontab,
   systemctl,
@@ -19,7 +19,7 @@ export async function uninstall(
   settings: Settings,
 ): Promise<InstallResult> {
   const { app } = settings;
-  const plan = planInstallation({ settings, facts, user: facts.user, scheduler });
+  const plan = planInstallation({ settings, facts, user: facts.user, scheduler, wal: true });
   const steps: InstallStep[] = [];
   const ours: string[] = [];
   for (const { path } of plan.scheduleFiles) {
@@ -29,7 +29,10 @@ export async function uninstall(
     else steps.push({ what: 'kept', subject: path, note: 'lifeboat did not write it' });
   }
   const told = scheduler === 'systemd' && ours.length > 0 && facts.systemdRuns;
-  if (told) steps.push(await systemctl(machine, ['disable', '--now', timerName(app)]));
+  if (told) {
+    const wal = ours.includes(`${UNIT_FOLDER}/${walServiceName(app)}`) ? [walServiceName(app)] : [];
+    steps.push(await systemctl(machine, ['disable', '--now', timerName(app), ...wal]));
+  }
   for (const path of ours) {
     await machine.removeFile(path);
     steps.push({ what: 'removed', subject: path });

@@ -12,6 +12,8 @@ export interface InstallOptions {
   readonly user?: string;
   /** Replace settings, and units of the same name, that differ. */
   readonly force: boolean;
+  /** Also the service that streams WAL to S3, for point-in-time recovery; systemd only. */
+  readonly wal?: boolean;
   /** On uninstall, remove the settings as well. */
   readonly purge: boolean;
 }

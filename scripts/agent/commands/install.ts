@@ -4,7 +4,7 @@ import {
   parseEnvironmentFile,
   renderEnvironmentFile,
 } from '../../../lib/domain/install/environment-file.ts';
-import { serviceName, timerName } from '../../../lib/domain/install/systemd.ts';
+import { serviceName, timerName, walServiceName } from '../../../lib/domain/install/systemd.ts';
 import type { Machine, MachineFacts } from '../ports/install.ts';
 import { parseSettings, type Settings } from '../settings.ts';
 import { refuseObstacles } from './install-obstacles.ts';
@@ -16,7 +16,6 @@ import {
   type InstallOptions,
   type InstallResult,
   type InstallStep,
-  type Scheduler,
 } from './install-steps.ts';
 import { chooseUser } from './install-user.ts';
 
@@ -45,10 +44,10 @@ export async function install(
   const path = settingsPath({ app: given.app, facts, user, scheduler });
   const keptText = readable ? await machine.readFile(path) : undefined;
   const settings = keptText === undefined ? given : parseKeptSettings(keptText, path, given.app);
-  const plan = planInstallation({ settings, facts, user, scheduler, keptText });
+  const plan = planInstallation({ settings, facts, user, scheduler, keptText, wal: options.wal });
   if (action === 'print') return print(plan);
   await refuseObstacles(machine, facts, plan, options, settings);
-  return carryOut(machine, facts, plan, scheduler, given);
+  return carryOut(machine, facts, plan, options, given);
 }
 
 function onlyRoot(action: 'install' | 'uninstall'): LifeboatError {
@@ -81,7 +80,7 @@ async function carryOut(
   machine: Machine,
   facts: MachineFacts,
   plan: Plan,
-  scheduler: Scheduler,
+  { scheduler, wal = false }: InstallOptions,
   given: Settings,
 ): Promise<InstallResult> {
   const { user, backupDir, logFile } = plan;
@@ -100,7 +99,7 @@ async function carryOut(
   if (plan.crontabBlock !== undefined) steps.push(await changeCrontab(machine, given.app, plan.crontabBlock));
   const warnings = [...plan.warnings, ...(await findTraps(machine, plan))];
   if (scheduler === 'cron') return { files: [], steps, warnings, next: [] };
-  const started = await startTimer(machine, facts, given.app);
+  const started = await startUnits(machine, facts, given.app, wal);
   return { files: [], steps: [...steps, ...started.steps], warnings, next: started.next };
 }
 
@@ -113,12 +112,18 @@ async function writeSettings(machine: Machine, plan: Plan, given: Settings): Pro
   return { what: 'kept', subject: path, note: 'its settings hold; --force writes those of this moment' };
 }
 
-async function startTimer(
+async function startUnits(
   machine: Machine,
   { systemdRuns }: MachineFacts,
   app: string,
+  wal: boolean,
 ): Promise<{ steps: InstallStep[]; next: string[] }> {
-  const commands = [['daemon-reload'], ['enable', '--now', timerName(app)]];
+  // The stream may run already, with the unit of before.
+  const stream = [
+    ['enable', walServiceName(app)],
+    ['restart', walServiceName(app)],
+  ];
+  const commands = [['daemon-reload'], ['enable', '--now', timerName(app)], ...(wal ? stream : [])];
   const tryNow = `systemctl start ${serviceName(app)}`;
   if (!systemdRuns)
     return { steps: [], next: [...commands.map((words) => `systemctl ${words.join(' ')}`), tryNow] };

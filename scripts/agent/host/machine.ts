@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Environment } from '../environment.ts';
 import type { Access, Machine, MachineUser } from '../ports/install.ts';
 import { onDisk } from './durable-file.ts';
-import { findBackupCommand } from './launcher.ts';
+import { findBackupCommand, findWalCommand } from './launcher.ts';
 import { readCrontab, runSystemctl, writeCrontab } from './schedulers.ts';
 import { findUser, mayAccess } from './users.ts';
 
@@ -23,6 +23,7 @@ export function openMachine({ environment, root }: MachineOptions): Machine {
       systemdRuns: root === undefined && (await isFolder('/run/systemd/system')),
       zoneIsUtc: await isUtcZone(at('/etc/localtime')),
       backupCommand: await findBackupCommand(environment),
+      walCommand: await findWalCommand(environment),
     }),
     findUser,
     readFile: (path) => onDisk(`Cannot read ${at(path)}`, () => readIfThere(at(path))),

@@ -34,6 +34,8 @@ export interface MachineFacts {
   readonly zoneIsUtc: boolean;
   /** What starts `lifeboat backup`: the program's absolute path, and arguments. */
   readonly backupCommand: readonly string[];
+  /** What starts `lifeboat wal stream`. */
+  readonly walCommand: readonly string[];
 }
 
 export interface MachineUser {

@@ -1,4 +1,9 @@
-import { renderService, renderTimer, type SystemdBackup } from '../../../lib/domain/install/systemd.ts';
+import {
+  renderService,
+  renderTimer,
+  renderWalService,
+  type SystemdBackup,
+} from '../../../lib/domain/install/systemd.ts';
 
 const BACKUP: SystemdBackup = {
   app: 'hostmaster',
@@ -88,5 +93,38 @@ describe('the timer unit', () => {
     expect(timer).toContain('\nPersistent=true\n');
     expect(timer).toContain('\nWantedBy=timers.target\n');
     expect(timer).not.toContain('Requires=');
+  });
+});
+
+describe('the unit of the WAL stream', () => {
+  const STREAM = { ...BACKUP, command: ['/opt/lifeboat/bin/lifeboat', 'wal', 'stream'] };
+
+  it('runs with the host, for ever, unless its settings are wrong', () => {
+    const lines = renderWalService(STREAM).split('\n');
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        'Description=HostMaster WAL to S3',
+        'Type=exec',
+        'User=postgres',
+        'ExecStart=/opt/lifeboat/bin/lifeboat wal stream',
+        'Restart=always',
+        'RestartPreventExitStatus=2',
+        'StartLimitIntervalSec=0',
+        'WantedBy=multi-user.target',
+        'SyslogIdentifier=hostmaster-wal',
+      ]),
+    );
+  });
+
+  it('may do no more than the backup', () => {
+    const hardening = (unit: string): string[] =>
+      unit
+        .split('\n')
+        .filter((line) =>
+          /^(?:NoNew|Cap|Ambient|Private|Protect|Restrict[^P]|Lock|System|ReadWrite)/.test(line),
+        );
+    expect(hardening(renderWalService(STREAM)).filter((line) => !line.startsWith('RestartSec'))).toEqual(
+      hardening(renderService(BACKUP)),
+    );
   });
 });
