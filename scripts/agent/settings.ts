@@ -33,7 +33,7 @@ export interface Settings {
   readonly environment: Environment;
 }
 
-export const BACKUP_KINDS = ['dump', 'base', 'both'] as const;
+const BACKUP_KINDS = ['dump', 'base', 'both'] as const;
 export type BackupKind = (typeof BACKUP_KINDS)[number];
 
 export interface DatabaseSettings {

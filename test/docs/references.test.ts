@@ -39,11 +39,19 @@ async function help(...args: readonly string[]): Promise<string> {
 
 const options = new Map<string, ReadonlySet<string>>();
 beforeAll(async () => {
-  const commands = namesIn(await help(), /^ {2}([a-z]+) (?:\[|<)/gm).filter((name) => name !== 'help');
-  for (const command of commands) {
-    options.set(command, new Set(namesIn(await help(command), /^ {2}(?:-\w, )?(--[a-z-]+)/gm)));
+  for (const command of commandsIn(await help())) {
+    const text = await help(command);
+    const below = await Promise.all(commandsIn(text).map((name) => help(command, name)));
+    options.set(command, new Set([text, ...below].flatMap((each) => namesIn(each, OPTION))));
   }
 });
+
+const OPTION = /^ {2}(?:-\w, )?(--[a-z-]+)/gm;
+
+function commandsIn(text: string): string[] {
+  const [, commands = ''] = text.split(/^Commands:$/m);
+  return namesIn(commands, /^ {2}([a-z]+)(?= |$)/gm).filter((name) => name !== 'help');
+}
 
 /** Every piece of code in a document that runs the agent: its command, and the options behind it. */
 function agentCalls(text: string): readonly { command: string; options: readonly string[]; where: string }[] {

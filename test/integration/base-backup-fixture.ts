@@ -59,16 +59,10 @@ export async function labelsIn(stage: Stage): Promise<{ whole: string[]; unfinis
 const user = installation.serverUser();
 
 /** A folder in which the server may write. */
-export function serverFolder(parent: string, name: string): string {
+function serverFolder(parent: string, name: string): string {
   const folder = path.join(parent, name);
   mkdirSync(folder, { mode: 0o700 });
   if (user) chownSync(folder, user.uid, user.gid);
-  return folder;
-}
-
-/** The ground's own folder, opened for the server's user to pass through. */
-export function openFolder({ folder }: Ground): string {
-  chmodSync(folder, 0o755);
   return folder;
 }
 

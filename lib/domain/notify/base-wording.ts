@@ -65,12 +65,12 @@ function describeBad(outcome: BaseBackupOutcome, failure: RunFailure, now: Date)
   ];
 }
 
-export function describeKind({ parent }: { readonly parent: string | null }): string {
+function describeKind({ parent }: { readonly parent: string | null }): string {
   return parent === null ? 'full' : `incremental, on ${oneLine(parent)}`;
 }
 
 /** `1.2G (5.1G before compression)`. */
-export function describeSize({ bytes, rawBytes }: { bytes: number; rawBytes: number }): string {
+function describeSize({ bytes, rawBytes }: { bytes: number; rawBytes: number }): string {
   return `${formatBytes(bytes)} (${formatBytes(rawBytes)} before compression)`;
 }
 

@@ -43,7 +43,7 @@ export interface Recovered {
 }
 
 /** Milliseconds. */
-export interface RecoveryDurations {
+interface RecoveryDurations {
   readonly planning: number;
   readonly unpacking: number;
   readonly verifying: number;
