@@ -22,4 +22,25 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
     .action((options: Options) =>
       answer(async (given) => (await import('./cli/wal.ts')).runWalStream(given))(options, []),
     );
+  wal
+    .command('status')
+    .description(
+      'How far S3 is behind, the slot, and which instants can be restored; fails when that is worrying',
+    )
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      `${examples('lifeboat wal status', 'lifeboat wal status --json')}\n\nExit status: 0 good, 9 attention needed, 4 PostgreSQL and 5 S3 did not answer.`,
+    )
+    .action((options: Options) =>
+      answer(async () => (await import('./cli/wal.ts')).runWalStatus())(options, []),
+    );
+  wal
+    .command('verify')
+    .description('Read all WAL in S3 again, every byte, and look at every record in it as recovery would')
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples('lifeboat wal verify'))
+    .action((options: Options) =>
+      answer(async (given) => (await import('./cli/wal.ts')).runWalVerify(given))(options, []),
+    );
 }

@@ -1,14 +1,18 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
 import { readBases } from '../base-catalog.ts';
+import { walStatus } from '../commands/wal-status.ts';
 import { describeEnd, streamWalToS3 } from '../commands/wal-stream.ts';
+import { verifyWal } from '../commands/wal-verify.ts';
 import { openContext, type Context } from '../context.ts';
+import { renderWalStatus, renderWalVerify, walStatusAsJson, walVerifyAsJson } from '../render/wal.ts';
 import { connectReplication } from '../replication/connect.ts';
 import { openS3Store } from '../s3/s3-store.ts';
 import type { S3Settings, Settings } from '../settings.ts';
 import { openBaseBackups } from '../wal-archive/base-backup-child.ts';
 import { watchCommits } from '../wal-archive/commit-watch.ts';
 import { openWalArchive, openWalClusters } from '../wal-archive/s3-wal-archive.ts';
+import { openWalReader } from '../wal-archive/wal-reader.ts';
 import { openWalServer } from '../wal-archive/wal-server.ts';
 import type { WalStores } from '../wal-listing.ts';
 
@@ -61,6 +65,27 @@ export async function runWalStream(options: Options): Promise<Answer> {
     lines: [],
     json: { operation: 'wal stream', succeeded: true, ...end, safe: end.safe?.toString() },
   };
+}
+
+export async function runWalStatus(): Promise<Answer> {
+  const context = openContext({ json: true });
+  const { settings, clock, interrupted } = context;
+  const { app, wal, database, environment } = settings;
+  const server = openWalServer(database, environment);
+  const stores = openStores(settings, interrupted);
+  const result = await walStatus(
+    { stores, server, clock },
+    { app, slot: wal.slot, maxLagMs: wal.maxLagSeconds * 1000 },
+  );
+  return { lines: renderWalStatus(result), json: walStatusAsJson(result), failure: result.failure };
+}
+
+export async function runWalVerify(options: Options): Promise<Answer> {
+  const context = openContext({ json: options['json'] === true });
+  const { settings, interrupted } = context;
+  const stores = openStores(settings, interrupted);
+  const result = await verifyWal({ ...context, stores, reader: openWalReader(stores) }, settings.app);
+  return { lines: renderWalVerify(result), json: walVerifyAsJson(result), failure: result.failure };
 }
 
 /** Aborted a while after the signal. */
