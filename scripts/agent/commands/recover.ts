@@ -4,6 +4,7 @@ import { describeTarget, type RecoveryRequest } from '../../../lib/domain/base/r
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatBytes, formatCount, formatDuration } from '../../../lib/domain/quantities.ts';
 import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
+import { dateOfPgTime, parsePgTime } from '../../../lib/domain/wal/pg-time.ts';
 import type {
   RecoveryAction,
   RecoveryPlace,
@@ -38,6 +39,8 @@ export interface Recovered {
   readonly end: ReplayEnd;
   /** The last commit that is in it; `undefined`: none behind the base backup's start. */
   readonly lastCommit: string | undefined;
+  /** From that commit to the time asked for, or for the latest state to when it was asked for: what may be missing. */
+  readonly lossMs: number | undefined;
   readonly verifiedFiles: number;
   readonly durations: RecoveryDurations;
 }
@@ -86,6 +89,7 @@ async function recoverAlone(
   const { log, clock, host, interrupted } = ports;
   const { place, action } = asked;
   const began = clock.monotonic();
+  const askedAt = clock.now();
   const workplace = await ports.servers.open(place);
   const { plan, programs } = await planRecover(ports, asked.request, asked.overrides);
   announce(ports, plan, place);
@@ -109,7 +113,9 @@ async function recoverAlone(
       replaying: replayed - verified,
       total: replayed - began,
     };
-    return { plan, place, action, end, lastCommit: end.lastCommit, verifiedFiles, durations };
+    const { lastCommit } = end;
+    const lossMs = measureLoss(plan, lastCommit, askedAt);
+    return { plan, place, action, end, lastCommit, lossMs, verifiedFiles, durations };
   } catch (error) {
     // The error that led here is the one to report; what could not be removed, the next run clears away.
     await workplace
@@ -117,6 +123,16 @@ async function recoverAlone(
       .catch((failure: Error) => log.warn(`Not everything was removed: ${failure.message}`));
     throw error;
   }
+}
+
+function measureLoss(
+  { target }: RecoveryPlan,
+  lastCommit: string | undefined,
+  askedAt: Date,
+): number | undefined {
+  if (lastCommit === undefined || (target.kind !== 'time' && target.kind !== 'latest')) return undefined;
+  const wanted = target.kind === 'time' ? dateOfPgTime(parsePgTime(target.time)) : askedAt;
+  return Math.max(0, wanted.getTime() - dateOfPgTime(parsePgTime(lastCommit)).getTime());
 }
 
 function announce({ log }: RecoveryPorts, plan: RecoveryPlan, { dataDir }: RecoveryPlace): void {
@@ -208,7 +224,15 @@ function withDiskHint(error: unknown, { dataDir }: RecoveryPlace): unknown {
 }
 
 /** For the log, once all is done. */
-export function describeRecovered({ end, lastCommit, action, place, durations, plan }: Recovered): string[] {
+export function describeRecovered({
+  end,
+  lastCommit,
+  lossMs,
+  action,
+  place,
+  durations,
+  plan,
+}: Recovered): string[] {
   const position = end.lsn === undefined ? '' : ` at ${formatLsn(end.lsn)}`;
   const { target } = plan;
   const commit = lastCommit === undefined ? 'no commit behind the base backup' : `last commit ${lastCommit}`;
@@ -221,7 +245,15 @@ export function describeRecovered({ end, lastCommit, action, place, durations, p
   return [
     `✅ Recovered to ${describeTarget(target)}: ${commit}${position}`,
     ...(end.endOfWal ? ['There is no WAL in S3 behind that.'] : []),
+    ...(lossMs === undefined ? [] : [describeLoss(target, lossMs)]),
     `The cluster in ${place.dataDir} is ${state}`,
     `Duration: ${formatDuration(durations.total)} (plan ${formatDuration(durations.planning)}, unpacking ${formatDuration(durations.unpacking)}, verifying ${formatDuration(durations.verifying)}, ${formatCount(end.segments, 'segment')} replayed in ${formatDuration(durations.replaying)})`,
   ];
+}
+
+function describeLoss({ kind }: RecoveryPlan['target'], lossMs: number): string {
+  const seconds = (lossMs / 1000).toFixed(3);
+  return kind === 'time'
+    ? `That commit is ${seconds} s before the time asked for; none between the two is in the WAL.`
+    : `Whatever was committed since, in the ${seconds} s before this recovery began, is not in S3.`;
 }

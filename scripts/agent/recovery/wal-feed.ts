@@ -43,6 +43,8 @@ export class WalFeed {
   /** Asked for by the server, which waits for it. */
   readonly #wanted = new Set<string>();
   readonly #fetches = new Set<Promise<void>>();
+  /** What was found damaged before it was asked for; it may never be. */
+  readonly #damaged = new Map<string, LifeboatError>();
   #watcher: FSWatcher | undefined;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
@@ -93,7 +95,7 @@ export class WalFeed {
     this.#watcher?.close();
     clearInterval(this.#timer);
     await this.#looking;
-    await Promise.all(this.#fetches);
+    // Not the fetches that are under way, which nobody waits for any more: a slow S3 would keep the cluster from its owner.
     const { folder } = this.#options;
     await onDisk(`Cannot write to ${folder}`, async () => {
       await this.#write(failed ? 'failed' : 'ended', Buffer.alloc(0));
@@ -145,13 +147,15 @@ export class WalFeed {
       return;
     }
     this.#wanted.add(name);
+    const damage = this.#damaged.get(name);
+    if (damage) return await this.#fail(damage);
     this.#prefetch(index);
   }
 
   /** From `index` on, as far as the window goes. */
   #prefetch(index: number): void {
     for (const { name } of this.#options.wal.slice(index, index + this.#ahead)) {
-      if (!this.#state.has(name)) this.#state.set(name, 'waiting');
+      if (!this.#state.has(name) && !this.#damaged.has(name)) this.#state.set(name, 'waiting');
     }
     this.#startFetches();
   }
@@ -179,6 +183,7 @@ export class WalFeed {
     const wanted = this.#wanted.has(name);
     try {
       const segment = await this.#options.fetch(this.#options.wal[this.#index.get(name)!]!);
+      if (this.#ended) return;
       await this.#write(`ready/${name}`, segment);
       // Left to the garbage collector, hundreds of megabytes would pile up.
       if (segment.buffer instanceof ArrayBuffer && segment.length >= MIB) segment.buffer.transfer(0);
@@ -186,7 +191,10 @@ export class WalFeed {
     } catch (error) {
       this.#state.delete(name);
       // Only what the server cannot do without ends the recovery: the target may come before the damage.
-      if (wanted) await this.#fail(error);
+      const known = asLifeboatError(error);
+      if (known.code === 'CORRUPT') this.#damaged.set(name, known);
+      if (this.#ended) return;
+      if (wanted || (this.#wanted.has(name) && known.code === 'CORRUPT')) await this.#fail(error);
       else if (this.#wanted.has(name)) this.#state.set(name, 'waiting');
     }
   }

@@ -41,7 +41,7 @@ export function recoveryPlanAsJson({ plan, programs, freeBytes, estimatedMs }: P
 }
 
 export function recoveredAsJson(recovered: Recovered): object {
-  const { plan, place, action, end, lastCommit, verifiedFiles, durations } = recovered;
+  const { plan, place, action, end, lastCommit, lossMs, verifiedFiles, durations } = recovered;
   return {
     operation: 'restore',
     kind: 'recovery',
@@ -57,6 +57,7 @@ export function recoveredAsJson(recovered: Recovered): object {
       lastCommit: lastCommit ?? null,
       timeline: end.timeline ?? null,
       endOfWal: end.endOfWal,
+      lossMs: lossMs ?? null,
     },
     segments: end.segments,
     verifiedFiles,

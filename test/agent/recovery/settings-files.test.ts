@@ -1,0 +1,53 @@
+import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
+import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
+import {
+  preloadedLibraries,
+  recoverySettings,
+  serverSettings,
+} from '../../../scripts/agent/recovery/settings-files.ts';
+
+function manifestWith(settings: Record<string, string>): BaseManifest {
+  return { settings } as unknown as BaseManifest;
+}
+
+describe('The settings of a recovered cluster', () => {
+  const own = { socketDir: '/srv/a b', port: 5433, listen: false, libraries: ['pg_stat_statements'] };
+
+  it('take from the source what recovery needs, and nothing that would go out', () => {
+    const text = serverSettings(manifestWith({ max_connections: '321', archive_mode: 'on', port: '1' }), own);
+    const lines = text.split('\n');
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        "max_connections = '321'",
+        "archive_mode = 'off'",
+        "primary_conninfo = ''",
+        "listen_addresses = ''",
+        "port = '5433'",
+        "max_logical_replication_workers = '0'",
+        `unix_socket_directories = '"/srv/a b"'`,
+      ]),
+    );
+    expect(text).not.toContain("archive_mode = 'on'");
+  });
+
+  it('load the source’s libraries without those that start jobs of their own', () => {
+    const manifest = manifestWith({
+      shared_preload_libraries: 'pg_stat_statements, "pg_cron" ,$libdir/auto_explain',
+    });
+    expect(preloadedLibraries(manifest)).toEqual(['pg_stat_statements', '$libdir/auto_explain']);
+  });
+
+  it('quote a target’s name so that it stays a name', () => {
+    const stop = {
+      kind: 'setting',
+      setting: 'recovery_target_name',
+      value: `o'\\n`,
+      inclusive: true,
+      endOfWalSuffices: false,
+    };
+    const plan = { timeline: 3, stop } as unknown as RecoveryPlan;
+    expect(recoverySettings(plan, true, false)).toContain(`recovery_target_name = 'o''\\\\n'\n`);
+    expect(recoverySettings(plan, true, false)).toContain("recovery_target_timeline = '3'\n");
+    expect(recoverySettings(plan, false, true)).not.toContain('recovery_target_name');
+  });
+});

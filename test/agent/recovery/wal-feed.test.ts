@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { WalFile } from '../../../lib/domain/wal/archive.ts';
+import { segmentName } from '../../../lib/domain/wal/segment.ts';
+import { WalFeed } from '../../../scripts/agent/recovery/wal-feed.ts';
+
+const SIZE = 1024 * 1024;
+
+function fileAt(index: number): WalFile {
+  const start = BigInt(index * SIZE);
+  const name = segmentName(1, start, SIZE);
+  return { name, timeline: 1, start, end: start + BigInt(SIZE), kind: 'segment', files: [] };
+}
+
+describe('The feed of WAL', () => {
+  const wal = Array.from({ length: 400 }, (_none, index) => fileAt(index + 1));
+  let root: string;
+  let feed: WalFeed | undefined;
+  let fetched: string[];
+  const contents = (file: WalFile): Buffer => Buffer.alloc(SIZE, file.name.slice(-2));
+
+  beforeEach(() => {
+    root = mkdtempSync(path.join(tmpdir(), 'lifeboat-feed-'));
+    mkdirSync(path.join(root, 'pg_wal'));
+    fetched = [];
+  });
+  afterEach(async () => {
+    await feed?.close(true);
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  async function open(fetch: (file: WalFile) => Promise<Buffer>): Promise<WalFeed> {
+    feed = new WalFeed({
+      folder: path.join(root, 'work'),
+      wal,
+      histories: new Map([['00000002.history', Buffer.from('1\t0/1000000\tno\n')]]),
+      segmentSize: SIZE,
+      owner: undefined,
+      fetch: async (file) => {
+        fetched.push(file.name);
+        return await fetch(file);
+      },
+      onTaken: () => undefined,
+    });
+    await feed.open();
+    return feed;
+  }
+
+  /** As PostgreSQL runs restore_command. @returns its exit status */
+  function ask(name: string): Promise<number | null> {
+    const child = spawn('sh', ['work/restore.sh', name, 'pg_wal/RECOVERYXLOG'], { cwd: root });
+    return new Promise((resolve) => {
+      child.once('exit', resolve);
+    });
+  }
+
+  const received = (): Buffer => readFileSync(path.join(root, 'pg_wal', 'RECOVERYXLOG'));
+
+  it('hands over what is asked for, also a second time, and fetches ahead within a bounded window', async () => {
+    await open((file) => Promise.resolve(contents(file)));
+    for (const file of [wal[0]!, wal[1]!, wal[0]!, wal[200]!]) {
+      expect(await ask(file.name)).toBe(0);
+      expect(received().equals(contents(file))).toBe(true);
+    }
+    expect(fetched).not.toContain(wal[130]!.name);
+    expect(fetched).not.toContain(wal[399]!.name);
+  });
+
+  it('refuses at once what is not in the plan, and has history files without being asked twice', async () => {
+    await open((file) => Promise.resolve(contents(file)));
+    expect(await ask(segmentName(2, BigInt(SIZE), SIZE))).toBe(1);
+    expect(await ask('00000003.history')).toBe(1);
+    expect(await ask('00000002.history')).toBe(0);
+    expect(received().toString()).toBe('1\t0/1000000\tno\n');
+  });
+
+  it('passes over damage ahead of what is asked for, and ends the recovery that needs it', async () => {
+    const opened = await open((file) => {
+      if (file === wal[2]) return Promise.reject(new LifeboatError('CORRUPT', 'damaged'));
+      return Promise.resolve(contents(file));
+    });
+    expect([await ask(wal[0]!.name), await ask(wal[1]!.name)]).toEqual([0, 0]);
+    expect(opened.failure).toBeUndefined();
+    expect(await ask(wal[2]!.name)).toBe(200);
+    expect(opened.failure?.code).toBe('CORRUPT');
+  });
+
+  it('tells whoever asks after its end that there is no more, and whoever is alone that all is over', async () => {
+    const opened = await open((file) => Promise.resolve(contents(file)));
+    await opened.close(false);
+    expect(await ask(wal[300]!.name)).toBe(1);
+    rmSync(path.join(root, 'work', 'ended'));
+    const gone = spawn('true');
+    await new Promise((resolve) => {
+      gone.once('exit', resolve);
+    });
+    writeFileSync(path.join(root, 'work', 'agent'), `${gone.pid}\n`);
+    expect(await ask(wal[300]!.name)).toBe(200);
+    expect(existsSync(path.join(root, 'pg_wal', 'RECOVERYXLOG'))).toBe(false);
+  });
+});

@@ -1,0 +1,170 @@
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DeleteObjectCommand } from '@aws-sdk/client-s3';
+import { postmasterOf, RecoveryGround } from './recovery-fixture.ts';
+import { createTablespace } from './base-backup-fixture.ts';
+import { Stage, useGround, withMount } from './backup-fixture.ts';
+import { flushLsn, startStream, stopStream, untilHeld, WAL_SERVER, writeSegments } from './wal-fixture.ts';
+
+describe('A recovery in trouble', () => {
+  const ground = useGround(WAL_SERVER);
+  let stage: Stage;
+  let recoveries: RecoveryGround;
+  let rows = '';
+
+  beforeAll(async () => {
+    stage = await Stage.set(ground(), {});
+    const { postgres } = ground();
+    recoveries = new RecoveryGround(postgres);
+    await createTablespace(ground(), 'one');
+    await postgres.psql('postgres', 'CREATE TABLE elsewhere (n int) TABLESPACE one');
+    const agent = await startStream(stage);
+    const backup = await stage.run(['backup', '--kind', 'base', '--json']);
+    if (backup.status !== 0) throw new Error(backup.printed);
+    await writeSegments(postgres, 6);
+    rows = await postgres.psql('postgres', 'SELECT count(*) FROM bulk');
+    await untilHeld(stage, await flushLsn(postgres));
+    await stopStream(agent);
+  });
+
+  afterAll(() => recoveries?.remove());
+
+  const segments = async (): Promise<string[]> =>
+    (await stage.keys()).filter((key) => /\/wal\/00000001\/[0-9A-F]{24}\.zst$/.test(key)).toSorted();
+
+  const expectNothing = (dataDir: string): void => {
+    expect([existsSync(dataDir), existsSync(`${dataDir}_tablespaces`)]).toEqual([false, false]);
+  };
+
+  async function untilGone(pid: number): Promise<void> {
+    for (let tries = 0; existsSync(`/proc/${pid}`); tries += 1) {
+      if (tries > 400) throw new Error(`process ${pid} is still there`);
+      await sleep(50);
+    }
+  }
+
+  /** S3 holds the WAL back, so that the recovery waits for it. */
+  const holdBack = (key: string): void =>
+    void ground().s3.faults.add({
+      bucket: stage.bucket,
+      action: 'GetObject',
+      key,
+      times: 'always',
+      effect: { kind: 'delay', milliseconds: 60_000 },
+    });
+
+  async function startWaiting(dataDir: string): Promise<ReturnType<Stage['start']>> {
+    const held = (await segments()).at(-2)!;
+    holdBack(`${stage.prefix}/${held}`);
+    const agent = stage.start(['restore', '--latest', '--data-dir', dataDir]);
+    await agent.untilPrinted(/Replaying WAL/);
+    while (postmasterOf(dataDir) === undefined) await sleep(20);
+    // All before it is replayed within a moment; then the server waits.
+    await sleep(1500);
+    return agent;
+  }
+
+  it('leaves no server behind when it is killed, and the next one clears away what it left', async () => {
+    const dataDir = recoveries.folder();
+    const agent = await startWaiting(dataDir);
+    const pid = postmasterOf(dataDir)!;
+    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    agent.kill('SIGKILL');
+    await agent.ended;
+    await untilGone(pid);
+    ground().s3.faults.clear();
+    const { end, json } = await recoveries.run(stage, ['--latest', '--data-dir', dataDir]);
+    expect(end.printed).toMatch(/Clearing away what a recovery that was killed left/);
+    expect(recoveries.psql(json, 'SELECT count(*) FROM bulk')).toBe(rows);
+    recoveries.end(dataDir);
+  });
+
+  it('leaves nothing when it is interrupted while WAL is replayed or volumes are unpacked', async () => {
+    const dataDir = recoveries.folder();
+    const agent = await startWaiting(dataDir);
+    const pid = postmasterOf(dataDir)!;
+    agent.killGroup('SIGINT');
+    expect((await agent.ended).status).toBe(130);
+    await untilGone(pid);
+    expectNothing(dataDir);
+    ground().s3.faults.clear();
+    holdBack('*/base-00001.tar.zst');
+    const other = stage.start(['restore', '--latest', '--data-dir', dataDir]);
+    await other.untilPrinted(/then \d+ WAL segments/);
+    await sleep(300);
+    other.killGroup('SIGINT');
+    expect((await other.ended).status).toBe(130);
+    expectNothing(dataDir);
+  });
+
+  it('refuses WAL that is damaged where it is needed, and names it', async () => {
+    const dataDir = recoveries.folder();
+    const key = (await segments()).at(-2)!;
+    ground().s3.faults.add({
+      bucket: stage.bucket,
+      action: 'GetObject',
+      key: `${stage.prefix}/${key}`,
+      times: 'always',
+      effect: { kind: 'flip-response', offset: 40 },
+    });
+    const quickly = { AWS_MAX_ATTEMPTS: '2' };
+    const { end, json } = await recoveries.run(stage, ['--latest', '--data-dir', dataDir], quickly);
+    expect([end.status, json.error?.code]).toEqual([7, 'CORRUPT']);
+    expect(json.error?.message).toContain(path.basename(key));
+    expectNothing(dataDir);
+  });
+
+  it('refuses a volume that is damaged, and one that is missing', async () => {
+    const dataDir = recoveries.folder();
+    const volume = (await stage.keys()).find((key) => key.endsWith('/base-00001.tar.zst'))!;
+    ground().s3.faults.add({
+      bucket: stage.bucket,
+      action: 'GetObject',
+      key: `${stage.prefix}/${volume}`,
+      times: 'always',
+      effect: { kind: 'flip-response', offset: 5000 },
+    });
+    const damaged = await recoveries.run(stage, ['--latest', '--data-dir', dataDir]);
+    expect([damaged.end.status, damaged.json.error?.code]).toEqual([7, 'CORRUPT']);
+    expect(damaged.json.error?.message).toContain('base-00001.tar.zst');
+    expectNothing(dataDir);
+    ground().s3.faults.clear();
+    const body = await stage.object(volume);
+    const object = { Bucket: stage.bucket, Key: `${stage.prefix}/${volume}` };
+    await ground().client.send(new DeleteObjectCommand(object));
+    try {
+      const missing = await recoveries.run(stage, ['--latest', '--data-dir', dataDir]);
+      expect([missing.end.status, missing.json.error?.code]).toEqual([3, 'TARGET_OUTSIDE_WINDOW']);
+      expectNothing(dataDir);
+    } finally {
+      await stage.put(volume, body);
+    }
+  });
+
+  it('refuses a disk that is too small, before anything is touched', async () => {
+    const dataDir = path.join(recoveries.folder(), 'data');
+    const folder = path.dirname(dataDir);
+    recoveries.makeFolder(folder);
+    const end = await stage.run(
+      ['restore', '--latest', '--json', '--data-dir', dataDir],
+      {},
+      {
+        through: withMount(`mount -t tmpfs -o size=8m,mode=755 tmpfs '${folder}'`),
+      },
+    );
+    const { error } = end.json() as { error: { code: string; hint: string } };
+    expect([end.status, error.code]).toEqual([6, 'DISK_FULL']);
+    expect(error.hint).toMatch(/--data-dir/);
+  });
+
+  it('leaves a folder that is somebody else’s as it is, also one with tablespaces', async () => {
+    const dataDir = recoveries.folder();
+    recoveries.makeFolder(`${dataDir}_tablespaces`);
+    writeFileSync(path.join(`${dataDir}_tablespaces`, 'theirs'), 'x');
+    const { end, json } = await recoveries.run(stage, ['--latest', '--data-dir', dataDir]);
+    expect([end.status, json.error?.code]).toEqual([3, 'RESTORE_REFUSED']);
+    expect(existsSync(dataDir)).toBe(false);
+    expect(readdirSync(`${dataDir}_tablespaces`)).toEqual(['theirs']);
+  });
+});
