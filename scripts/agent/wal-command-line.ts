@@ -43,4 +43,20 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
     .action((options: Options) =>
       answer(async (given) => (await import('./cli/wal.ts')).runWalVerify(given))(options, []),
     );
+  wal
+    .command('push')
+    .argument('<path>', '%p: a file in pg_wal')
+    .description('As archive_command, instead of a stream: succeeds only when S3 holds the file')
+    .option('--env-file <file>', 'settings, as in .env; what is in the environment wins')
+    .addHelpText(
+      'after',
+      `${examples("archive_command = 'lifeboat wal push %p --env-file /etc/postgresql/lifeboat.env'")}
+
+Under load the files that wait go along with the first one.`,
+    )
+    .action((path: string, options: Options) =>
+      answer(async (given, args) => (await import('./cli/wal.ts')).runWalPush(given, args[0]!))(options, [
+        path,
+      ]),
+    );
 }

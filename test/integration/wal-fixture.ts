@@ -26,7 +26,7 @@ export const WAL_SERVER = {
   },
 } as const;
 
-export const QUICK = { WAL_JOURNAL_SECONDS: '1', WAL_HEARTBEAT_SECONDS: '3600' } as const;
+const QUICK = { WAL_JOURNAL_SECONDS: '1', WAL_HEARTBEAT_SECONDS: '3600' } as const;
 
 export interface HeldObject {
   readonly key: string;

@@ -1,10 +1,13 @@
+import { basename, dirname, resolve } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
 import { readBases } from '../base-catalog.ts';
+import { pushWal } from '../commands/wal-push.ts';
 import { walStatus } from '../commands/wal-status.ts';
 import { describeEnd, streamWalToS3 } from '../commands/wal-stream.ts';
 import { verifyWal } from '../commands/wal-verify.ts';
 import { openContext, type Context } from '../context.ts';
+import { readEnvironment } from '../environment.ts';
 import { renderWalStatus, renderWalVerify, walStatusAsJson, walVerifyAsJson } from '../render/wal.ts';
 import { connectReplication } from '../replication/connect.ts';
 import { openS3Store } from '../s3/s3-store.ts';
@@ -12,6 +15,7 @@ import type { S3Settings, Settings } from '../settings.ts';
 import { openBaseBackups } from '../wal-archive/base-backup-child.ts';
 import { watchCommits } from '../wal-archive/commit-watch.ts';
 import { openWalArchive, openWalClusters } from '../wal-archive/s3-wal-archive.ts';
+import { openWalFiles } from '../wal-archive/wal-files.ts';
 import { openWalReader } from '../wal-archive/wal-reader.ts';
 import { openWalServer } from '../wal-archive/wal-server.ts';
 import type { WalStores } from '../wal-listing.ts';
@@ -86,6 +90,30 @@ export async function runWalVerify(options: Options): Promise<Answer> {
   const stores = openStores(settings, interrupted);
   const result = await verifyWal({ ...context, stores, reader: openWalReader(stores) }, settings.app);
   return { lines: renderWalVerify(result), json: walVerifyAsJson(result), failure: result.failure };
+}
+
+/** What went along needs no line: PostgreSQL's log would get one for each file. */
+export async function runWalPush(options: Options, path: string): Promise<Answer> {
+  const file = options['envFile'];
+  const context = openContext({
+    json: true,
+    ...(typeof file === 'string' && { environment: readEnvironment(file) }),
+  });
+  const { settings, host, interrupted, log } = context;
+  const { app } = settings;
+  const stores = openStores(settings, interrupted);
+  const runId = settings.runId ?? host.newRunId();
+  const absolute = resolve(path);
+  await pushWal(
+    {
+      files: openWalFiles(dirname(absolute)),
+      openArchive: (systemIdentifier) => openWalArchive(stores, { app, systemIdentifier }, runId),
+      watchCommits: (from, segmentSize) =>
+        watchCommits(from, segmentSize, ({ message }) => log.warn(message)),
+    },
+    basename(absolute),
+  );
+  return { lines: [], json: { operation: 'wal push', succeeded: true } };
 }
 
 /** Aborted a while after the signal. */

@@ -159,7 +159,7 @@ export interface WalReader {
   check(from: Lsn, segmentSize: number, systemIdentifier: string): WalCheck;
 }
 
-export interface WalCheck {
+interface WalCheck {
   /** @param where named in errors @throws LifeboatError CORRUPT with the position; nothing may be pushed after that */
   push(bytes: Buffer): void;
   readonly records: number;
@@ -180,11 +180,13 @@ export interface WalFiles {
   waiting(name: string, most: number): Promise<readonly string[]>;
   /** History files that are there. */
   histories(): Promise<readonly string[]>;
+  /** What tells this very file from any other that had or will have its name. @throws LifeboatError DISK_FAILED */
+  identify(name: string): Promise<string>;
   /**
-   * Marks a file as archived: the launcher answers PostgreSQL's question for it without starting an interpreter. The mark
-   * counts for this very file, not for another one of its name.
+   * Marks a file as archived: the launcher answers PostgreSQL's question for it without starting an interpreter.
+   * @param identity the mark counts for this one file, as it was before it was read
    */
-  mark(name: string): Promise<void>;
+  mark(name: string, identity: string): Promise<void>;
   /** Takes away marks that nobody will ask for any more. */
   sweepMarks(): Promise<void>;
 }
