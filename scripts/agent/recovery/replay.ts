@@ -2,6 +2,7 @@ import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { parsePitrKey } from '../../../lib/domain/wal/keys.ts';
 import { parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { historyFileName } from '../../../lib/domain/wal/segment.ts';
@@ -117,10 +118,20 @@ async function runServer(
     const { exited } = server;
     await server.listen();
     if (feed.failure) throw feed.failure;
-    const { promoted, paused } = server.news;
+    const { promoted, paused, stuck } = server.news;
+    if (stuck) throw stoppedShort(server);
     if (exited || promoted || paused || (standby && feed.exhausted)) return server;
     await sleep(LOOK_EVERY_MS);
   }
+}
+
+function stoppedShort({ said }: ServerProcess): LifeboatError {
+  const details = said.split('\n').filter((line) => /insufficient parameter|DETAIL/.test(line));
+  return new LifeboatError(
+    'RESTORE_FAILED',
+    `The source’s settings were raised after the base backup, so that the server cannot pause for reading: ${details.join('\n')}`,
+    { hint: 'What was unpacked was removed. Recover with --action promote, or from a newer base backup.' },
+  );
 }
 
 type Told = Pick<ReplayEnd, 'lsn' | 'lastCommit' | 'timeline'>;

@@ -16,6 +16,8 @@ const LOG_KEPT = 8_000;
 /** What the server said so far of its recovery; its messages are English, see `lc_messages` in `serverSettings`. */
 export interface RecoveryNews {
   paused: boolean;
+  /** It stopped short of the target, since a setting of the source was raised after the base backup. */
+  stuck: boolean;
   promoted: boolean;
   /** Nothing in the WAL comes behind the target. */
   endedBeforeTarget: boolean;
@@ -35,6 +37,7 @@ export class ServerProcess {
   exited = false;
   readonly news: RecoveryNews = {
     paused: false,
+    stuck: false,
     promoted: false,
     endedBeforeTarget: false,
     lastCommit: undefined,
@@ -115,6 +118,7 @@ export class ServerProcess {
     if (commit) news.lastCommit = `${commit[1]}T${withMicroseconds(commit[2]!)}Z`;
     const timeline = /selected new timeline ID: (\d+)/.exec(line);
     if (timeline) news.timeline = Number(timeline[1]);
+    if (line.includes('insufficient parameter settings')) news.stuck = true;
     if (line.includes('pausing at the end of recovery')) news.paused = true;
     if (line.includes('recovery ended before configured recovery target was reached'))
       news.endedBeforeTarget = true;

@@ -44,7 +44,6 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ['max_logical_replication_workers', '0'],
     ['shared_preload_libraries', own.libraries.map((name) => `"${name}"`).join(', ')],
     ['ssl', 'off'],
-    ['hot_standby', 'on'],
     ['logging_collector', 'off'],
     ['log_destination', 'stderr'],
     ['log_line_prefix', '%m [%p] '],
@@ -73,6 +72,8 @@ export function recoverySettings({ stop, timeline }: RecoveryPlan, target: boole
     ['restore_command', `sh ${WORK_FOLDER}/restore.sh "%f" "%p"`],
     ['recovery_target_timeline', String(timeline)],
     ['recovery_target_action', pause ? 'pause' : 'promote'],
+    // Open for reading it would stop for ever where the WAL tells of a max_connections that was raised meanwhile.
+    ['hot_standby', pause ? 'on' : 'off'],
     ['wal_retrieve_retry_interval', '1s'],
   ];
   if (target && stop.kind === 'setting') {
