@@ -53,10 +53,9 @@ describe('A run that fails', () => {
 
   it('because its settings are wrong, has a result too', async () => {
     const host = await make();
-    const request = host.request({ series: { app: '../x', compressionLevel: 19 } });
+    const request = host.request({ series: { compressionLevel: 19 } });
     expect(await host.run(request)).toMatchObject({ status: 2, verdict: { code: 'SETTINGS_INVALID' } });
     const { failure } = await host.result(request.runId);
-    expect(failure!.message).toContain('"../x"');
     expect(failure!.message).toContain('BACKUP_COMPRESSION_LEVEL');
   });
 
