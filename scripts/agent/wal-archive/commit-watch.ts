@@ -14,14 +14,15 @@ export function watchCommits(
   segmentSize: number,
   onTrouble: (error: LifeboatError) => void,
 ): CommitWatch {
-  let last: { readonly time: bigint; readonly end: Lsn } | undefined;
+  let newest: { readonly time: bigint; readonly end: Lsn } | undefined;
+  let last: LastCommit | undefined;
   let broken = false;
   const scanner = new WalScanner({
     from,
     segmentSize,
     listener: {
       commit: ({ time, end }) => {
-        last = { time, end };
+        newest = { time, end };
       },
     },
   });
@@ -36,7 +37,9 @@ export function watchCommits(
       }
     },
     get last(): LastCommit | undefined {
-      return last && { time: formatPgTime(last.time), lsn: last.end };
+      // Asked with every message, of which few bring a commit.
+      if (newest && newest.end !== last?.lsn) last = { time: formatPgTime(newest.time), lsn: newest.end };
+      return last;
     },
   };
 }

@@ -17,8 +17,9 @@ export interface WalWriter {
 }
 
 const LEVEL = 1;
-/** zlib calls back into JavaScript once for each output chunk. */
-const CHUNK_SIZE = 1024 * 1024;
+const SMALLEST_CHUNK = 1024;
+/** Smaller buffers may share their memory with others; see Buffer.poolSize. */
+const OWN_MEMORY = 1024 * 1024;
 const compressed = promisify(zstdCompress);
 
 /**
@@ -31,7 +32,10 @@ async function compressWal(bytes: Buffer): Promise<Buffer> {
     // Off by default in zlib, and without it a flipped bit decodes cleanly.
     [constants.ZSTD_c_checksumFlag]: 1,
   };
-  return await compressed(bytes, { params, chunkSize: CHUNK_SIZE });
+  // One output buffer that fits whatever comes out: several would be put together in another one, for twice the memory. What
+  // is not written to costs none.
+  const chunkSize = bytes.length + (bytes.length >> 8) + SMALLEST_CHUNK;
+  return await compressed(bytes, { params, chunkSize });
 }
 
 export function sha256(bytes: Buffer): string {
@@ -49,7 +53,7 @@ export async function writeWal(
   const rawSha256 = sha256(bytes);
   const metadata = { app, runId, rawSize: bytes.length, rawSha256, lastCommit };
   const body = await compressing;
-  return await putUnlessSame(store, key, body, {
+  const stored = await putUnlessSame(store, key, body, {
     metadata: formatWalMetadata(metadata),
     isSame: async () => {
       const there = await store.head(key);
@@ -58,6 +62,13 @@ export async function writeWal(
       return held.rawSize === bytes.length && held.rawSha256 === rawSha256;
     },
   });
+  free(body);
+  return stored;
+}
+
+/** Left to the garbage collector, a hundred megabytes of segments would pile up. */
+function free({ buffer }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_MEMORY) buffer.transfer(0);
 }
 
 /** Small files that are kept as they are. @throws LifeboatError WAL_CONFLICT when there is another one, S3_… */
