@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LifeboatError } from '../errors.ts';
+import { formatDocument, parseDocument } from '../versioned-document.ts';
 
 /**
  * The manifest is the commit point: a backup exists only once its manifest does. It is written last and once, and holds
@@ -114,8 +114,14 @@ export type CountedTable = z.infer<typeof countedTable>;
 export type DatabaseDescription = z.infer<typeof database>;
 export type DatabaseGrant = z.infer<typeof databaseGrant>;
 
+const DOCUMENT = {
+  schema: manifestSchema,
+  version: MANIFEST_SCHEMA_VERSION,
+  name: 'manifest',
+};
+
 export function formatManifest(manifest: Manifest): string {
-  return `${JSON.stringify(manifestSchema.parse(manifest), null, 1)}\n`;
+  return formatDocument(DOCUMENT, manifest);
 }
 
 /**
@@ -123,20 +129,5 @@ export function formatManifest(manifest: Manifest): string {
  * @throws LifeboatError MANIFEST_NEWER for a later schema version, CORRUPT for anything that is no manifest.
  */
 export function parseManifest(text: string, where: string): Manifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new LifeboatError('CORRUPT', `${where} is not JSON: ${(cause as Error).message}`, { cause });
-  }
-  const version = (json as { schemaVersion?: unknown } | null)?.schemaVersion;
-  if (typeof version === 'number' && version > MANIFEST_SCHEMA_VERSION) {
-    throw new LifeboatError(
-      'MANIFEST_NEWER',
-      `${where} has schema version ${version}; this Lifeboat reads up to ${MANIFEST_SCHEMA_VERSION}`,
-    );
-  }
-  const parsed = manifestSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new LifeboatError('CORRUPT', `${where} is no valid manifest: ${z.prettifyError(parsed.error)}`);
+  return parseDocument(DOCUMENT, text, where);
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LifeboatError } from '../errors.ts';
+import { formatDocument, parseDocument } from '../versioned-document.ts';
 import { BACKUP_MANIFEST, parseVolumeName } from '../wal/keys.ts';
 import { tryParseLsn } from '../wal/lsn.ts';
 import { tryParsePgTime } from '../wal/pg-time.ts';
@@ -111,8 +111,14 @@ export const baseManifestSchema = shape
 export type BaseManifest = z.infer<typeof baseManifestSchema>;
 export type BaseVolume = z.infer<typeof volume>;
 
+const DOCUMENT = {
+  schema: baseManifestSchema,
+  version: BASE_MANIFEST_SCHEMA_VERSION,
+  name: 'manifest of a base backup',
+};
+
 export function formatBaseManifest(manifest: BaseManifest): string {
-  return `${JSON.stringify(baseManifestSchema.parse(manifest), null, 1)}\n`;
+  return formatDocument(DOCUMENT, manifest);
 }
 
 /**
@@ -120,23 +126,5 @@ export function formatBaseManifest(manifest: BaseManifest): string {
  * @throws LifeboatError MANIFEST_NEWER for a later schema version, CORRUPT for anything that is no manifest.
  */
 export function parseBaseManifest(text: string, where: string): BaseManifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new LifeboatError('CORRUPT', `${where} is not JSON: ${(cause as Error).message}`, { cause });
-  }
-  const version = (json as { schemaVersion?: unknown } | null)?.schemaVersion;
-  if (typeof version === 'number' && version > BASE_MANIFEST_SCHEMA_VERSION) {
-    throw new LifeboatError(
-      'MANIFEST_NEWER',
-      `${where} has schema version ${version}; this Lifeboat reads up to ${BASE_MANIFEST_SCHEMA_VERSION}`,
-    );
-  }
-  const parsed = baseManifestSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new LifeboatError(
-    'CORRUPT',
-    `${where} is no valid manifest of a base backup: ${z.prettifyError(parsed.error)}`,
-  );
+  return parseDocument(DOCUMENT, text, where);
 }

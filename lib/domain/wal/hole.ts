@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LifeboatError } from '../errors.ts';
+import { formatDocument, parseDocument } from '../versioned-document.ts';
 import { tryParseLsn } from './lsn.ts';
 import { tryParsePgTime } from './pg-time.ts';
 
@@ -34,26 +34,17 @@ export const holeRecordSchema = z.object({
 
 export type HoleRecord = z.infer<typeof holeRecordSchema>;
 
+const DOCUMENT = {
+  schema: holeRecordSchema,
+  version: HOLE_SCHEMA_VERSION,
+  name: 'record of a hole',
+};
+
 export function formatHoleRecord(record: HoleRecord): string {
-  return `${JSON.stringify(holeRecordSchema.parse(record), null, 1)}\n`;
+  return formatDocument(DOCUMENT, record);
 }
 
 /** @throws LifeboatError MANIFEST_NEWER for a later schema version, CORRUPT for anything that is no record of a hole */
 export function parseHoleRecord(text: string, where: string): HoleRecord {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new LifeboatError('CORRUPT', `${where} is not JSON: ${(cause as Error).message}`, { cause });
-  }
-  const version = (json as { schemaVersion?: unknown } | null)?.schemaVersion;
-  if (typeof version === 'number' && version > HOLE_SCHEMA_VERSION) {
-    throw new LifeboatError(
-      'MANIFEST_NEWER',
-      `${where} has schema version ${version}; this Lifeboat reads up to ${HOLE_SCHEMA_VERSION}`,
-    );
-  }
-  const parsed = holeRecordSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new LifeboatError('CORRUPT', `${where} is no record of a hole: ${z.prettifyError(parsed.error)}`);
+  return parseDocument(DOCUMENT, text, where);
 }
