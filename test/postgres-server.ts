@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findPostgresBinDir } from '../scripts/set-up/postgres-installation.ts';
 import {
   startPostgres,
@@ -25,6 +26,17 @@ export function usePostgres(options: PostgresOptions = {}): () => PostgresServer
     if (!server) throw new Error('usePostgres: the server runs only between beforeAll and afterAll');
     return server;
   };
+}
+
+/**
+ * Has the server read its configuration files again, and waits until whoever connects from now on meets the new settings
+ * (pg_reload_conf only sends a signal). A session that is open already may notice a moment later.
+ */
+export async function reloadConfiguration(server: PostgresServer): Promise<void> {
+  const loaded = async () => await server.psql('postgres', 'SELECT pg_conf_load_time()');
+  const before = await loaded();
+  await server.psql('postgres', 'SELECT pg_reload_conf()');
+  while ((await loaded()) === before) await sleep(20);
 }
 
 /** Every major that is supported; each suite that depends on the server's version runs on all of them. */

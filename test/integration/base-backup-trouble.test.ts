@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startPostgres } from '../postgres-server.ts';
+import { reloadConfiguration, startPostgres } from '../postgres-server.ts';
 import { Stage, useGround, type FailureJson } from './backup-fixture.ts';
 import { baseManifest, labelsIn, noise, prefixOf, type BaseBackupJson } from './base-backup-fixture.ts';
 
@@ -158,7 +158,7 @@ describe('PostgreSQL in trouble', () => {
     const { postgres } = ground();
     const stage = await setStage();
     await postgres.psql('postgres', `ALTER SYSTEM SET idle_session_timeout = '500ms'`);
-    await postgres.psql('postgres', 'SELECT pg_reload_conf()');
+    await reloadConfiguration(postgres);
     const agent = stage.start(BACKUP);
     await untilUploading(slowUploads(stage));
     for (let round = 0; round < 5; round += 1) {
@@ -172,7 +172,7 @@ describe('PostgreSQL in trouble', () => {
     ground().s3.faults.clear();
     const end = await agent.ended;
     await postgres.psql('postgres', 'ALTER SYSTEM RESET idle_session_timeout');
-    await postgres.psql('postgres', 'SELECT pg_reload_conf()');
+    await reloadConfiguration(postgres);
     expect(end.status).toBe(0);
     const manifest = await baseManifest(stage, end.json() as BaseBackupJson);
     const wal = manifest.volumes.find(({ series }) => series === 'wal')!;

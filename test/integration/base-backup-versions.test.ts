@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { postgresBinDir } from '../postgres-server.ts';
+import { postgresBinDir, reloadConfiguration } from '../postgres-server.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import {
   baseManifest,
@@ -103,12 +103,12 @@ describe.each([17, 18] as const)('Incremental base backups of PostgreSQL %s', (m
   it('make place for a full one, with the reason, when the server keeps no account of changes', async () => {
     const { postgres } = ground();
     await postgres.psql('postgres', 'ALTER SYSTEM SET summarize_wal = off');
-    await postgres.psql('postgres', 'SELECT pg_reload_conf()');
+    await reloadConfiguration(postgres);
     const off = await stage.run(BACKUP);
     expect(off.printed).toContain('A full one: the server’s summarize_wal is off');
     expect(off.json()).toMatchObject({ succeeded: true, type: 'full' });
     await postgres.psql('postgres', 'ALTER SYSTEM RESET summarize_wal');
-    await postgres.psql('postgres', 'SELECT pg_reload_conf()');
+    await reloadConfiguration(postgres);
   }, 120_000);
 
   it('make place for a full one, with the server’s words, when it will not build on the last one', async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseHoleRecord } from '../../lib/domain/wal/hole.ts';
+import { reloadConfiguration } from '../postgres-server.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import {
   compareWithServer,
@@ -213,10 +214,10 @@ describe('lifeboat wal stream on a bad day', () => {
     await postgres.psql(
       'postgres',
       `ALTER SYSTEM SET wal_keep_size = 0; ALTER SYSTEM SET max_wal_size = '3MB';
-       ALTER SYSTEM SET max_slot_wal_keep_size = '2MB'; SELECT pg_reload_conf();`,
+       ALTER SYSTEM SET max_slot_wal_keep_size = '2MB'; ALTER SYSTEM SET min_wal_size = '2MB'`,
     );
     try {
-      await postgres.psql('postgres', "ALTER SYSTEM SET min_wal_size = '2MB'; SELECT pg_reload_conf()");
+      await reloadConfiguration(postgres);
       await writeSegments(postgres, 12);
       const gone = `SELECT count(*) = 0 FROM pg_ls_waldir() WHERE name = '${nameOfSegment(lost)}'`;
       for (let tries = 0; tries < 20 && (await postgres.psql('postgres', gone)) !== 't'; tries += 1) {
@@ -231,7 +232,8 @@ describe('lifeboat wal stream on a bad day', () => {
       await sleep(2_500);
       await stopStream(second);
     } finally {
-      await postgres.psql('postgres', 'ALTER SYSTEM RESET ALL; SELECT pg_reload_conf();');
+      await postgres.psql('postgres', 'ALTER SYSTEM RESET ALL');
+      await reloadConfiguration(postgres);
     }
     const objects = await heldObjects(stage);
     const holes = objects.flatMap(({ key, parsed }) => (parsed.role === 'hole' ? [{ key, parsed }] : []));
@@ -247,18 +249,16 @@ describe('lifeboat wal stream on a bad day', () => {
   it('refuses to be a synchronous standby', async () => {
     const stage = await Stage.set(ground(), {});
     const { postgres } = ground();
-    await postgres.psql(
-      'postgres',
-      `ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()`,
-    );
+    await postgres.psql('postgres', `ALTER SYSTEM SET synchronous_standby_names = '*'`);
+    await reloadConfiguration(postgres);
     try {
-      await sleep(300);
       expect(await refusal(stage)).toMatchObject({ status: 3, code: 'SYNC_STANDBY' });
     } finally {
       await postgres.psql(
         'postgres',
-        `SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()`,
+        `SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names`,
       );
+      await reloadConfiguration(postgres);
     }
   });
 });

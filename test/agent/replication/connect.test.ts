@@ -2,13 +2,22 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, chmodSync, chownSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { connectReplication } from '../../../scripts/agent/replication/connect.ts';
-import { usePostgres } from '../../postgres-server.ts';
-import { connectTo, FULL, iterate, noWalSender, query, settingsOf, takeBackup } from './fixture.ts';
+import { reloadConfiguration, usePostgres } from '../../postgres-server.ts';
+import {
+  connectTo,
+  eventually,
+  FULL,
+  iterate,
+  noWalSender,
+  query,
+  settingsOf,
+  takeBackup,
+} from './fixture.ts';
 
 const server = usePostgres();
 
 async function reload(): Promise<void> {
-  await query(server(), 'SELECT pg_reload_conf()');
+  await reloadConfiguration(server());
 }
 
 function rules(): string {
@@ -104,10 +113,14 @@ describe('A replication connection', () => {
     const replication = await connectTo(server());
     await query(server(), `ALTER SYSTEM SET synchronous_standby_names = '*'`);
     await reload();
+    const untilNoticed = async (value: string) =>
+      await eventually(async () => expect(await replication.show('synchronous_standby_names')).toBe(value));
+    await untilNoticed('*');
     const { timeline, flushLsn: from } = await replication.identify();
     await expect(replication.streamWal({ timeline, from })).rejects.toMatchObject({ code: 'SYNC_STANDBY' });
     await query(server(), 'ALTER SYSTEM RESET ALL');
     await reload();
+    await untilNoticed('');
     const stream = await replication.streamWal({ timeline, from });
     await stream.stop();
     await replication.close();

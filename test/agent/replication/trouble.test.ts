@@ -7,6 +7,7 @@ import { connectReplication } from '../../../scripts/agent/replication/connect.t
 import {
   POSTGRES_MAJORS,
   postgresBinDir,
+  reloadConfiguration,
   startPostgres,
   type PostgresServer,
 } from '../../postgres-server.ts';
@@ -168,7 +169,7 @@ describe('Over a replication connection', () => {
 
   it('a backup that is given up ends on the server, even one that waits for its checkpoint', async () => {
     await query(server, `ALTER SYSTEM SET checkpoint_timeout = '1h'`);
-    await query(server, 'SELECT pg_reload_conf()');
+    await reloadConfiguration(server);
     await moreWal(server, 20);
     const interruption = new AbortController();
     const replication = await connectTo(server, { interrupted: interruption.signal });
@@ -376,7 +377,7 @@ describe.each(POSTGRES_MAJORS.filter((major) => major >= 17))(
 
     it('holds what changed since the manifest that it was given', async () => {
       await query(server, 'ALTER SYSTEM SET summarize_wal = on');
-      await query(server, 'SELECT pg_reload_conf()');
+      await reloadConfiguration(server);
       const full = await manifestOf();
       await query(server, 'CREATE TABLE changed AS SELECT 1');
       const incremental = await manifestOf(full.manifest);

@@ -6,6 +6,7 @@ import type { WalMessage } from '../../../scripts/agent/ports/replication.ts';
 import {
   POSTGRES_MAJORS,
   postgresBinDir,
+  reloadConfiguration,
   startPostgres,
   type PostgresServer,
 } from '../../postgres-server.ts';
@@ -218,7 +219,7 @@ describe.each(POSTGRES_MAJORS)('The WAL of PostgreSQL %i', (major) => {
     await query(server, `ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'`);
     await query(server, `ALTER SYSTEM SET min_wal_size = '32MB'`);
     await query(server, `ALTER SYSTEM SET max_wal_size = '32MB'`);
-    await query(server, 'SELECT pg_reload_conf()');
+    await reloadConfiguration(server);
     await eventually(async () => {
       await query(server, 'INSERT INTO t VALUES (1, NULL); SELECT pg_switch_wal()');
       await query(server, 'CHECKPOINT');
