@@ -1,6 +1,7 @@
 /**
- * `npm run demo`, `npm test`, `npm run bench`: makes sure of everything that they need, then runs them under the pinned
- * Node. Plain JavaScript, as it runs on whatever Node the machine has (20 or newer), before any package is installed.
+ * `npm run demo`, `npm test`, `npm run bench`, `npm run reliability`: makes sure of everything that they need, then runs
+ * them under the pinned Node. Plain JavaScript, as it runs on whatever Node the machine has (20 or newer), before any
+ * package is installed.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -44,6 +45,10 @@ const COMMANDS = {
   bench: {
     prepare: preparePostgres,
     run: (node, args) => runToTheEnd(node, ['scripts/bench/main.ts', ...args]),
+  },
+  reliability: {
+    prepare: preparePostgres,
+    run: (node, args) => runToTheEnd(node, ['scripts/reliability/main.ts', ...args]),
   },
 };
 

@@ -83,7 +83,7 @@ describe('npm test', () => {
 describe('set-up', () => {
   it('says what it can do when asked for something else', () => {
     const done = node([SET_UP, 'everything']);
-    expect(done.stderr).toBe('set-up: usage: node scripts/set-up.mjs demo|test|bench [...]\n');
+    expect(done.stderr).toBe('set-up: usage: node scripts/set-up.mjs demo|test|bench|reliability [...]\n');
     expect(done.status).toBe(1);
   });
 

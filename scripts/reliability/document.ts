@@ -1,0 +1,14 @@
+import { LifeboatError } from '../../lib/domain/errors.ts';
+
+/** Puts `lines` between a scenario's two markers; everything around them is written by people. @throws LifeboatError BUG */
+export function replaceFigures(document: string, scenario: string, lines: readonly string[]): string {
+  const begin = `<!-- reliability:${scenario} -->`;
+  const end = `<!-- /reliability:${scenario} -->`;
+  const from = document.indexOf(begin);
+  const to = document.indexOf(end, from);
+  if (from < 0 || to < 0)
+    throw new LifeboatError('BUG', `The document has no ${begin} … ${end} to write between`, {
+      hint: 'Put both lines back where the figures belong.',
+    });
+  return `${document.slice(0, from + begin.length)}\n\n${lines.join('\n')}\n\n${document.slice(to)}`;
+}
