@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fetchDebianTree } from '../scripts/set-up/debian-tree.ts';
 import { findPostgresBinDir } from '../scripts/set-up/postgres-installation.ts';
 import {
   startPostgres,
@@ -57,4 +58,18 @@ export function postgresBinDir(major: PostgresMajor): string {
 /** A server newer than Debian's client tools. */
 export function postgres18BinDir(): string {
   return postgresBinDir(18);
+}
+
+/**
+ * All of PostgreSQL 17, with pg_combinebackup, pg_verifybackup and pgbench: Debian trixie's, fetched at the first call
+ * (about 10 s; then from .cache/). For hooks: it blocks while it fetches.
+ */
+export function postgres17WithTools(): string {
+  const tree = fetchDebianTree({
+    suite: 'trixie',
+    packages: ['postgresql-17', 'postgresql-client-17'],
+    // For the server's compiler and for PL/Perl: 40 MB.
+    without: ['libllvm19', 'libz3-4', 'libperl5.40'],
+  });
+  return path.join(tree, 'usr/lib/postgresql/17/bin');
 }

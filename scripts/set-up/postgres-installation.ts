@@ -3,6 +3,7 @@ import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, statSync, sym
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { LifeboatError } from '../../lib/domain/errors.ts';
+import { TREE_MARK } from './debian-tree.ts';
 
 /** Where PostgreSQL's programs lie, and as whom its server may run (it refuses to run as root). */
 
@@ -86,14 +87,15 @@ export function canReach(folder: string, user: ServerUser | undefined): boolean 
 }
 
 /**
- * A copy of an unpacked PostgreSQL (`bin`, `lib`, `share`) that every user can reach; for one that lies in a private
- * folder, such as the node_modules of a checkout in a root-only place. Returns the copy's `bin`.
+ * A copy of an unpacked PostgreSQL (`bin`, `lib`, `share`, or a Debian tree whole) that every user can reach; for one
+ * that lies in a private folder, such as the node_modules of a checkout in a root-only place. Returns the copy's `bin`.
  */
 export function copyInstallation(binDir: string, target: string): string {
-  const source = path.dirname(binDir);
+  const tree = path.resolve(binDir, '../../../../..');
+  const source = existsSync(path.join(tree, TREE_MARK)) ? tree : path.dirname(binDir);
   cpSync(source, target, { recursive: true, verbatimSymlinks: true });
   chmodSync(target, 0o755);
-  return path.join(target, path.basename(binDir));
+  return path.join(target, path.relative(source, binDir));
 }
 
 /**
