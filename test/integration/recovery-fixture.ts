@@ -75,7 +75,7 @@ export class RecoveryGround {
     return execFileSync(path.join(findPostgresBinDir(), 'psql'), [...args, '-d', 'postgres'], {
       input: sql,
       encoding: 'utf8',
-      env: { PATH: process.env['PATH'] },
+      env: { PATH: process.env['PATH'], PGPASSWORD: this.#origin.password },
     }).trim();
   }
 
@@ -83,6 +83,17 @@ export class RecoveryGround {
   makeFolder(folder: string): void {
     mkdirSync(folder, { mode: 0o700 });
     if (user) chownSync(folder, user.uid, user.gid);
+  }
+
+  /** To the servers' user, with all that is below. */
+  give(folder: string): void {
+    if (user) execFileSync('chown', ['-R', `${user.uid}:${user.gid}`, folder]);
+  }
+
+  /** Runs a program as the servers' user. @returns what it prints; throws with that when it fails */
+  runAsServer(program: string, args: readonly string[], binDir: string): string {
+    const env = { PATH: `${binDir}:${process.env['PATH']}`, LC_ALL: 'C.UTF-8' };
+    return execFileSync(program, args, { encoding: 'utf8', cwd: this.root, env, ...user });
   }
 
   /** Ends the servers and removes all. */

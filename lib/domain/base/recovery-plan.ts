@@ -43,8 +43,10 @@ export interface RecoveryPlan {
   /** Earliest and latest point that could have been chosen on this stretch. */
   readonly earliest: RestorablePoint;
   readonly latest: RestorablePoint;
-  /** For people. */
+  /** For people: what was chosen between. */
   readonly notes: readonly string[];
+  /** For people: what is wrong with the newest base backups, where an older one has to do. */
+  readonly warnings: readonly string[];
 }
 
 type RecoveryStop =
@@ -71,10 +73,12 @@ interface RecoveryBytes {
   /** Volumes of the whole chain, as stored and as files. */
   readonly base: number;
   readonly baseRaw: number;
+  /** What a chain is combined to, about; 0 for a full backup, which is unpacked where it stays. */
+  readonly combined: number;
   /** WAL that is expected to be read, as stored and as segments. */
   readonly wal: number;
   readonly walRaw: number;
-  /** On the disk while the recovery goes on. */
+  /** On the disk while the recovery goes on: every member of a chain, the result, and WAL. */
   readonly disk: number;
 }
 
@@ -114,6 +118,7 @@ export function planRecovery(request: RecoveryRequest, facts: RecoveryFacts): Re
     earliest: stretch.earliest,
     latest: stretch.latest,
     notes: [...choice.notes, ...notesOn(request, choice, archive, window)],
+    warnings: [],
   };
 }
 
@@ -209,19 +214,25 @@ function countNeeded(
 const WAL_ON_DISK = 2 * 1024 ** 3;
 
 function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: number): RecoveryBytes {
-  const volumes = base.chain.flatMap((manifest) => manifest.volumes);
+  const last = base.chain.length - 1;
+  const members = base.chain.map(({ volumes }, index) => {
+    // Of the others' WAL nothing is needed.
+    return index === last ? volumes : volumes.filter(({ series }) => series !== 'wal');
+  });
+  const volumes = members.flat();
   const baseRaw = sum(volumes.map(({ rawSize }) => rawSize));
   const walRaw = wal.length * segmentSize;
-  // pg_combinebackup writes the result beside what it reads.
-  const copies = base.chain.length > 1 ? 2 : 1;
+  const largest = Math.max(...members.map((each) => sum(each.map(({ rawSize }) => rawSize))));
+  const combined = last === 0 ? 0 : largest;
   return {
     base:
       sum(volumes.map(({ size }) => size)) +
       sum(base.chain.map(({ backupManifest }) => backupManifest?.size ?? 0)),
     baseRaw,
+    combined,
     wal: sum(wal.flatMap(({ files }) => files.map(({ size }) => size))),
     walRaw,
-    disk: copies * baseRaw + Math.min(walRaw, WAL_ON_DISK),
+    disk: baseRaw + combined + Math.min(walRaw, WAL_ON_DISK),
   };
 }
 

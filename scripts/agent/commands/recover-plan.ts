@@ -1,8 +1,9 @@
-import { separateClusters, type Base } from '../../../lib/domain/base/base-catalog.ts';
+import { isUsable, separateClusters, type Base } from '../../../lib/domain/base/base-catalog.ts';
+import { describePassedOver, findPassedOver } from '../../../lib/domain/base/passed-over.ts';
 import type { LocatedTarget } from '../../../lib/domain/base/recovery-choice.ts';
 import { findHostProblems, type HostDifference } from '../../../lib/domain/base/recovery-host.ts';
 import { chooseCluster, planRecovery, type RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
-import type { RecoveryRequest } from '../../../lib/domain/base/recovery-target.ts';
+import { describeTarget, type RecoveryRequest } from '../../../lib/domain/base/recovery-target.ts';
 import { major } from '../../../lib/domain/backup/preflight.ts';
 import { combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
 import { followWal, type WalArchive } from '../../../lib/domain/wal/archive.ts';
@@ -46,6 +47,33 @@ export async function planRecover(
       hint: 'Check APP_NAME, S3_BUCKET and S3_PREFIX; a dump is restored by: lifeboat restore latest',
     });
   }
+  requireUsable(request, bases);
+  const plan = withWarnings(await planFrom(ports, request, bases), request, bases);
+  const programs = await findPrograms(ports, plan, overrides);
+  if (plan.chain.length === 1 || programs.canCombine) return { plan, programs };
+  return { plan: await planWithoutChains(ports, request, { bases, plan, programs }), programs };
+}
+
+/** Where one is asked for by its name, what is wrong with it says more than that nothing leads from it to the target. */
+function requireUsable({ base: label }: RecoveryRequest, bases: readonly Base[]): void {
+  const asked = bases.find((base) => base.label === label);
+  if (!asked || isUsable(asked)) return;
+  throw new LifeboatError('RESTORE_REFUSED', `${asked.label} cannot be used, ${asked.state}: ${asked.why}`, {
+    hint: 'Without --base the newest one that is whole is taken. Nothing was touched.',
+  });
+}
+
+function withWarnings(plan: RecoveryPlan, { base }: RecoveryRequest, bases: readonly Base[]): RecoveryPlan {
+  if (base !== undefined) return plan;
+  const passedOver = findPassedOver(bases, plan.base, plan.target);
+  return { ...plan, warnings: passedOver.map((each) => describePassedOver(each, plan.base)) };
+}
+
+async function planFrom(
+  ports: RecoveryPorts,
+  request: RecoveryRequest,
+  bases: readonly Base[],
+): Promise<RecoveryPlan> {
   const clusters: Cluster[] = [];
   for (const cluster of separateClusters(bases))
     clusters.push(await readCluster(ports, cluster.systemIdentifier, cluster.bases));
@@ -55,9 +83,62 @@ export async function planRecover(
   );
   const cluster = clusters.find((each) => each.window === window)!;
   const located = await locate(ports, request, cluster);
-  const plan = planRecovery(request, { ...cluster, ...(located && { located }) });
-  requireSimpleChain(plan);
-  return { plan, programs: await findPrograms(ports, plan, overrides) };
+  return planRecovery(request, { ...cluster, ...(located && { located }) });
+}
+
+interface ChainThatCannotBe {
+  readonly bases: readonly Base[];
+  readonly plan: RecoveryPlan;
+  readonly programs: ServerPrograms;
+}
+
+/** From the full base backups of the same cluster alone. @throws LifeboatError RESTORE_REFUSED where only a chain leads to the target */
+async function planWithoutChains(
+  ports: RecoveryPorts,
+  request: RecoveryRequest,
+  { bases, plan, programs }: ChainThatCannotBe,
+): Promise<RecoveryPlan> {
+  const { base, systemIdentifier } = plan;
+  const wanted = major(base.manifest.server.versionNumber);
+  const missing = `${base.label} is an incremental backup, and ${programs.folder} has no pg_combinebackup of PostgreSQL ${wanted}, which it takes to combine it with ${describeMembers(plan)}`;
+  const full = bases.filter(
+    (each) => each.series.systemIdentifier === systemIdentifier && each.chain.length === 1,
+  );
+  const hint = `Install PostgreSQL ${wanted}’s own package of client or server programs that has pg_combinebackup, or set PG_BIN_DIR to its folder. Nothing was touched.`;
+  if (request.base !== undefined) throw new LifeboatError('RESTORE_REFUSED', missing, { hint });
+  const found = await tryPlan(ports, request, full);
+  if (!found || !leadsAsFar(found, plan)) {
+    const message = `${missing}; no full one leads to ${describeTarget(request.target)}`;
+    throw new LifeboatError('RESTORE_REFUSED', message, { hint });
+  }
+  const instead = `${missing}. ${found.base.label} is taken instead, with the WAL since then`;
+  return { ...found, warnings: [...plan.warnings, instead] };
+}
+
+async function tryPlan(
+  ports: RecoveryPorts,
+  request: RecoveryRequest,
+  bases: readonly Base[],
+): Promise<RecoveryPlan | undefined> {
+  try {
+    return await planFrom(ports, request, bases);
+  } catch (error) {
+    if (error instanceof LifeboatError && error.code === 'TARGET_OUTSIDE_WINDOW') return undefined;
+    throw error;
+  }
+}
+
+/** The latest state may lie behind a hole, and a base backup's end is that one's alone: nobody is to get an older state unawares. */
+function leadsAsFar({ target, latest }: RecoveryPlan, wanted: RecoveryPlan): boolean {
+  if (target.kind === 'latest') return latest.lsn >= wanted.latest.lsn;
+  return target.kind !== 'immediate';
+}
+
+function describeMembers({ chain }: RecoveryPlan): string {
+  return chain
+    .slice(0, -1)
+    .map(({ label }) => label)
+    .join(', ');
 }
 
 async function readCluster(
@@ -97,18 +178,6 @@ async function locate(
     }
   }
   return undefined;
-}
-
-function requireSimpleChain({ chain, base }: RecoveryPlan): void {
-  if (chain.length === 1) return;
-  throw new LifeboatError(
-    'RESTORE_REFUSED',
-    `${base.label} is an incremental backup, on ${chain
-      .slice(0, -1)
-      .map(({ label }) => label)
-      .join(', ')}: this version recovers from full ones`,
-    { hint: `Recover from the full one, with the WAL since then: --base ${chain[0]!.label}` },
-  );
 }
 
 async function findPrograms(

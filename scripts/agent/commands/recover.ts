@@ -99,7 +99,7 @@ async function recoverAlone(
   const planned = clock.monotonic();
   try {
     await workplace.prepare(plan);
-    await unpack(ports, workplace, plan);
+    await unpack(ports, workplace, { plan, programs });
     const unpacked = clock.monotonic();
     const verifiedFiles = await verify(ports, workplace, plan);
     const verified = clock.monotonic();
@@ -136,12 +136,15 @@ function measureLoss(
 }
 
 function announce({ log }: RecoveryPorts, plan: RecoveryPlan, { dataDir }: RecoveryPlace): void {
-  const { base, target, timeline, bytes, walNeeded, notes } = plan;
+  const { base, chain, target, timeline, bytes, walNeeded, notes, warnings } = plan;
   log.info(`Recovering to ${describeTarget(target)} on timeline ${timeline}, into ${dataDir}`);
+  const on = chain.slice(0, -1).map(({ label }) => label);
+  const members = on.length > 0 ? `, incremental on ${on.join(', ')},` : '';
   log.info(
-    `Base backup ${base.label} (${formatBytes(bytes.base)}), then ${formatCount(walNeeded, 'WAL segment')} (${formatBytes(bytes.wal)})`,
+    `Base backup ${base.label}${members} (${formatBytes(bytes.base)}), then ${formatCount(walNeeded, 'WAL segment')} (${formatBytes(bytes.wal)})`,
   );
   for (const note of notes) log.info(`Note: ${note}`);
+  for (const warning of warnings) log.warn(warning);
 }
 
 async function requireRoom(
@@ -151,10 +154,13 @@ async function requireRoom(
 ): Promise<void> {
   const there = await free;
   // WAL beyond what the base needs comes and goes; only the files stay.
-  if (there >= bytes.baseRaw) return;
+  const needed = bytes.baseRaw + bytes.combined;
+  if (there >= needed) return;
+  const what =
+    bytes.combined > 0 ? 'the base backups and what they are combined to' : 'the base backup alone';
   throw new LifeboatError(
     'DISK_FULL',
-    `${formatBytes(bytes.baseRaw)} are needed for the base backup alone; ${formatBytes(there)} are free for ${dataDir}`,
+    `${formatBytes(needed)} are needed for ${what}; ${formatBytes(there)} are free for ${dataDir}`,
     { hint: 'Nothing was touched. Choose a larger disk with --data-dir.' },
   );
 }
@@ -162,15 +168,22 @@ async function requireRoom(
 async function unpack(
   ports: RecoveryPorts,
   workplace: RecoveryWorkplace,
-  { base, bytes }: RecoveryPlan,
+  { plan, programs }: PlanAndPrograms,
 ): Promise<void> {
+  const { bytes, chain } = plan;
   ports.progress.start('Unpacking', bytes.baseRaw);
   try {
-    await workplace.unpack(base.manifest, (done) => ports.progress.update(done));
+    await workplace.unpack(plan, programs, (done) => ports.progress.update(done));
   } finally {
     ports.progress.stop();
   }
-  ports.log.info(`✅ Unpacked ${formatBytes(bytes.baseRaw)}`);
+  const combined = chain.length > 1 ? `, and combined ${formatCount(chain.length, 'base backup')}` : '';
+  ports.log.info(`✅ Unpacked ${formatBytes(bytes.baseRaw)}${combined}`);
+}
+
+interface PlanAndPrograms {
+  readonly plan: RecoveryPlan;
+  readonly programs: ServerPrograms;
 }
 
 async function verify(
@@ -211,7 +224,10 @@ const REPLAYED_PER_SECOND = 30 * 1024 * 1024;
 const START_MS = 3_000;
 
 function estimate({ bytes }: RecoveryPlan): number {
-  return START_MS + (bytes.baseRaw / UNPACKED_PER_SECOND + bytes.walRaw / REPLAYED_PER_SECOND) * 1000;
+  return (
+    START_MS +
+    ((bytes.baseRaw + bytes.combined) / UNPACKED_PER_SECOND + bytes.walRaw / REPLAYED_PER_SECOND) * 1000
+  );
 }
 
 function withDiskHint(error: unknown, { dataDir }: RecoveryPlace): unknown {

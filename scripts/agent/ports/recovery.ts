@@ -49,6 +49,8 @@ export interface ServerPrograms {
   readonly folder: string;
   /** As in `server_version_num`. */
   readonly versionNumber: number;
+  /** Whether pg_combinebackup of the same major lies beside it: without it only full base backups can be restored. */
+  readonly canCombine: boolean;
 }
 
 /** Where the recovered cluster is to lie. */
@@ -68,8 +70,11 @@ export interface RecoveryWorkplace {
   /** A recovery that was killed left it half-made; `prepare` clears it away. */
   readonly abandoned: boolean;
   prepare(plan: RecoveryPlan): Promise<void>;
-  /** Fetches, checks and unpacks all volumes, several at a time. @throws LifeboatError CORRUPT, S3_…, DISK_FULL */
-  unpack(manifest: BaseManifest, onProgress: (rawBytes: number) => void): Promise<void>;
+  /**
+   * Fetches, checks and unpacks all volumes of the chain, several at a time, and has a chain combined.
+   * @throws LifeboatError CORRUPT, S3_…, DISK_FULL; RESTORE_FAILED with pg_combinebackup's words
+   */
+  unpack(plan: RecoveryPlan, programs: ServerPrograms, onProgress: (rawBytes: number) => void): Promise<void>;
   /** Compares every file with PostgreSQL's own manifest. @returns how many. @throws LifeboatError CORRUPT */
   verify(manifest: BaseManifest, onProgress: (bytes: number) => void): Promise<number>;
   /** Starts the server and hands it WAL until it is where it should be. @throws LifeboatError RECOVERY_FAILED, CORRUPT, … */

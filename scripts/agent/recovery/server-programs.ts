@@ -2,8 +2,12 @@ import { execFile } from 'node:child_process';
 import { access, constants, readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { major as majorOf } from '../../../lib/domain/backup/preflight.ts';
 import type { Environment } from '../environment.ts';
 import type { ServerPrograms } from '../ports/recovery.ts';
+
+/** Since PostgreSQL 17. */
+export const COMBINER = 'pg_combinebackup';
 
 /** The folder of `postgres`: PG_BIN_DIR, or where Debian's and PGDG's packages put that major version, or PATH. */
 export async function findServerPrograms(
@@ -20,7 +24,10 @@ export async function findServerPrograms(
       ];
   for (const folder of folders) {
     const versionNumber = await readVersion(join(folder, 'postgres'));
-    if (versionNumber !== undefined) return { folder, versionNumber };
+    if (versionNumber === undefined) continue;
+    const combiner = await readVersion(join(folder, COMBINER));
+    const canCombine = combiner !== undefined && majorOf(combiner) === majorOf(versionNumber);
+    return { folder, versionNumber, canCombine };
   }
   return undefined;
 }

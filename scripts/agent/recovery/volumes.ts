@@ -17,41 +17,63 @@ const SPARE = 1024;
 const VOLUMES_AT_ONCE = 3;
 const FRAMES_AHEAD = 2;
 
+/** One base backup's, and where to. */
 export interface VolumesToUnpack {
-  readonly store: ObjectStore;
   /** Of the backup's own folder. */
   readonly prefix: string;
   readonly manifest: BaseManifest;
+  readonly volumes: readonly BaseVolume[];
   readonly dataDir: string;
   /** There already. */
   readonly tablespaceDirs: ReadonlyMap<number, string>;
+  /** What to do about a damaged one; `undefined`: as ever. */
+  readonly hint?: string;
+}
+
+export interface UnpackingGround {
+  readonly store: ObjectStore;
   readonly owner: TarExtractionOptions['owner'];
   readonly interrupted: AbortSignal;
   /** @param rawBytes of all volumes so far */
   readonly onProgress: (rawBytes: number) => void;
 }
 
+/** A volume on its way. */
+interface Work extends UnpackingGround {
+  readonly hint: string | undefined;
+  readonly prefix: string;
+  readonly volume: BaseVolume;
+  readonly extraction: TarExtraction;
+}
+
 /**
- * Fetches the volumes of a base backup, decompresses, checks and unpacks them, several at a time, each frame by a ranged
- * read of its own. The configuration from outside of the data directory is left where it is.
+ * Fetches the volumes of base backups, decompresses, checks and unpacks them, several at a time, each frame by a ranged
+ * read of its own.
  * @throws LifeboatError CORRUPT for a volume that is not what the manifest says, S3_…, DISK_FULL, DISK_FAILED
  */
-export async function unpackVolumes(work: VolumesToUnpack): Promise<void> {
-  const extractions = openExtractions(work);
-  const waiting = work.manifest.volumes.filter(({ series }) => series !== 'config');
+export async function unpackVolumes(
+  ground: UnpackingGround,
+  backups: readonly VolumesToUnpack[],
+): Promise<void> {
+  const waiting = backups.flatMap((backup) => {
+    const extractions = openExtractions(backup, ground);
+    return backup.volumes.map((volume): Work => {
+      const { prefix, hint } = backup;
+      return { ...ground, prefix, hint, volume, extraction: extractions(volume) };
+    });
+  });
   let failure: unknown;
   let done = 0;
   const worker = async (): Promise<void> => {
-    for (let volume = waiting.shift(); volume && failure === undefined; volume = waiting.shift()) {
-      const extraction = extractions(volume);
+    for (let work = waiting.shift(); work && failure === undefined; work = waiting.shift()) {
       try {
-        await unpackVolume(work, volume, extraction, (bytes) => {
+        await unpackVolume(work, (bytes) => {
           if (failure !== undefined) throw failure as Error;
           done += bytes;
-          work.onProgress(done);
+          ground.onProgress(done);
         });
       } catch (error) {
-        failure ??= error;
+        failure ??= withHint(error, work.hint);
       }
     }
   };
@@ -60,12 +82,15 @@ export async function unpackVolumes(work: VolumesToUnpack): Promise<void> {
   if (failure !== undefined) throw failure as Error;
 }
 
-function openExtractions({
-  dataDir,
-  tablespaceDirs,
-  owner,
-  manifest,
-}: VolumesToUnpack): (volume: BaseVolume) => TarExtraction {
+function withHint(error: unknown, hint: string | undefined): unknown {
+  if (hint === undefined || !(error instanceof LifeboatError) || error.code !== 'CORRUPT') return error;
+  return new LifeboatError('CORRUPT', error.message, { cause: error, hint });
+}
+
+function openExtractions(
+  { dataDir, tablespaceDirs, manifest }: VolumesToUnpack,
+  { owner }: UnpackingGround,
+): (volume: BaseVolume) => TarExtraction {
   const common = owner ? { owner } : {};
   const main = new TarExtraction({
     ...common,
@@ -87,16 +112,12 @@ function openExtractions({
   };
 }
 
-async function unpackVolume(
-  work: VolumesToUnpack,
-  volume: BaseVolume,
-  extraction: TarExtraction,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
+async function unpackVolume(work: Work, onBytes: (bytes: number) => void): Promise<void> {
+  const { volume, extraction } = work;
   const where = work.store.urlOf(work.prefix + volume.key);
   const extractor = extraction.volume(where);
   try {
-    const found = await unpackFrames(work, volume, extractor, onBytes);
+    const found = await unpackFrames(work, extractor, onBytes);
     extractor.finish();
     if (found !== volume.sha256) {
       throw new LifeboatError(
@@ -112,13 +133,12 @@ async function unpackVolume(
 
 /** @returns the SHA-256 of the volume as it was read */
 async function unpackFrames(
-  work: VolumesToUnpack,
-  volume: BaseVolume,
+  work: Work,
   extractor: VolumeExtractor,
   onBytes: (bytes: number) => void,
 ): Promise<string> {
   const sha256 = createHash('sha256');
-  for await (const { stored, raw } of readFrames(work, volume)) {
+  for await (const { stored, raw } of readFrames(work)) {
     work.interrupted.throwIfAborted();
     sha256.update(stored);
     await extractor.push(raw);
@@ -134,14 +154,15 @@ interface Frame {
   readonly raw: Buffer;
 }
 
-async function* readFrames(work: VolumesToUnpack, volume: BaseVolume): AsyncGenerator<Frame> {
+async function* readFrames(work: Work): AsyncGenerator<Frame> {
+  const { frameSizes } = work.volume;
   const pending: Promise<Frame>[] = [];
   let offset = 0;
   let next = 0;
   const startNext = (): void => {
-    const length = volume.frameSizes[next];
+    const length = frameSizes[next];
     if (length === undefined) return;
-    const frame = readFrame(work, volume, next, { offset, length });
+    const frame = readFrame(work, next, { offset, length });
     // Awaited in its turn; until then a failure must not count as unhandled.
     frame.catch(() => undefined);
     pending.push(frame);
@@ -161,8 +182,7 @@ async function* readFrames(work: VolumesToUnpack, volume: BaseVolume): AsyncGene
 }
 
 async function readFrame(
-  { store, prefix }: VolumesToUnpack,
-  { key, rawSize, rawFrameSize, frameSizes }: BaseVolume,
+  { store, prefix, volume: { key, rawSize, rawFrameSize, frameSizes } }: Work,
   index: number,
   range: { readonly offset: number; readonly length: number },
 ): Promise<Frame> {

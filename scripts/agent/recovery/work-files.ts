@@ -20,6 +20,9 @@ import { isMissing, onDisk } from '../host/durable-file.ts';
 /** Says that a data directory is a recovery's half-made one, which the next run may clear away. */
 export const MARK = 'lifeboat_recovery.json';
 
+/** Below the data directory and below the tablespaces' folder, while the backups of a chain are being combined. */
+export const CHAIN_FOLDER = 'lifeboat_chain';
+
 const markSchema = z.object({
   kind: z.literal('unfinished recovery'),
   label: z.string(),
@@ -121,8 +124,8 @@ export async function removeTablespaces({
   tablespaceDir,
   tablespaces,
 }: Pick<Mark, 'tablespaceDir' | 'tablespaces'>): Promise<void> {
-  for (const oid of tablespaces) {
-    const folder = path.join(tablespaceDir, String(oid));
+  for (const name of tablespaces.length > 0 ? [CHAIN_FOLDER, ...tablespaces.map(String)] : []) {
+    const folder = path.join(tablespaceDir, name);
     await onDisk(`Cannot remove ${folder}`, () => rm(folder, { recursive: true, force: true }));
   }
   // It stays where somebody put something else into it.

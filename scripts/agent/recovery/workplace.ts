@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
@@ -30,6 +29,9 @@ import {
   serverSettings,
   WORK_FOLDER,
 } from './settings-files.ts';
+import { ChainOfBackups } from './chain.ts';
+import { endAbandonedCombiner } from './combiner.ts';
+import { fetchFile } from './fetched-file.ts';
 import { unpackVolumes } from './volumes.ts';
 import * as files from './work-files.ts';
 
@@ -71,10 +73,11 @@ export class Workplace implements RecoveryWorkplace {
     return this.#mark !== undefined;
   }
 
-  async prepare({ base: { manifest } }: RecoveryPlan): Promise<void> {
+  async prepare({ base: { manifest }, chain }: RecoveryPlan): Promise<void> {
     const { dataDir, tablespaceDir } = this.#place;
     const { owner } = this.#ground;
     if (this.#mark) {
+      await endAbandonedCombiner(path.join(dataDir, files.CHAIN_FOLDER));
       await files.removeTablespaces(this.#mark);
       await files.emptyFolder(dataDir);
     }
@@ -88,7 +91,8 @@ export class Workplace implements RecoveryWorkplace {
     for (const oid of tablespaces) {
       const folder = this.#tablespace(oid);
       await files.makeOwnFolder(folder, owner);
-      await files.linkTo(folder, path.join(dataDir, 'pg_tblspc', String(oid)), owner);
+      // Of a chain pg_combinebackup makes the links.
+      if (chain.length === 1) await files.linkTo(folder, path.join(dataDir, 'pg_tblspc', String(oid)), owner);
     }
   }
 
@@ -96,21 +100,42 @@ export class Workplace implements RecoveryWorkplace {
     return path.join(this.#place.tablespaceDir, String(oid));
   }
 
-  async unpack(manifest: BaseManifest, onProgress: (rawBytes: number) => void): Promise<void> {
-    const { stores, owner, interrupted } = this.#ground;
+  async unpack(
+    { chain, base: { manifest } }: RecoveryPlan,
+    programs: ServerPrograms,
+    onProgress: (rawBytes: number) => void,
+  ): Promise<void> {
+    const { stores, owner, interrupted, log } = this.#ground;
     const { dataDir } = this.#place;
-    await unpackVolumes({
-      store: stores.backups,
-      prefix: this.#prefixOf(manifest),
-      manifest,
-      dataDir,
-      tablespaceDirs: new Map(this.#tablespaces.map((oid) => [oid, this.#tablespace(oid)])),
-      owner,
-      interrupted,
-      onProgress,
-    });
+    const ground = { store: stores.backups, owner, interrupted, onProgress };
+    if (chain.length === 1) {
+      await unpackVolumes(ground, [
+        {
+          prefix: this.#prefixOf(manifest),
+          manifest,
+          volumes: manifest.volumes.filter(({ series }) => series !== 'config'),
+          dataDir,
+          tablespaceDirs: new Map(this.#tablespaces.map((oid) => [oid, this.#tablespace(oid)])),
+        },
+      ]);
+      await this.#fetchManifest(manifest, dataDir);
+    } else {
+      const backups = new ChainOfBackups({ place: this.#place, chain, owner, interrupted, log });
+      const members = await backups.layOut((each) => this.#prefixOf(each));
+      await unpackVolumes(ground, members);
+      for (const member of members) await this.#fetchManifest(member.manifest, member.dataDir);
+      await backups.combine(programs);
+    }
     const map = this.#tablespaces.map((oid) => `${oid} ${this.#tablespace(oid)}\n`).join('');
     if (map !== '') await files.writeOwn(path.join(dataDir, 'tablespace_map'), map, owner);
+  }
+
+  async #fetchManifest(manifest: BaseManifest, folder: string): Promise<void> {
+    if (!manifest.backupManifest) return;
+    const key = this.#prefixOf(manifest) + BACKUP_MANIFEST;
+    const file = path.join(folder, BACKUP_MANIFEST);
+    const { stores, owner } = this.#ground;
+    await fetchFile({ ...manifest.backupManifest, store: stores.backups, key }, file, owner);
   }
 
   #prefixOf({ label, server }: BaseManifest): string {
@@ -119,22 +144,13 @@ export class Workplace implements RecoveryWorkplace {
   }
 
   async verify(manifest: BaseManifest, onProgress: (bytes: number) => void): Promise<number> {
-    const { stores, interrupted, owner } = this.#ground;
+    const { interrupted } = this.#ground;
     const { dataDir } = this.#place;
     if (!manifest.backupManifest) return 0;
-    const key = this.#prefixOf(manifest) + BACKUP_MANIFEST;
-    const where = stores.backups.urlOf(key);
-    const bytes = await stores.backups.read(key);
-    const found = createHash('sha256').update(bytes).digest('hex');
-    if (found !== manifest.backupManifest.sha256) {
-      throw new LifeboatError(
-        'CORRUPT',
-        `${where} has the SHA-256 ${found}; the manifest says ${manifest.backupManifest.sha256}`,
-      );
-    }
-    await files.writeOwn(path.join(dataDir, BACKUP_MANIFEST), bytes.toString('utf8'), owner);
+    const file = path.join(dataDir, BACKUP_MANIFEST);
+    const bytes = await onDisk(`Cannot read ${file}`, () => readFile(file));
     const own = manifest.volumes.some(({ series }) => series === 'wal');
-    const verification = await verifyAgainstManifest(dataDir, parseBackupManifest(bytes, where), {
+    const verification = await verifyAgainstManifest(dataDir, parseBackupManifest(bytes, file), {
       ignore: ['tablespace_map', files.MARK],
       interrupted,
       onProgress,

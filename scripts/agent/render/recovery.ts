@@ -5,7 +5,7 @@ import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
 import type { PlannedRecovery, Recovered } from '../commands/recover.ts';
 
 export function renderRecoveryPlan({ plan, programs, freeBytes, estimatedMs }: PlannedRecovery): string[] {
-  const { base, chain, timeline, wal, walNeeded, bytes, earliest, latest, notes } = plan;
+  const { base, chain, timeline, wal, walNeeded, bytes, earliest, latest, notes, warnings } = plan;
   const needed = wal.slice(0, walNeeded);
   const range =
     needed.length === 0
@@ -23,6 +23,7 @@ export function renderRecoveryPlan({ plan, programs, freeBytes, estimatedMs }: P
     `  window  ${earliest.time} to ${latest.time}`,
     `  server  ${programs.folder}`,
     ...notes.map((note) => `  note    ${note}`),
+    ...warnings.map((warning) => `  ⚠️  ${warning}`),
     'Nothing was touched (--dry-run).',
   ];
 }
@@ -68,7 +69,7 @@ export function recoveredAsJson(recovered: Recovered): object {
 }
 
 function describePlan(plan: RecoveryPlan): object {
-  const { base, chain, timeline, wal, walNeeded, bytes, earliest, latest, notes, target } = plan;
+  const { base, chain, timeline, wal, walNeeded, bytes, earliest, latest, notes, warnings, target } = plan;
   return {
     systemIdentifier: plan.systemIdentifier,
     target: targetAsJson(target),
@@ -79,6 +80,7 @@ function describePlan(plan: RecoveryPlan): object {
     bytes,
     window: { earliest: earliest.time, latest: latest.time },
     notes,
+    warnings,
   };
 }
 

@@ -28,6 +28,19 @@ describe('An incremental base backup', () => {
     }
   });
 
+  it('comes every night but one in a week, whatever the night’s delay, for months', () => {
+    const made: BaseManifest[] = [];
+    for (let night = 0; night < 60; night += 1) {
+      // Up to half an hour after two, as a busy host may begin.
+      const now = new Date(after(night).getTime() + ((night * 7) % 31) * 60_000);
+      const answer = decide(made.toReversed(), now);
+      made.push(answer.type === 'full' ? sampleBase(now) : sampleIncrement(now, answer.parent));
+    }
+    const nights = made.map(({ type }) => (type === 'full' ? 'F' : 'i')).join('');
+    expect(nights).toMatch(/^(Fiiiiii)+F?i*$/);
+    expect(Math.max(...made.map(({ chain }) => chain.length))).toBe(6);
+  });
+
   it('is none that nobody asked for', () => {
     expect(decide([full], after(1), { wanted: false })).toEqual({ type: 'full', reason: undefined });
   });
