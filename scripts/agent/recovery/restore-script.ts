@@ -1,7 +1,8 @@
 /**
  * What restore_command runs, a few milliseconds of sh for each file and no interpreter: takes the file that the agent has laid
  * ready, or asks for it and waits. It ends with 1 for what there is not, so that PostgreSQL looks into pg_wal, and with 200
- * when nobody will ever answer, which ends the recovery: the agent failed, or is gone.
+ * when nobody will ever answer, which ends the recovery: the agent failed, or is gone, or the disk is full. (`: >` would not
+ * do: sh itself ends with 2 where that cannot be written, which PostgreSQL takes for the end of the WAL.)
  *
  * $1 is the file's name (%f), $2 where it is to go (%p), relative to the data directory, where it runs.
  */
@@ -11,17 +12,18 @@ cd_of_work=\${0%/*}
 case $name in
   *.history)
     [ -f "$cd_of_work/history/$name" ] || exit 1
-    exec cp "$cd_of_work/history/$name" "$target"
+    cp "$cd_of_work/history/$name" "$target" || exit 200
+    exit 0
     ;;
 esac
 take() {
   [ -f "$cd_of_work/ready/$name" ] || return 1
   mv "$cd_of_work/ready/$name" "$target" || exit 200
-  : > "$cd_of_work/want/$name.taken"
+  true > "$cd_of_work/want/$name.taken" || exit 200
   exit 0
 }
 take
-: > "$cd_of_work/want/$name"
+true > "$cd_of_work/want/$name" || exit 200
 read -r agent < "$cd_of_work/agent" || exit 200
 while :; do
   take

@@ -139,14 +139,15 @@ export class ServerProcess {
     this.#child.unref();
   }
 
-  /** @throws LifeboatError RESTORE_FAILED with its last words */
+  /** @throws LifeboatError RESTORE_FAILED with its last words, DISK_FULL where they tell of that */
   fail(): never {
     const words = this.said.split('\n').filter((line) => /FATAL|PANIC|ERROR|HINT|DETAIL|WARNING/.test(line));
-    throw new LifeboatError(
-      'RESTORE_FAILED',
-      `The recovered server ended: ${(words.length > 0 ? words : this.said.split('\n')).slice(-6).join('\n')}`,
-      { hint: 'See PostgreSQL’s message above; what was unpacked was removed and nothing else was changed.' },
-    );
+    const message = `The recovered server ended: ${(words.length > 0 ? words : this.said.split('\n')).slice(-6).join('\n')}`;
+    if (/No space left on device|Disk quota exceeded/.test(this.said))
+      throw new LifeboatError('DISK_FULL', message);
+    throw new LifeboatError('RESTORE_FAILED', message, {
+      hint: 'See PostgreSQL’s message above; what was unpacked was removed and nothing else was changed.',
+    });
   }
 }
 

@@ -88,6 +88,18 @@ describe('The feed of WAL', () => {
     expect(opened.failure?.code).toBe('CORRUPT');
   });
 
+  it('ends the recovery where nobody can be asked, as on a full disk, instead of telling it that the WAL ends', async () => {
+    await open((file) => Promise.resolve(contents(file)));
+    rmSync(path.join(root, 'work', 'want'), { recursive: true });
+    expect(await ask(wal[300]!.name)).toBe(200);
+  });
+
+  it('ends the recovery where a history file cannot be handed over', async () => {
+    await open((file) => Promise.resolve(contents(file)));
+    rmSync(path.join(root, 'pg_wal'), { recursive: true });
+    expect(await ask('00000002.history')).toBe(200);
+  });
+
   it('tells whoever asks after its end that there is no more, and whoever is alone that all is over', async () => {
     const opened = await open((file) => Promise.resolve(contents(file)));
     await opened.close(false);
