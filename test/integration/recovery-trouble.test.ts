@@ -1,11 +1,22 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DeleteObjectCommand } from '@aws-sdk/client-s3';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import { formatWalMetadata } from '../../lib/domain/wal/wal-metadata.ts';
 import { postmasterOf, RecoveryGround } from './recovery-fixture.ts';
 import { createTablespace } from './base-backup-fixture.ts';
 import { Stage, useGround, withMount } from './backup-fixture.ts';
-import { flushLsn, startStream, stopStream, untilHeld, WAL_SERVER, writeSegments } from './wal-fixture.ts';
+import {
+  flushLsn,
+  startStream,
+  stopStream,
+  untilHeld,
+  WAL_SERVER,
+  walMetadata,
+  writeSegments,
+} from './wal-fixture.ts';
 
 describe('A recovery in trouble', () => {
   const ground = useGround(WAL_SERVER);
@@ -18,7 +29,10 @@ describe('A recovery in trouble', () => {
     const { postgres } = ground();
     recoveries = new RecoveryGround(postgres);
     await createTablespace(ground(), 'one');
-    await postgres.psql('postgres', 'CREATE TABLE elsewhere (n int) TABLESPACE one');
+    await postgres.psql(
+      'postgres',
+      'CREATE TABLE elsewhere TABLESPACE one AS SELECT generate_series(1, 60000) AS n',
+    );
     const agent = await startStream(stage);
     const backup = await stage.run(['backup', '--kind', 'base', '--json']);
     if (backup.status !== 0) throw new Error(backup.printed);
@@ -156,6 +170,88 @@ describe('A recovery in trouble', () => {
     const { error } = end.json() as { error: { code: string; hint: string } };
     expect([end.status, error.code]).toEqual([6, 'DISK_FULL']);
     expect(error.hint).toMatch(/--data-dir/);
+  });
+
+  /** Restores with a folder on a disk of so many bytes; what is left on it is printed. */
+  async function restoreOnSmallDisk(bytes: number, small: string, dataDir: string, tablespaceDir: string) {
+    const [uid, gid] = [process.getuid!(), process.getgid!()];
+    // Root may mount; an ordinary user is root for that, and itself again for the server's sake.
+    const [mounting, restoring] =
+      uid === 0 ? ['', ''] : ['--map-root-user', `unshare --user --map-user=${uid} --map-group=${gid}`];
+    const script = `mount -t tmpfs -o size=${bytes},mode=755 tmpfs '${small}' || exit 99
+      chown --reference='${recoveries.root}' '${small}'
+      ${restoring} "$@"; status=$?; echo "left: $(find '${small}' -mindepth 1 | wc -l)" >&2; exit $status`;
+    const through = ['unshare', '--mount', mounting, 'sh', '-c', script, 'sh'].filter(Boolean);
+    const args = ['restore', '--latest', '--json', '--data-dir', dataDir, '--tablespace-dir', tablespaceDir];
+    const end = await stage.run(args, {}, { through });
+    const { error } = end.json() as { error?: { code: string; message: string; hint: string } };
+    return { status: end.status, error, left: /left: (\d+)/.exec(end.stderr)?.[1] };
+  }
+
+  it('leaves nothing where the disk fills up while it unpacks, that of a tablespace', async () => {
+    const small = recoveries.folder();
+    const dataDir = recoveries.folder();
+    recoveries.makeFolder(small);
+    const full = await restoreOnSmallDisk(1_000_000, small, dataDir, path.join(small, 'spaces'));
+    expect(full).toMatchObject({ status: 6, error: { code: 'DISK_FULL' }, left: '0' });
+    expect(full.error!.hint).toContain('--data-dir');
+    expectNothing(dataDir);
+  });
+
+  it('leaves nothing where the disk fills up while WAL is replayed', async () => {
+    const dryRun = await stage.run(['restore', '--latest', '--dry-run', '--json']);
+    const { bytes } = dryRun.json() as { bytes: { baseRaw: number } };
+    const small = recoveries.folder();
+    recoveries.makeFolder(small);
+    const places = [path.join(small, 'data'), path.join(small, 'spaces')] as const;
+    const full = await restoreOnSmallDisk(bytes.baseRaw + 4_000_000, small, ...places);
+    expect(full).toMatchObject({ status: 6, error: { code: 'DISK_FULL' }, left: '0' });
+  });
+
+  it('starts anew where a recovery was killed while it unpacked', async () => {
+    const dataDir = recoveries.folder();
+    holdBack('*/base-00001.tar.zst');
+    const agent = stage.start(['restore', '--latest', '--data-dir', dataDir]);
+    await agent.untilPrinted(/then \d+ WAL segments/);
+    while (!existsSync(`${dataDir}_tablespaces`)) await sleep(20);
+    agent.kill('SIGKILL');
+    await agent.ended;
+    ground().s3.faults.clear();
+    const { end, json } = await recoveries.run(stage, ['--latest', '--data-dir', dataDir]);
+    expect(end.printed).toMatch(/Clearing away what a recovery that was killed left/);
+    expect(recoveries.psql(json, 'SELECT count(*) FROM bulk')).toBe(rows);
+    recoveries.end(dataDir);
+  });
+
+  it('refuses WAL of another cluster, which PostgreSQL would take for the end of the WAL', async () => {
+    const dataDir = recoveries.folder();
+    const key = (await segments()).at(-3)!;
+    const whole = await stage.object(key);
+    const metadata = await walMetadata(stage, key);
+    const wal = zstdDecompressSync(whole);
+    // The system identifier in the header of the segment's first page.
+    wal.writeBigUInt64LE(wal.readBigUInt64LE(24) + 1n, 24);
+    const rawSha256 = createHash('sha256').update(wal).digest('hex');
+    const put = async (Body: Buffer, sha256: string): Promise<void> => {
+      await ground().client.send(
+        new PutObjectCommand({
+          Bucket: stage.bucket,
+          Key: `${stage.prefix}/${key}`,
+          Body,
+          Metadata: formatWalMetadata({ ...metadata, rawSha256: sha256 }),
+        }),
+      );
+    };
+    await put(zstdCompressSync(wal), rawSha256);
+    try {
+      const { end, json } = await recoveries.run(stage, ['--latest', '--data-dir', dataDir]);
+      expect([end.status, json.error?.code]).toEqual([7, 'CORRUPT']);
+      expect(json.error?.message).toMatch(/it is WAL of the cluster \d+, not of \d+/);
+      expect(json.error?.message).toContain(path.basename(key));
+      expectNothing(dataDir);
+    } finally {
+      await put(whole, metadata.rawSha256);
+    }
   });
 
   it('leaves a folder that is somebody else’s as it is, also one with tablespaces', async () => {

@@ -1,6 +1,8 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { WalFile } from '../../../lib/domain/wal/archive.ts';
 import { parsePitrKey } from '../../../lib/domain/wal/keys.ts';
+import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
+import { readPageHeader, readSegmentFacts } from '../data-path/wal/wal-page.ts';
 import type { WalReader } from '../ports/wal.ts';
 
 /**
@@ -35,4 +37,21 @@ export async function assembleSegment(
     bytes.copy(segment, offset);
   }
   return segment;
+}
+
+/**
+ * PostgreSQL takes WAL of another cluster, or of another place, for the end of the WAL, and would open the cluster without
+ * whatever comes behind.
+ * @throws LifeboatError CORRUPT
+ */
+export function requireOwnWal(segment: Buffer, { start, files }: WalFile, systemIdentifier: string): void {
+  const { magic, addressLow, addressHigh } = readPageHeader(segment, 0);
+  const address = (BigInt(addressHigh) << 32n) | BigInt(addressLow);
+  const facts = readSegmentFacts(segment, 0);
+  if (magic !== 0 && address === start && String(facts.systemIdentifier) === systemIdentifier) return;
+  const found =
+    magic === 0 || address !== start
+      ? `the WAL in it is not that of ${formatLsn(start)}`
+      : `it is WAL of the cluster ${facts.systemIdentifier}, not of ${systemIdentifier}`;
+  throw new LifeboatError('CORRUPT', `${files[0]?.key ?? 'A segment'}: ${found}`);
 }

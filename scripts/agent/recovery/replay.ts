@@ -9,7 +9,7 @@ import { historyFileName } from '../../../lib/domain/wal/segment.ts';
 import { parseHistory } from '../../../lib/domain/wal/timeline.ts';
 import { connect } from '../postgres/connection.ts';
 import type { RecoveryAction, ReplayEnd, ServerPrograms } from '../ports/recovery.ts';
-import { assembleSegment } from './assembled-segment.ts';
+import { assembleSegment, requireOwnWal } from './assembled-segment.ts';
 import { ServerProcess } from './server-process.ts';
 import { RECOVERY_SETTINGS, recoverySettings, WORK_FOLDER } from './settings-files.ts';
 import { WalFeed } from './wal-feed.ts';
@@ -39,13 +39,18 @@ export async function replayWal(
 ): Promise<{ readonly end: ReplayEnd; readonly server: ServerProcess }> {
   const { plan, action, onProgress } = request;
   const folder = path.join(ground.dataDir, WORK_FOLDER);
+  const { walSegmentSize: segmentSize, systemIdentifier } = plan.base.manifest.server;
   const feed = new WalFeed({
     folder,
     wal: plan.wal,
     histories: await readHistories(ground, plan),
-    segmentSize: plan.base.manifest.server.walSegmentSize,
+    segmentSize,
     owner: ground.owner,
-    fetch: (file) => assembleSegment(ground.reader, file, plan.base.manifest.server.walSegmentSize),
+    fetch: async (file) => {
+      const segment = await assembleSegment(ground.reader, file, segmentSize);
+      requireOwnWal(segment, file, systemIdentifier);
+      return segment;
+    },
     onTaken: onProgress,
   });
   let failed = true;
