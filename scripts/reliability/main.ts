@@ -6,13 +6,17 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { format, resolveConfig } from 'prettier';
 import { LifeboatError } from '../../lib/domain/errors.ts';
 import { formatDuration } from '../../lib/domain/quantities.ts';
 import { replaceFigures } from './document.ts';
+import { KILLS } from './kills.ts';
+import { OUTAGE } from './outage.ts';
 import { seededRandom } from './random.ts';
 import type { Scenario, ScenarioContext, ScenarioResult } from './scenario.ts';
+import { SOAK } from './soak.ts';
 
-const SCENARIOS: readonly Scenario[] = [];
+const SCENARIOS: readonly Scenario[] = [KILLS, OUTAGE, SOAK];
 
 const DOCUMENT = path.resolve(import.meta.dirname, '../../docs/reliability.md');
 const PACKAGE = path.resolve(import.meta.dirname, '../../package.json');
@@ -94,7 +98,7 @@ async function play(scenario: Scenario, options: Options, signal: AbortSignal): 
   console.log(`\n${result.lines.join('\n')}\n`);
   for (const failure of result.failures) console.log(`✘ ${failure}`);
   if (result.failures.length === 0) console.log(`✔ ${scenario.name}: as promised`);
-  if (!short) writeDocument(scenario, [...describeRun(scenario, seed, took), '', ...outcome(result)]);
+  if (!short) await writeDocument(scenario, [...describeRun(scenario, seed, took), '', ...outcome(result)]);
   return result.failures.length;
 }
 
@@ -112,8 +116,10 @@ function describeRun({ name }: Scenario, seed: number, took: string): string[] {
   ];
 }
 
-function writeDocument({ name }: Scenario, lines: readonly string[]): void {
-  writeFileSync(DOCUMENT, replaceFigures(readFileSync(DOCUMENT, 'utf8'), name, lines));
+async function writeDocument({ name }: Scenario, lines: readonly string[]): Promise<void> {
+  const text = replaceFigures(readFileSync(DOCUMENT, 'utf8'), name, lines);
+  const style = await resolveConfig(DOCUMENT);
+  writeFileSync(DOCUMENT, await format(text, { ...style, filepath: DOCUMENT }));
   console.log('Written into docs/reliability.md.');
 }
 

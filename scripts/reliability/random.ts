@@ -8,3 +8,7 @@ export function seededRandom(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+export function between(random: () => number, least: number, most: number): number {
+  return least + random() * (most - least);
+}

@@ -20,6 +20,7 @@ const DOCUMENTS = [
   'docs/existing-bucket.md',
   'docs/formats.md',
   'docs/performance.md',
+  'docs/reliability.md',
   'docs/runbook.md',
 ] as const;
 
