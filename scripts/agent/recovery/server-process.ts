@@ -7,6 +7,7 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
 import { onDisk } from '../host/durable-file.ts';
 import type { ServerPrograms } from '../ports/recovery.ts';
+import { guardServer, type ServerGuard } from './server-guard.ts';
 
 /** Beside the data, and kept: it tells what the recovery did. */
 const LOG = 'lifeboat_recovery.log';
@@ -31,6 +32,7 @@ export class ServerProcess {
   readonly #dataDir: string;
   readonly #child: ChildProcess;
   readonly #gone: Promise<void>;
+  readonly #guard: ServerGuard | undefined;
   #offset: number;
   #rest = '';
   #tail = '';
@@ -44,13 +46,15 @@ export class ServerProcess {
     timeline: undefined,
   };
 
-  private constructor(dataDir: string, child: ChildProcess, offset: number) {
+  private constructor(dataDir: string, child: ChildProcess, offset: number, guard: ServerGuard | undefined) {
     this.#dataDir = dataDir;
     this.#child = child;
     this.#offset = offset;
+    this.#guard = guard;
     this.#gone = new Promise((resolve) => {
       const end = (): void => {
         this.exited = true;
+        guard?.dismiss();
         resolve();
       };
       child.once('exit', end);
@@ -80,7 +84,8 @@ export class ServerProcess {
         detached: true,
         ...owner,
       });
-      return new ServerProcess(dataDir, child, size);
+      const guard = child.pid === undefined ? undefined : guardServer(child.pid, dataDir, owner);
+      return new ServerProcess(dataDir, child, size, guard);
     } finally {
       closeSync(descriptor);
     }
@@ -136,6 +141,7 @@ export class ServerProcess {
 
   /** It goes on without us. */
   leave(): void {
+    this.#guard?.dismiss();
     this.#child.unref();
   }
 
