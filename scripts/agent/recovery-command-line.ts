@@ -23,10 +23,17 @@ export function addRecoveryOptions(restore: Command): Command {
       '--os-user <name>',
       'as root: who the server runs as; else the owner of the folder above, or postgres',
     )
+    .option(
+      '--database <name>',
+      'out of the recovered cluster take this database alone, into the live server',
+    )
+    .option('--keep', 'with --database or --table: leave the recovered cluster open afterwards')
     .option('--despite <differences>', 'though this host differs: architecture,libc,version');
 }
 
 export const RECOVERY_EXAMPLES = [
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --dry-run',
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --data-dir /var/lib/postgresql/recovered',
+  'lifeboat restore --to-time 2026-01-17T08:54:59Z --database hostmaster_prod --to-database hostmaster_before',
+  'lifeboat restore --to-time 2026-01-17T08:54:59Z --table public.invoices,public.payments --replace',
 ] as const;

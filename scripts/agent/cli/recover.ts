@@ -24,16 +24,11 @@ export function namesRecoveryTarget(options: Options): boolean {
 
 /** `lifeboat restore --to-time …` and its like. */
 export async function runRecover(options: Options): Promise<Answer> {
-  const dryRun = options['dryRun'] === true;
-  const request = parseRecoveryRequest(options as RecoveryOptions);
-  const place = parsePlace(options);
-  const action = parseAction(options['action']);
-  const overrides = parseOverrides(options['despite']);
   const context = openContext({ json: options['json'] === true });
+  const asked = describeRecovery(context, options);
+  const { place } = asked;
   const ports = openRecoveryPorts(context);
-  const runId = context.settings.runId ?? context.host.newRunId();
-  const asked: RecoverRequest = { request, overrides, place, action, runId };
-  if (dryRun) {
+  if (options['dryRun'] === true) {
     const planned = await planOnly(ports, asked);
     return { lines: renderRecoveryPlan(planned), json: recoveryPlanAsJson(planned) };
   }
@@ -47,7 +42,18 @@ export async function runRecover(options: Options): Promise<Answer> {
   return { lines: [], json: recoveredAsJson(recovered) };
 }
 
-function openRecoveryPorts(context: Context): RecoveryPorts {
+/** @throws LifeboatError USAGE */
+export function describeRecovery({ settings, host }: Context, options: Options): RecoverRequest {
+  return {
+    request: parseRecoveryRequest(options as RecoveryOptions),
+    overrides: parseOverrides(options['despite']),
+    place: parsePlace(options),
+    action: parseAction(options['action']),
+    runId: settings.runId ?? host.newRunId(),
+  };
+}
+
+export function openRecoveryPorts(context: Context): RecoveryPorts {
   const { settings, interrupted } = context;
   const { app, database, environment } = settings;
   const stores = openStores(context);
@@ -69,7 +75,7 @@ function openStores({ settings, stores: [local, backups], interrupted }: Context
   return { backups, state: openS3Store({ ...s3, bucket: s3.stateBucket }, { environment, interrupted }) };
 }
 
-function parsePlace(options: Options): RecoveryPlace | undefined {
+export function parsePlace(options: Options): RecoveryPlace | undefined {
   const { dataDir: named, tablespaceDir, osUser, port } = options;
   if (typeof named !== 'string') return undefined;
   const dataDir = path.resolve(named);

@@ -7,12 +7,15 @@ import { planAsJson, renderRestorePlan, renderTablePlan, restoreAsJson } from '.
 import { openRestorePorts } from '../restore-ports.ts';
 import { requireDatabaseName } from '../settings.ts';
 import { namesRecoveryTarget, runRecover } from './recover.ts';
+import { runRecoverInto, takesOut } from './recover-into.ts';
+import { parseJobs } from './restore-options.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
 export async function runRestore(options: Options, source: string | undefined): Promise<Answer> {
   const recovers = namesRecoveryTarget(options);
-  if (recovers && source === undefined) return await runRecover(options);
+  if (recovers && source === undefined)
+    return takesOut(options) ? await runRecoverInto(options) : await runRecover(options);
   if (recovers || source === undefined) {
     const seen = recovers ? `both a backup, ${JSON.stringify(source)}, and a point in time` : 'nothing';
     throw new LifeboatError(
@@ -23,6 +26,7 @@ export async function runRestore(options: Options, source: string | undefined): 
       },
     );
   }
+  refuseRecoveryOptions(options);
   const context = openContext({ json: options['json'] === true });
   const ports = { ...context, ...openRestorePorts(context) };
   const request = describeRequest(context, options, source);
@@ -51,11 +55,12 @@ function describeRequest({ settings, host }: Context, options: Options, source: 
   };
 }
 
-const MOST_JOBS = 64;
-
-function parseJobs(text: unknown): number | undefined {
-  if (text === undefined) return undefined;
-  const jobs = Number(text);
-  if (Number.isInteger(jobs) && jobs >= 1 && jobs <= MOST_JOBS) return jobs;
-  throw new LifeboatError('USAGE', `--jobs ${JSON.stringify(text)} is no number from 1 to ${MOST_JOBS}`);
+/** A dump is of one database, and nothing is recovered for it. */
+function refuseRecoveryOptions(options: Options): void {
+  for (const [name, option] of Object.entries({ database: '--database', keep: '--keep' })) {
+    if (options[name] === undefined) continue;
+    throw new LifeboatError('USAGE', `${option} is for a recovery to a point in time, not for a dump`, {
+      hint: 'The database to restore a dump into is DB_NAME, or --to-database NAME.',
+    });
+  }
 }

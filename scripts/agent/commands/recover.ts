@@ -1,4 +1,5 @@
 import type { HostDifference } from '../../../lib/domain/base/recovery-host.ts';
+import { estimateRecovery } from '../../../lib/domain/base/recovery-estimate.ts';
 import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import { describeTarget, type RecoveryRequest } from '../../../lib/domain/base/recovery-target.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
@@ -22,7 +23,17 @@ export interface RecoverRequest {
   readonly place: RecoveryPlace | undefined;
   readonly action: RecoveryAction;
   readonly runId: string;
+  /** Bytes that `use` needs on the same disk. */
+  readonly besides?: (plan: RecoveryPlan) => number;
 }
+
+/**
+ * What is done with the recovered cluster; it ends by `finish` or `remove` of the workplace. While it is at work, the server
+ * ends with us, and an error removes what was recovered, unless it was finished before.
+ */
+type UseRecovered = (recovered: Recovered, workplace: RecoveryWorkplace) => Promise<void>;
+
+const keepRecovered: UseRecovered = async (_, workplace) => await workplace.finish();
 
 export interface PlannedRecovery {
   readonly plan: RecoveryPlan;
@@ -35,6 +46,7 @@ export interface PlannedRecovery {
 export interface Recovered {
   readonly plan: RecoveryPlan;
   readonly place: RecoveryPlace;
+  readonly programs: ServerPrograms;
   readonly action: RecoveryAction;
   readonly end: ReplayEnd;
   /** The last commit that is in it; `undefined`: none behind the base backup's start. */
@@ -60,7 +72,7 @@ export async function planOnly(ports: RecoveryPorts, asked: RecoverRequest): Pro
   const { place } = asked;
   if (place) await ports.servers.open(place);
   const freeBytes = place && (await ports.host.freeBytes(place.dataDir));
-  return { ...ready, freeBytes, estimatedMs: estimate(ready.plan) };
+  return { ...ready, freeBytes, estimatedMs: estimateRecovery(ready.plan) };
 }
 
 /**
@@ -70,11 +82,12 @@ export async function planOnly(ports: RecoveryPorts, asked: RecoverRequest): Pro
 export async function recover(
   ports: RecoveryPorts,
   asked: RecoverRequest & { readonly place: RecoveryPlace },
+  use = keepRecovered,
 ): Promise<Recovered> {
   const { place, runId } = asked;
   const lock = await ports.host.lock(`recovery:${place.dataDir}`, `recovery, run ${runId}`);
   try {
-    return await recoverAlone(ports, asked);
+    return await recoverAlone(ports, asked, use);
   } catch (error) {
     throw withDiskHint(error, place);
   } finally {
@@ -85,6 +98,7 @@ export async function recover(
 async function recoverAlone(
   ports: RecoveryPorts,
   asked: RecoverRequest & { readonly place: RecoveryPlace },
+  use: UseRecovered,
 ): Promise<Recovered> {
   const { log, clock, host, interrupted } = ports;
   const { place, action } = asked;
@@ -94,7 +108,7 @@ async function recoverAlone(
   const { plan, programs } = await planRecover(ports, asked.request, asked.overrides);
   announce(ports, plan, place);
   if (workplace.abandoned) log.warn(`Clearing away what a recovery that was killed left in ${place.dataDir}`);
-  else await requireRoom(host.freeBytes(place.dataDir), plan, place);
+  else await requireRoom(host.freeBytes(place.dataDir), plan, { place, besides: asked.besides?.(plan) ?? 0 });
   interrupted.throwIfAborted();
   const planned = clock.monotonic();
   try {
@@ -104,7 +118,6 @@ async function recoverAlone(
     const verifiedFiles = await verify(ports, workplace, plan);
     const verified = clock.monotonic();
     const end = await replay(ports, workplace, { plan, programs, action });
-    await workplace.finish();
     const replayed = clock.monotonic();
     const durations = {
       planning: planned - began,
@@ -115,7 +128,9 @@ async function recoverAlone(
     };
     const { lastCommit } = end;
     const lossMs = measureLoss(plan, lastCommit, askedAt);
-    return { plan, place, action, end, lastCommit, lossMs, verifiedFiles, durations };
+    const recovered = { plan, place, programs, action, end, lastCommit, lossMs, verifiedFiles, durations };
+    await use(recovered, workplace);
+    return recovered;
   } catch (error) {
     // The error that led here is the one to report; what could not be removed, the next run clears away.
     await workplace
@@ -150,14 +165,15 @@ function announce({ log }: RecoveryPorts, plan: RecoveryPlan, { dataDir }: Recov
 async function requireRoom(
   free: Promise<number>,
   { bytes }: RecoveryPlan,
-  { dataDir }: RecoveryPlace,
+  { place: { dataDir }, besides }: { readonly place: RecoveryPlace; readonly besides: number },
 ): Promise<void> {
   const there = await free;
   // WAL beyond what the base needs comes and goes; only the files stay.
-  const needed = bytes.baseRaw + bytes.combined;
+  const needed = bytes.baseRaw + bytes.combined + besides;
   if (there >= needed) return;
-  const what =
+  const bases =
     bytes.combined > 0 ? 'the base backups and what they are combined to' : 'the base backup alone';
+  const what = besides > 0 ? `${bases.replace(' alone', '')} and, at most, the dump` : bases;
   throw new LifeboatError(
     'DISK_FULL',
     `${formatBytes(needed)} are needed for ${what}; ${formatBytes(there)} are free for ${dataDir}`,
@@ -218,18 +234,6 @@ async function replay(
   }
 }
 
-/** Bytes a second, cautious: what small disks and two cores do. */
-const UNPACKED_PER_SECOND = 150 * 1024 * 1024;
-const REPLAYED_PER_SECOND = 30 * 1024 * 1024;
-const START_MS = 3_000;
-
-function estimate({ bytes }: RecoveryPlan): number {
-  return (
-    START_MS +
-    ((bytes.baseRaw + bytes.combined) / UNPACKED_PER_SECOND + bytes.walRaw / REPLAYED_PER_SECOND) * 1000
-  );
-}
-
 function withDiskHint(error: unknown, { dataDir }: RecoveryPlace): unknown {
   if (!(error instanceof LifeboatError) || error.code !== 'DISK_FULL') return error;
   if (error.hint.includes('--data-dir')) return error;
@@ -239,19 +243,20 @@ function withDiskHint(error: unknown, { dataDir }: RecoveryPlace): unknown {
   });
 }
 
-/** For the log, once all is done. */
-export function describeRecovered({
-  end,
-  lastCommit,
-  lossMs,
-  action,
-  place,
-  durations,
-  plan,
-}: Recovered): string[] {
+/** For the log: which commit was reached, and what may be missing. */
+export function describeReached({ end, lastCommit, lossMs, plan: { target } }: Recovered): string[] {
   const position = end.lsn === undefined ? '' : ` at ${formatLsn(end.lsn)}`;
-  const { target } = plan;
   const commit = lastCommit === undefined ? 'no commit behind the base backup' : `last commit ${lastCommit}`;
+  return [
+    `✅ Recovered to ${describeTarget(target)}: ${commit}${position}`,
+    ...(end.endOfWal ? ['There is no WAL in S3 behind that.'] : []),
+    ...(lossMs === undefined ? [] : [describeLoss(target, lossMs)]),
+  ];
+}
+
+/** For the log, once all is done. */
+export function describeRecovered(recovered: Recovered): string[] {
+  const { end, action, place, durations } = recovered;
   const psql = `psql -h ${place.dataDir === end.socketDir ? place.dataDir : end.socketDir} -p ${end.port}`;
   const state = {
     promote: `open on timeline ${end.timeline}: ${psql}`,
@@ -259,9 +264,7 @@ export function describeRecovered({
     shutdown: `promoted to timeline ${end.timeline} and stopped`,
   }[action];
   return [
-    `✅ Recovered to ${describeTarget(target)}: ${commit}${position}`,
-    ...(end.endOfWal ? ['There is no WAL in S3 behind that.'] : []),
-    ...(lossMs === undefined ? [] : [describeLoss(target, lossMs)]),
+    ...describeReached(recovered),
     `The cluster in ${place.dataDir} is ${state}`,
     `Duration: ${formatDuration(durations.total)} (plan ${formatDuration(durations.planning)}, unpacking ${formatDuration(durations.unpacking)}, verifying ${formatDuration(durations.verifying)}, ${formatCount(end.segments, 'segment')} replayed in ${formatDuration(durations.replaying)})`,
   ];

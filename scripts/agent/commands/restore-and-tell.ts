@@ -17,10 +17,17 @@ export interface TellingPorts extends RestorePorts {
   readonly journal: Journal;
 }
 
-/** A restore, its line in the journal, and its message; the verdict is the restore's alone. */
-export async function restoreAndTell(ports: TellingPorts, request: RestoreRequest): Promise<ToldRestore> {
+/**
+ * A restore, its line in the journal, and its message; the verdict is the restore's alone.
+ * @param work what ends in a restore, such as a recovery before it
+ */
+export async function restoreAndTell(
+  ports: TellingPorts,
+  request: RestoreRequest,
+  work: () => Promise<RestoreResult> = () => restore(ports, request),
+): Promise<ToldRestore> {
   const started = ports.clock.monotonic();
-  const tried = await restore(ports, request).then(
+  const tried = await work().then(
     (result) => ({ result, failure: undefined }),
     (error: unknown) => ({ result: undefined, failure: asLifeboatError(error) }),
   );

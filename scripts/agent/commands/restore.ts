@@ -29,6 +29,8 @@ export interface RestoreRequest {
   readonly forceOlder: boolean;
   readonly dryRun: boolean;
   readonly runId: string;
+  /** On the monotonic clock: when what led to this restore began; now when left out. */
+  readonly began?: number;
 }
 
 export interface RestoreResult {
@@ -60,7 +62,7 @@ interface CompletedRestore {
 export async function restore(ports: RestorePorts, request: RestoreRequest): Promise<RestoreResult> {
   const target = requireTargetName(request.database);
   const source = parseRestoreSource(request.source);
-  const started = ports.clock.monotonic();
+  const started = request.began ?? ports.clock.monotonic();
   const { runId } = request;
   // A dry run of single tables reads the dump, and so may have to download it.
   const touches = !request.dryRun || request.tables !== undefined;

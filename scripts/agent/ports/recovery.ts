@@ -84,7 +84,9 @@ export interface RecoveryWorkplace {
     action: RecoveryAction,
     onProgress: (segments: number) => void,
   ): Promise<ReplayEnd>;
-  /** The recovered cluster is now nobody's half-made one. */
+  /** Stops the server; the data stays. */
+  halt(): Promise<void>;
+  /** The recovered cluster is now nobody's half-made one; its server goes on without us. */
   finish(): Promise<void>;
   /** Ends the server and removes what was made; idempotent. */
   remove(): Promise<void>;

@@ -1,5 +1,7 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
+import { quoteQualified } from '../../../lib/domain/restore/sql.ts';
+import type { QualifiedName } from '../../../lib/domain/restore/table-names.ts';
 import type { BackupSource, DumpProcess, DumpTools, SourceFacts, SourceSnapshot } from '../ports/backup.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import type { Environment } from '../environment.ts';
@@ -12,10 +14,12 @@ import { findTool, toolEnvironment, type Tool } from './tools.ts';
 /** An ALTER TABLE or VACUUM FULL that holds its lock for longer than this ends the dump with a message instead of hanging it. */
 const LOCK_WAIT_MS = 10 * 60 * 1000;
 
+/** @param tables the dump is to hold them alone, with all that is theirs; `undefined`: the whole database */
 export function openBackupSource(
   settings: DatabaseSettings,
   environment: Environment,
   database: string,
+  tables?: readonly QualifiedName[],
 ): BackupSource {
   const open = (): Promise<Connection> => connect(settings, environment, database);
   const toolEnv = toolEnvironment(settings, environment, database);
@@ -23,7 +27,8 @@ export function openBackupSource(
     inspect: async () => {
       const connection = await open();
       try {
-        return await inspect(connection);
+        const facts = await inspect(connection);
+        return tables ? { ...facts, databaseBytes: await sizeOf(connection, tables) } : facts;
       } finally {
         await connection.close();
       }
@@ -32,7 +37,7 @@ export function openBackupSource(
       pgDump: await findTool('pg_dump', settings, environment, serverMajor),
       pgDumpall: await findTool('pg_dumpall', settings, environment, serverMajor),
     }),
-    openSnapshot: async () => openSnapshot(await open(), toolEnv),
+    openSnapshot: async () => openSnapshot(await open(), toolEnv, tables),
     dumpGlobals: ({ pgDumpall }, { rolePasswords }) =>
       startDump(
         'pg_dumpall',
@@ -85,6 +90,15 @@ async function inspect(connection: Connection): Promise<SourceFacts> {
   };
 }
 
+async function sizeOf(connection: Connection, tables: readonly QualifiedName[]): Promise<number> {
+  const names = tables.map(({ schema, name }) => quoteQualified(schema, name));
+  const [sum] = await connection.rows<{ bytes: string }>(
+    'SELECT coalesce(sum(pg_total_relation_size(name::regclass)), 0)::text AS bytes FROM unnest($1::text[]) name',
+    [names],
+  );
+  return Number(sum!.bytes);
+}
+
 /**
  * What pg_dump would stop at halfway. It turns row security off and gives up on a table whose policies would hide rows
  * from this role (https://www.postgresql.org/docs/current/ddl-rowsecurity.html). Members of extensions are not dumped.
@@ -111,6 +125,7 @@ const UNREADABLE = `
 async function openSnapshot(
   connection: Connection,
   toolEnv: Record<string, string>,
+  tables: readonly QualifiedName[] | undefined,
 ): Promise<SourceSnapshot> {
   try {
     await connection.rows('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
@@ -127,6 +142,8 @@ async function openSnapshot(
             `--snapshot=${exported!.id}`,
             `--lock-wait-timeout=${LOCK_WAIT_MS}`,
             '--no-password',
+            // A pattern: within double quotes no character of it is a wildcard.
+            ...(tables ?? []).map(({ schema, name }) => `--table=${quoteQualified(schema, name)}`),
           ],
           toolEnv,
         ),

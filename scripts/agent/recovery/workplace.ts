@@ -220,6 +220,10 @@ export class Workplace implements RecoveryWorkplace {
     return folder;
   }
 
+  async halt(): Promise<void> {
+    await this.server?.stop();
+  }
+
   async finish(): Promise<void> {
     const { dataDir } = this.#place;
     this.server?.leave();
