@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { constants, gzip, zstdCompress } from 'node:zlib';
 import type { Compression } from '../../../lib/domain/backup/keys.ts';
 import { FrameBuffers, RAW_FRAME_SIZE } from './frame-buffers.ts';
+import { releaseMemory } from './release-memory.ts';
 
 /**
  * Cuts a stream into frames of equal plain length and compresses several at once in libuv's thread pool. A frame is a
@@ -13,7 +14,7 @@ import { FrameBuffers, RAW_FRAME_SIZE } from './frame-buffers.ts';
 export interface FrameOptions {
   readonly compression: Compression;
   readonly level: number;
-  /** Called in the order of the input; its promise holds the writer back. */
+  /** Called in the order of the input; its promise holds the writer back, and the frame is gone once it has resolved. */
   readonly emit: (frame: Buffer) => Promise<void>;
   /** Of several files that follow one another; the writer's own when left out. */
   readonly buffers?: FrameBuffers;
@@ -23,8 +24,8 @@ export const DEFAULT_LEVEL = { gzip: 1, zstd: 1 } as const satisfies Record<Comp
 
 const gzipAsync = promisify(gzip);
 const zstdAsync = promisify(zstdCompress);
-/** zlib calls back into JavaScript once for each output chunk; its default of 16 KiB would do so 500 times a frame. */
-const CHUNK_SIZE = 1024 * 1024;
+/** Added to what a frame that cannot be compressed grows by. */
+const SMALLEST_CHUNK = 1024;
 
 export class FrameWriter {
   readonly #options: FrameOptions;
@@ -99,6 +100,7 @@ export class FrameWriter {
           this.frameSizes.push(frame.length);
           await this.#options.emit(frame);
         }
+        releaseMemory(frame);
       } catch (error) {
         this.#failure ??= error;
       }
@@ -110,12 +112,15 @@ export class FrameWriter {
 
   #compress(raw: Buffer): Promise<Buffer> {
     const { compression, level } = this.#options;
-    if (compression === 'gzip') return gzipAsync(raw, { level, chunkSize: CHUNK_SIZE });
+    // One output buffer that fits whatever comes out: zlib calls back for each, and puts several together in another one,
+    // for twice the memory. What is not written to costs none.
+    const chunkSize = raw.length + (raw.length >> 8) + SMALLEST_CHUNK;
+    if (compression === 'gzip') return gzipAsync(raw, { level, chunkSize });
     const params = {
       [constants.ZSTD_c_compressionLevel]: level,
       // Off by default in zlib, and without it a flipped bit decodes cleanly.
       [constants.ZSTD_c_checksumFlag]: 1,
     };
-    return zstdAsync(raw, { params, chunkSize: CHUNK_SIZE });
+    return zstdAsync(raw, { params, chunkSize });
   }
 }

@@ -7,6 +7,7 @@ import {
   parseWalMetadata,
   type LastCommit,
 } from '../../../lib/domain/wal/wal-metadata.ts';
+import { releaseMemory } from '../data-path/release-memory.ts';
 import type { StoredWal } from '../ports/wal.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
@@ -18,8 +19,6 @@ export interface WalWriter {
 
 const LEVEL = 1;
 const SMALLEST_CHUNK = 1024;
-/** Smaller buffers may share their memory with others; see Buffer.poolSize. */
-const OWN_MEMORY = 1024 * 1024;
 const compressed = promisify(zstdCompress);
 
 /**
@@ -62,13 +61,8 @@ export async function writeWal(
       return held.rawSize === bytes.length && held.rawSha256 === rawSha256;
     },
   });
-  free(body);
+  releaseMemory(body);
   return stored;
-}
-
-/** Left to the garbage collector, a hundred megabytes of segments would pile up. */
-function free({ buffer }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_MEMORY) buffer.transfer(0);
 }
 
 /** Small files that are kept as they are. @throws LifeboatError WAL_CONFLICT when there is another one, S3_… */

@@ -16,7 +16,8 @@ async function write(compression: 'gzip' | 'zstd', input: Buffer, chunkSize: num
     emit: async (frame) => {
       // Slower for early frames: order must come from the writer, not from luck.
       await new Promise((resolve) => setTimeout(resolve, frames.length === 0 ? 20 : 0));
-      frames.push(frame);
+      // Its memory is given back once this has resolved.
+      frames.push(Buffer.from(frame));
     },
   });
   for (let at = 0; at < input.length; at += chunkSize) {
