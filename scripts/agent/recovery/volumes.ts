@@ -3,11 +3,13 @@ import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
 import type { BaseManifest, BaseVolume } from '../../../lib/domain/base/base-manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { WrittenDigests } from '../data-path/tar/written-digests.ts';
 import {
   TarExtraction,
   type TarExtractionOptions,
   type VolumeExtractor,
 } from '../data-path/tar/tar-extractor.ts';
+import { releaseMemory } from '../data-path/release-memory.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
 const decompress = promisify(zstdDecompress);
@@ -26,6 +28,8 @@ export interface VolumesToUnpack {
   readonly dataDir: string;
   /** There already. */
   readonly tablespaceDirs: ReadonlyMap<number, string>;
+  /** Takes the checksums of its files while they are written. */
+  readonly digests?: WrittenDigests;
   /** What to do about a damaged one; `undefined`: as ever. */
   readonly hint?: string;
 }
@@ -88,19 +92,23 @@ function withHint(error: unknown, hint: string | undefined): unknown {
 }
 
 function openExtractions(
-  { dataDir, tablespaceDirs, manifest }: VolumesToUnpack,
+  { dataDir, tablespaceDirs, manifest, digests }: VolumesToUnpack,
   { owner }: UnpackingGround,
 ): (volume: BaseVolume) => TarExtraction {
   const common = owner ? { owner } : {};
   const main = new TarExtraction({
     ...common,
+    ...digests?.below(''),
     folder: dataDir,
     // Written anew: the source's would lead into live tablespaces.
     keep: ['tablespace_map'],
     onTablespaceLink: () => undefined,
   });
   const others = new Map(
-    [...tablespaceDirs].map(([oid, folder]) => [`ts-${oid}`, new TarExtraction({ ...common, folder })]),
+    [...tablespaceDirs].map(([oid, folder]) => {
+      const own = digests?.below(`pg_tblspc/${oid}/`);
+      return [`ts-${oid}`, new TarExtraction({ ...common, ...own, folder })];
+    }),
   );
   return ({ series }) => {
     const extraction = series.startsWith('ts-') ? others.get(series) : main;
@@ -143,8 +151,8 @@ async function unpackFrames(
     sha256.update(stored);
     await extractor.push(raw);
     onBytes(raw.length);
-    free(stored);
-    free(raw);
+    releaseMemory(stored);
+    releaseMemory(raw);
   }
   return sha256.digest('hex');
 }
@@ -202,12 +210,4 @@ async function readFrame(
   }
   if (raw.length === expected) return { stored, raw };
   throw new LifeboatError('CORRUPT', `${where} holds ${raw.length} bytes instead of ${expected}`);
-}
-
-/** Smaller buffers may share their memory with others; see Buffer.poolSize. */
-const OWN_MEMORY = 1024 * 1024;
-
-/** Left to the garbage collector, hundreds of megabytes would pile up. */
-function free({ buffer }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_MEMORY) buffer.transfer(0);
 }

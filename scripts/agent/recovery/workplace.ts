@@ -5,9 +5,10 @@ import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatCount } from '../../../lib/domain/quantities.ts';
 import { BACKUP_MANIFEST, basePrefix, type WalSeries } from '../../../lib/domain/wal/keys.ts';
-import { parseBackupManifest } from '../data-path/tar/backup-manifest.ts';
+import { parseBackupManifest, type BackupManifest } from '../data-path/tar/backup-manifest.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
 import { verifyAgainstManifest } from '../data-path/tar/manifest-verification.ts';
+import { WrittenDigests } from '../data-path/tar/written-digests.ts';
 import { onDisk } from '../host/durable-file.ts';
 import type {
   RecoveryAction,
@@ -55,6 +56,8 @@ export class Workplace implements RecoveryWorkplace {
   #madeFolder = false;
   #begun = false;
   #socketDir = '';
+  /** Checksums of the files that were unpacked, by path; none of files that were combined. */
+  #written: ReadonlyMap<string, string> = new Map();
   server: ServerProcess | undefined;
 
   private constructor(ground: WorkplaceGround, place: RecoveryPlace, mark: files.Mark | undefined) {
@@ -109,8 +112,11 @@ export class Workplace implements RecoveryWorkplace {
     const { dataDir } = this.#place;
     const ground = { store: stores.backups, owner, interrupted, onProgress };
     if (chain.length === 1) {
+      await this.#fetchManifest(manifest, dataDir);
+      const digests = await this.#watchDigests(manifest);
       await unpackVolumes(ground, [
         {
+          ...(digests && { digests }),
           prefix: this.#prefixOf(manifest),
           manifest,
           volumes: manifest.volumes.filter(({ series }) => series !== 'config'),
@@ -118,7 +124,7 @@ export class Workplace implements RecoveryWorkplace {
           tablespaceDirs: new Map(this.#tablespaces.map((oid) => [oid, this.#tablespace(oid)])),
         },
       ]);
-      await this.#fetchManifest(manifest, dataDir);
+      if (digests) this.#written = digests.written;
     } else {
       const backups = new ChainOfBackups({ place: this.#place, chain, owner, interrupted, log });
       const members = await backups.layOut((each) => this.#prefixOf(each));
@@ -138,6 +144,16 @@ export class Workplace implements RecoveryWorkplace {
     await fetchFile({ ...manifest.backupManifest, store: stores.backups, key }, file, owner);
   }
 
+  async #watchDigests({ backupManifest }: BaseManifest): Promise<WrittenDigests | undefined> {
+    return backupManifest ? new WrittenDigests(await this.#readManifest()) : undefined;
+  }
+
+  /** The server's own list of the backup's files. */
+  async #readManifest(): Promise<BackupManifest> {
+    const file = path.join(this.#place.dataDir, BACKUP_MANIFEST);
+    return parseBackupManifest(await onDisk(`Cannot read ${file}`, () => readFile(file)), file);
+  }
+
   #prefixOf({ label, server }: BaseManifest): string {
     const series: WalSeries = { app: this.#ground.app, systemIdentifier: server.systemIdentifier };
     return basePrefix(series, label);
@@ -147,10 +163,9 @@ export class Workplace implements RecoveryWorkplace {
     const { interrupted } = this.#ground;
     const { dataDir } = this.#place;
     if (!manifest.backupManifest) return 0;
-    const file = path.join(dataDir, BACKUP_MANIFEST);
-    const bytes = await onDisk(`Cannot read ${file}`, () => readFile(file));
     const own = manifest.volumes.some(({ series }) => series === 'wal');
-    const verification = await verifyAgainstManifest(dataDir, parseBackupManifest(bytes, file), {
+    const verification = await verifyAgainstManifest(dataDir, await this.#readManifest(), {
+      written: this.#written,
       ignore: ['tablespace_map', files.MARK],
       interrupted,
       onProgress,

@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto';
 import { open, readdir, stat } from 'node:fs/promises';
 import { onDisk } from '../../host/durable-file.ts';
-import { CRC32C_START, finishCrc32c, updateCrc32c } from '../wal/crc32c.ts';
 import { verifyWalFiles } from '../wal/wal-files.ts';
-import type { BackupManifest, ManifestAlgorithm, ManifestFile } from './backup-manifest.ts';
+import type { BackupManifest, ManifestFile } from './backup-manifest.ts';
+import { fileDigest } from './file-digest.ts';
 
 /** As pg_verifybackup passes over them: fetched, written or changed after the backup. */
 const IGNORED = ['backup_manifest', 'pg_wal', 'postgresql.auto.conf', 'recovery.signal', 'standby.signal'];
@@ -30,6 +29,8 @@ export interface ManifestVerificationOptions {
   readonly ignore?: readonly string[];
   /** Where WAL lies; `pg_wal` below the folder when left out, `null` to leave WAL out. */
   readonly walFolder?: string | null;
+  /** Checksums of files as they were written, in hex by path: those are not read again. */
+  readonly written?: ReadonlyMap<string, string>;
   readonly interrupted?: AbortSignal;
   readonly onProgress?: (doneBytes: number) => void;
 }
@@ -119,29 +120,38 @@ function compareLists(
 async function compareChecksums(
   folder: string,
   files: readonly ManifestFile[],
-  { interrupted, onProgress }: ManifestVerificationOptions,
+  { written, interrupted, onProgress }: ManifestVerificationOptions,
 ): Promise<{ readonly files: number; readonly bytes: number; readonly damaged: ManifestProblem[] }> {
   const damaged: ManifestProblem[] = [];
   const checked = files.filter(({ checksum }) => checksum !== undefined);
   const buffers = Array.from({ length: IN_FLIGHT }, () => Buffer.allocUnsafeSlow(READ_SIZE));
   let bytes = 0;
-  await eachOf(checked, async ({ path, checksum }) => {
+  const count = (length: number): void => {
+    bytes += length;
+    onProgress?.(bytes);
+  };
+  const read = async ({ path, checksum }: ManifestFile): Promise<string> => {
     interrupted?.throwIfAborted();
     const buffer = buffers.pop()!;
     try {
-      const digest = digestOf(checksum!.algorithm);
+      const digest = fileDigest(checksum!.algorithm);
       await onDisk(`Cannot read ${folder}/${path}`, () =>
         readPieces(pathOf(folder, path), buffer, (piece) => {
           digest.update(piece);
-          bytes += piece.length;
-          onProgress?.(bytes);
+          count(piece.length);
         }),
       );
-      if (digest.hex() === checksum!.hex) return;
-      damaged.push({ path, kind: 'checksum', message: `${show(path)} does not match its checksum` });
+      return digest.hex();
     } finally {
       buffers.push(buffer);
     }
+  };
+  await eachOf(checked, async (file) => {
+    const known = written?.get(file.path);
+    if (known !== undefined) count(file.size);
+    if ((known ?? (await read(file))) === file.checksum!.hex) return;
+    const { path } = file;
+    damaged.push({ path, kind: 'checksum', message: `${show(path)} does not match its checksum` });
   });
   return { files: checked.length, bytes, damaged };
 }
@@ -157,30 +167,6 @@ async function readPieces(path: Buffer, buffer: Buffer, take: (piece: Buffer) =>
   } finally {
     await file.close();
   }
-}
-
-interface Digest {
-  update(bytes: Buffer): void;
-  hex(): string;
-}
-
-function digestOf(algorithm: ManifestAlgorithm): Digest {
-  if (algorithm !== 'CRC32C') {
-    const hash = createHash(algorithm.toLowerCase());
-    return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
-  }
-  let state = CRC32C_START;
-  return {
-    update: (bytes) => {
-      state = updateCrc32c(state, bytes);
-    },
-    // The manifest has the four bytes as they lie in memory.
-    hex: () => {
-      const bytes = Buffer.alloc(4);
-      bytes.writeUInt32LE(finishCrc32c(state));
-      return bytes.toString('hex');
-    },
-  };
 }
 
 async function compareWal(

@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { onDisk } from '../../host/durable-file.ts';
 import { ExtractionFolder, type FileOwner } from './extraction-folder.ts';
+import type { FileDigest } from './file-digest.ts';
 import type { TarMember } from './tar-header.ts';
 import { TarReader } from './tar-reader.ts';
 
@@ -17,12 +18,17 @@ export interface TarExtractionOptions {
   }) => void | Promise<void>;
   /** Members kept in memory instead of on disk, by name: `tablespace_map`. */
   readonly keep?: readonly string[];
+  /** The checksum to take of a file while it is written. @param name a character for each byte */
+  readonly digestOf?: (name: string) => FileDigest | undefined;
+  readonly onDigest?: (name: string, hex: string) => void;
   /** Each file is on the disk, not only in the machine's memory, before it counts as written. */
   readonly sync?: boolean;
 }
 
 /** A kept member that is larger is no file of PostgreSQL's that somebody would keep. */
 const LARGEST_KEPT = 16 * 1024 * 1024;
+/** So much is written before the disk is told to begin with it; see `startWriteBack`. */
+const WRITE_BACK_STEP = 64 * 1024 * 1024;
 /** Small files at work at once in each volume; their cost is the waiting for the thread pool. */
 const IN_FLIGHT = 8;
 
@@ -38,10 +44,30 @@ export class TarExtraction {
   files = 0;
   /** Bytes of files. */
   bytes = 0;
+  #unsynced = 0;
+  #writingBack = false;
 
   constructor(options: TarExtractionOptions) {
     this.options = options;
     this.folder = new ExtractionFolder(options.folder, options.owner);
+  }
+
+  /**
+   * The kernel would keep gigabytes in memory until the server syncs all its files at its start, and the processor would
+   * wait for the disk then; so the disk works meanwhile. One file at a time: more would take the thread pool.
+   */
+  startWriteBack(file: FileHandle, bytes: number): void {
+    this.#unsynced += bytes;
+    if (this.#writingBack || this.#unsynced < WRITE_BACK_STEP) return;
+    this.#unsynced = 0;
+    this.#writingBack = true;
+    // Only a beginning: what cannot be synced is found out when the server does.
+    void file
+      .datasync()
+      .catch(() => undefined)
+      .finally(() => {
+        this.#writingBack = false;
+      });
   }
 
   /** @param where the archive, as errors name it */
@@ -57,6 +83,7 @@ interface OpenFile {
   /** Once a part of it was written. */
   handle: FileHandle | undefined;
   written: number;
+  readonly digest: FileDigest | undefined;
 }
 
 /** One archive's bytes, in order. Large pieces are written as they are: push whole frames. */
@@ -114,7 +141,8 @@ export class VolumeExtractor {
     const tablespace = /^pg_tblspc\/(\d+)$/.exec(place.toString('latin1'));
     if (member.type === 'directory') this.#start(folder.makeFolder(place));
     else if (member.type === 'file') {
-      this.#current = { place, member, pieces: [], handle: undefined, written: 0 };
+      const digest = options.digestOf?.(place.toString('latin1'));
+      this.#current = { place, member, pieces: [], handle: undefined, written: 0, digest };
     } else if (member.type === 'symlink' && tablespace && options.onTablespaceLink) {
       await options.onTablespaceLink({ oid: Number(tablespace[1]), target: member.linkTarget });
     } else if (member.type === 'symlink') {
@@ -158,6 +186,7 @@ export class VolumeExtractor {
     } finally {
       await file.handle?.close();
     }
+    if (file.digest) this.#extraction.options.onDigest?.(file.place.toString('latin1'), file.digest.hex());
     this.#extraction.files += 1;
     this.#extraction.bytes += file.written;
   }
@@ -177,8 +206,12 @@ export class VolumeExtractor {
     file.handle ??= await this.#extraction.folder.createFile(file.place);
     const handle = file.handle;
     for (const piece of file.pieces.splice(0)) {
-      await this.#onFile(file, () => writeAt(handle, piece, file.written));
+      const writing = this.#onFile(file, () => writeAt(handle, piece, file.written));
+      // While the thread pool writes.
+      file.digest?.update(piece);
+      await writing;
       file.written += piece.length;
+      this.#extraction.startWriteBack(handle, piece.length);
     }
   }
 

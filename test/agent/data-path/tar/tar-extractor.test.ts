@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   chownSync,
   existsSync,
@@ -10,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { fileDigest } from '../../../../scripts/agent/data-path/tar/file-digest.ts';
 import { syncTree } from '../../../../scripts/agent/data-path/tar/sync-tree.ts';
 import {
   TarExtraction,
@@ -87,6 +89,28 @@ describe('Unpacking volumes', () => {
     const sizes = found.map((entry) => statSync(path.join(entry.parentPath, entry.name)));
     expect(bytes).toBe(sizes.reduce((sum, facts) => sum + (facts.isFile() ? facts.size : 0), 0));
     for (const facts of sizes) expect(facts.mode & 0o777).toBe(facts.isFile() ? 0o600 : 0o700);
+  });
+
+  it('tells the checksums of files while it writes them, those in pieces and empty ones too', async () => {
+    const large = Buffer.alloc(3 * MIB + 7, 'large');
+    const archive = Buffer.concat([
+      member('large', large),
+      member('empty'),
+      member('other', 'x'),
+      TAR_TRAILER,
+    ]);
+    const told = new Map<string, string>();
+    const options = {
+      folder: folder('digests'),
+      digestOf: (name: string) => (name === 'other' ? undefined : fileDigest('SHA256')),
+      onDigest: (name: string, hex: string) => void told.set(name, hex),
+    };
+    await extract([archive], options, 100_000);
+    const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+    expect([...told].toSorted()).toEqual([
+      ['empty', sha256(Buffer.alloc(0))],
+      ['large', sha256(large)],
+    ]);
   });
 
   it('unpacks the volumes of a backup side by side into one folder', async () => {
