@@ -9,6 +9,7 @@ import type { BaseBackupStream, ReplicationServer } from '../ports/replication.t
 import type { ObjectStore, WriteOptions } from '../ports/store.ts';
 import { composeBase, type WrittenParts } from './base-backup-manifest.ts';
 import type { BasePreflight } from './base-backup-preflight.ts';
+import { Rereading } from './base-backup-rereading.ts';
 import type { BaseBackupRequest } from './base-backup-request.ts';
 import { requireWholeWal } from './base-backup-wal.ts';
 
@@ -30,7 +31,11 @@ export async function makeBase(
   const { ready, label } = run;
   const { store } = ready;
   const series = seriesOf(request, ready);
-  const options = writerOptions(ports, request, run);
+  const rereading =
+    store.kind === 'local'
+      ? new Rereading(ports, store, (name) => volumeKey(series, label, name))
+      : undefined;
+  const options = writerOptions(ports, request, run, rereading);
   const parts = await copyCluster(ports, request, run, options);
   requireWholeWal(parts.stream.start, parts.written, ready.facts.walSegmentSize);
   const configuration = await ports.configuration.read(ready.facts.configuration);
@@ -44,7 +49,11 @@ export async function makeBase(
     description: await ports.server.describe(),
     warnings: configuration.warnings,
   });
-  if (store.kind === 'local') await reread(ports, store, series, manifest);
+  if (rereading) {
+    if (manifest.backupManifest) rereading.add(manifest.backupManifest);
+    await rereading.finish();
+    ports.log.info('✅ Backup verified');
+  }
   ports.interrupted.throwIfAborted();
   await store.putOnce(baseManifestKey(series, label), Buffer.from(formatBaseManifest(manifest)), {
     ...metadataOf(request),
@@ -65,12 +74,14 @@ function writerOptions(
   ports: BaseBackupPorts,
   request: BaseBackupRequest,
   { ready, label }: BaseRun,
+  rereading: Rereading | undefined,
 ): BaseWriterOptions {
   const series = seriesOf(request, ready);
   return {
     open: (name) => ready.store.startUpload(volumeKey(series, label, name), metadataOf(request)),
     level: request.level,
     walSegmentSize: ready.facts.walSegmentSize,
+    ...(rereading ? { onVolume: (volume) => rereading.add(volume) } : {}),
     interrupted: ports.interrupted,
     onProgress: (bytes, detail) => ports.progress.update(bytes, detail),
   };
@@ -158,28 +169,4 @@ async function* readPieces(store: ObjectStore, key: string, size: number): Async
   for (let offset = 0; offset < size; offset += PIECE) {
     yield await store.read(key, { offset, length: Math.min(PIECE, size - offset) });
   }
-}
-
-/** What was written is read again: the files on disk, not the bytes in memory, are what a restore will find. */
-async function reread(
-  ports: BaseBackupPorts,
-  store: ObjectStore,
-  series: WalSeries,
-  manifest: BaseManifest,
-): Promise<void> {
-  const { interrupted } = ports;
-  const files = [...manifest.volumes, ...(manifest.backupManifest ? [manifest.backupManifest] : [])];
-  for (const { key, size, sha256 } of files) {
-    const place = volumeKey(series, manifest.label, key);
-    const found = await ports.digests.digest(store, place, { size, interrupted });
-    if (found.sha256 === sha256 && found.size === size) continue;
-    throw new LifeboatError(
-      'CORRUPT',
-      `${store.urlOf(place)} reads back differently: SHA-256 ${found.sha256} instead of ${sha256}`,
-      {
-        hint: 'The disk or its memory is faulty: check the kernel’s log (dmesg), then run the backup again.',
-      },
-    );
-  }
-  ports.log.info('✅ Backup verified');
 }

@@ -31,6 +31,12 @@ export interface DigestReader {
     key: string,
     options: { size: number; interrupted: AbortSignal; onProgress?: (bytes: number) => void },
   ): Promise<{ readonly size: number; readonly sha256: string }>;
+  /** Base64, as S3 has it: a third of the time, for what the disk may have done to our own files. @throws as `digest` */
+  checksum(
+    store: ObjectStore,
+    key: string,
+    options: { size: number; interrupted: AbortSignal },
+  ): Promise<{ readonly size: number; readonly crc32: string }>;
 }
 
 /** The database side of a backup. */

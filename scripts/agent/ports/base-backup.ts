@@ -112,6 +112,8 @@ export interface BaseWriterOptions {
   readonly level: number | undefined;
   /** Bytes. */
   readonly walSegmentSize: number;
+  /** Told of each volume once it is stored; others are still being written. */
+  readonly onVolume?: (volume: BaseVolume) => void;
   readonly interrupted: AbortSignal;
   /** @param rawBytes of archives so far. @param detail what is being copied */
   readonly onProgress?: (rawBytes: number, detail: string) => void;

@@ -11,6 +11,7 @@ export interface VolumeUploadsOptions {
   readonly open: (name: string) => Promise<Upload>;
   /** zstd's; 1 when left out. */
   readonly level: number | undefined;
+  readonly onVolume?: (volume: BaseVolume) => void;
 }
 
 /** Each is in the midst of its last parts, which are memory, while the next volume fills. */
@@ -79,6 +80,7 @@ export class VolumeUploads {
       .then((written) => {
         this.#open.delete(volume.upload);
         this.#written.push(written);
+        this.#options.onVolume?.(written);
       })
       .catch((error: unknown) => {
         this.#failure ??= error;
