@@ -43,7 +43,7 @@ const COMMANDS = {
   },
   test: { prepare: prepareTests, run: (node, args) => runTests(ROOT, node, args) },
   bench: {
-    prepare: preparePostgres,
+    prepare: prepareBench,
     run: (node, args) => runToTheEnd(node, ['scripts/bench/main.ts', ...args]),
   },
   reliability: {
@@ -61,7 +61,7 @@ async function main([name, ...args]) {
   const node = pinnedNode(ROOT);
   const folders = [path.join(ROOT, 'node_modules', '.bin'), privatePrograms()];
   process.env.PATH = [...folders, process.env.PATH].join(path.delimiter);
-  command.prepare(node);
+  command.prepare(node, args);
   return command.run(node, args);
 }
 
@@ -85,6 +85,16 @@ function prepareTests(node) {
     // The suites that need them say by themselves that they did not run, and fail where CI=true.
     console.log(`set-up: without ${names}: ${error.message}`);
   }
+}
+
+/** What our point-in-time recovery is measured beside. */
+const PITR_TOOLS = ['pgbackrest', 'zstd', 'openssl'];
+
+function prepareBench(node, args) {
+  preparePostgres(node);
+  if (!args.includes('--pitr')) return;
+  const missing = PITR_TOOLS.filter((program) => !isInstalled(program));
+  if (missing.length > 0) step(missing.join(', '), () => installPackages(missing));
 }
 
 /** Asks the finder that the demo and the tests use, so that both mean the same. */

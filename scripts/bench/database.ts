@@ -15,7 +15,13 @@ const GIGABYTE = 1e9;
 const BYTES_PER_NUMBER = 720;
 const BALLAST_ROW_BYTES = 2_050;
 /** While loading: a crash would cost nothing but a new start. The measurements run with PostgreSQL's own settings again. */
-const LOADING = { fsync: 'off', full_page_writes: 'off', wal_level: 'minimal', max_wal_senders: '0' };
+const LOADING = {
+  fsync: 'off',
+  full_page_writes: 'off',
+  archive_mode: 'off',
+  wal_level: 'minimal',
+  max_wal_senders: '0',
+};
 
 /** The server comes back with the database in it, restarted and checkpointed. */
 export async function provideDatabase(
@@ -43,7 +49,7 @@ export async function databaseBytes(server: PostgresServer): Promise<number> {
 }
 
 /** `users 12,events 34,…`, to compare a restored database with. */
-export async function countRows(server: PostgresServer, database: string): Promise<string> {
+export async function countRows(server: Pick<PostgresServer, 'psql'>, database: string): Promise<string> {
   const counts = TABLES.map((table) => `SELECT '${table} ' || count(*) AS line FROM ${table}`);
   return server.psql(
     database,

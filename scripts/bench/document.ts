@@ -1,7 +1,7 @@
 import { LifeboatError } from '../../lib/domain/errors.ts';
 
 /** The parts of docs/performance.md that a run writes; everything around them is written by people. */
-export type Block = 'times' | 'memory';
+export type Block = 'times' | 'memory' | 'pitr';
 
 /** Puts `lines` between the block's two markers. @throws LifeboatError BUG when the document lacks them */
 export function replaceBlock(document: string, block: Block, lines: readonly string[]): string {

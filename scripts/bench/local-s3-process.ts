@@ -17,14 +17,28 @@ export interface LocalS3Process {
   stop(): Promise<void>;
 }
 
+/** Files in PEM, to speak https with. */
+export interface Certificate {
+  readonly key: string;
+  readonly certificate: string;
+}
+
 /** @throws LifeboatError S3_UNAVAILABLE when it does not start */
-export async function startLocalS3Process(folder: string, bucket: string): Promise<LocalS3Process> {
+export async function startLocalS3Process(
+  folder: string,
+  bucket: string,
+  tls?: Certificate,
+): Promise<LocalS3Process> {
   // Real S3 works on machines of its own; this one shares our cores, so it is spared what it can be: the MD5 of every
   // body, and a third of its CPU time that goes into marking the heap whenever some megabytes of bodies came in.
   const flags = ['--no-incremental-marking'];
   const args = [...flags, PROGRAM, '--folder', folder, '--bucket', bucket, '--random-etags'];
+  if (tls) args.push('--tls-key', tls.key, '--tls-cert', tls.certificate);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
-  const env = await readExports(child);
+  const env = {
+    ...(await readExports(child)),
+    ...(tls ? { NODE_EXTRA_CA_CERTS: tls.certificate } : {}),
+  };
   return {
     pid: child.pid ?? 0,
     env,

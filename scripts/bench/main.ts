@@ -13,15 +13,17 @@ import { describeMachine } from './machine.ts';
 import { measureMemory, MEMORY_SCALE } from './memory.ts';
 import { setStage, type Stage } from './stage.ts';
 import { formatSeconds, type Measured } from './table.ts';
-import { measureTimes, type Report } from './times.ts';
+import { measurePitr, PITR_SETTINGS } from './pitr/pitr.ts';
+import { measureTimes, type OnRun, type Report } from './times.ts';
 
 const DEFAULT = { gigabytes: 2.5, rounds: 3 };
 const DOCUMENT = path.resolve(import.meta.dirname, '../../docs/performance.md');
 
-const USAGE = `npm run bench [-- [--gigabytes N] [--rounds N] [--memory] [--keep-database]]
+const USAGE = `npm run bench [-- [--gigabytes N] [--rounds N] [--memory | --pitr] [--keep-database]]
 
   --gigabytes N    size of the database on disk (default ${DEFAULT.gigabytes})
   --rounds N       how often everything is measured, alternating (default ${DEFAULT.rounds})
+  --pitr           instead: base backups, WAL and recovery beside pgBackRest
   --memory         instead of times: the agent's peak memory at that size and at ${MEMORY_SCALE} times that size
   --keep-database  keep the database in .cache/bench/ for the next run
 
@@ -31,6 +33,7 @@ interface Options {
   readonly gigabytes: number;
   readonly rounds: number;
   readonly memory: boolean;
+  readonly pitr: boolean;
   readonly keep: boolean;
 }
 
@@ -41,6 +44,7 @@ function parseOptions(): Options | undefined {
         gigabytes: { type: 'string', default: String(DEFAULT.gigabytes) },
         rounds: { type: 'string', default: String(DEFAULT.rounds) },
         memory: { type: 'boolean', default: false },
+        pitr: { type: 'boolean', default: false },
         'keep-database': { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
@@ -48,7 +52,8 @@ function parseOptions(): Options | undefined {
     const gigabytes = Number(values.gigabytes);
     const rounds = Number(values.rounds);
     if (values.help || !(gigabytes > 0) || !(Number.isInteger(rounds) && rounds > 0)) return undefined;
-    return { gigabytes, rounds, memory: values.memory, keep: values['keep-database'] };
+    if (values.memory && values.pitr) return undefined;
+    return { gigabytes, rounds, memory: values.memory, pitr: values.pitr, keep: values['keep-database'] };
   } catch {
     return undefined; // an option that there is not
   }
@@ -66,7 +71,10 @@ async function main(options: Options): Promise<number> {
   const { signal } = interruption;
   const begun = performance.now();
   try {
-    const stage = await setStage(diskNeeded(options));
+    const stage = await setStage({
+      diskGigabytes: diskNeeded(options),
+      ...(options.pitr ? { settings: PITR_SETTINGS, tls: true } : {}),
+    });
     try {
       await orInterrupted(runBench(stage, options, signal), signal);
     } finally {
@@ -100,24 +108,26 @@ async function orInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 
 async function runBench(stage: Stage, options: Options, signal: AbortSignal): Promise<void> {
   const { gigabytes, rounds, memory } = options;
+  const block = memory ? 'memory' : options.pitr ? 'pitr' : 'times';
   console.log(`Loading a database of ${gigabytes} GB…`);
   await provideDatabase(stage.postgres, gigabytes, options);
   const machine = await describeMachine(stage.postgres);
   console.log(machine.join('\n'));
-  const report = memory
-    ? await measureMemory(stage, {
+  const onRun: OnRun = (round, { label }, measured) => printRun(`${round}/${rounds}`, label, measured);
+  const measures = {
+    memory: () =>
+      measureMemory(stage, {
         gigabytes,
         signal,
         onRun: (size, { label }, measured) => printRun(`${size} GB`, label, measured),
-      })
-    : await measureTimes(stage, {
-        rounds,
-        signal,
-        onRun: (round, { label }, measured) => printRun(`${round}/${rounds}`, label, measured),
-      });
+      }),
+    pitr: () => measurePitr(stage, { rounds, signal, onRun }),
+    times: () => measureTimes(stage, { rounds, signal, onRun }),
+  };
+  const report = await measures[block]();
   printReport(report);
   const facts = memory ? machine : [...machine, `- medians of ${rounds} rounds, alternating`];
-  writeDocument(options, memory ? 'memory' : 'times', [...facts, '', ...report.lines]);
+  writeDocument(options, block, [...facts, ...(report.facts ?? []), '', ...report.lines]);
 }
 
 function printRun(where: string, label: string, { seconds, agent }: Measured): void {

@@ -19,14 +19,17 @@ export type Results = ReadonlyMap<string, Result>;
 /**
  * A B C … A B C …: one round after the other, each with every contender once, so that what the machine does meanwhile
  * falls on all of them.
+ * @param before makes ready for a round, unmeasured
  */
 export async function runRounds(
   contenders: readonly Contender[],
   rounds: number,
   onRun: (round: number, contender: Contender, measured: Measured) => void,
+  before: (round: number) => Promise<void> = () => Promise.resolve(),
 ): Promise<Results> {
   const results = new Map(contenders.map(({ id, label }) => [id, { label, runs: [] as Measured[] }]));
   for (let round = 1; round <= rounds; round += 1) {
+    await before(round);
     for (const contender of contenders) {
       const measured = await contender.run();
       results.get(contender.id)?.runs.push(measured);

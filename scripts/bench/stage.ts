@@ -9,7 +9,7 @@ import { findPostgresBinDir } from '../set-up/postgres-installation.ts';
 import { startPostgres, type PostgresServer } from '../set-up/postgres-server.ts';
 import { startWatchdog } from '../set-up/watchdog.ts';
 import { DATABASE } from './database.ts';
-import { startLocalS3Process, type LocalS3Process } from './local-s3-process.ts';
+import { startLocalS3Process, type Certificate, type LocalS3Process } from './local-s3-process.ts';
 
 /** All that the bench runs on: a PostgreSQL and an S3 of its own, the agent as it is shipped, a folder for files. */
 export interface Stage {
@@ -42,11 +42,17 @@ function serverSettings(): Record<string, string> {
   return { shared_buffers: `${sharedBuffersMb}MB`, max_wal_size: '4GB', autovacuum: 'off' };
 }
 
-/**
- * @param diskGigabytes what the bench will need at most
- * @throws LifeboatError DISK_FULL, CLIENT_MISSING, DB_CONNECT
- */
-export async function setStage(diskGigabytes: number): Promise<Stage> {
+export interface StageOptions {
+  /** What the bench will need at most. */
+  readonly diskGigabytes: number;
+  /** Of the server, besides those of every bench. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** The S3 speaks https. */
+  readonly tls?: boolean;
+}
+
+/** @throws LifeboatError DISK_FULL, CLIENT_MISSING, DB_CONNECT */
+export async function setStage({ diskGigabytes, settings = {}, tls = false }: StageOptions): Promise<Stage> {
   const binDir = findPostgresBinDir(PROGRAMS);
   await requireSpace(diskGigabytes);
   const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-bench-'));
@@ -60,16 +66,28 @@ export async function setStage(diskGigabytes: number): Promise<Stage> {
     const agent = buildAgent(path.join(folder, 'agent'));
     const s3Folder = path.join(folder, 's3');
     mkdirSync(s3Folder);
-    const s3 = await startLocalS3Process(s3Folder, BUCKET);
+    const certificate = tls ? makeCertificate(folder) : undefined;
+    const s3 = await startLocalS3Process(s3Folder, BUCKET, certificate);
     watchdog.watch(s3.pid);
     closers.push(() => s3.stop());
-    const postgres = await startPostgres({ binDir, settings: serverSettings() });
+    const postgres = await startPostgres({ binDir, settings: { ...serverSettings(), ...settings } });
     closers.push(() => postgres.remove());
     return { folder, postgres, s3, agent, binDir, ...environments(folder, binDir, postgres), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** For 127.0.0.1, and trusted by whoever is given it. */
+function makeCertificate(folder: string): Certificate {
+  const [key, certificate] = [path.join(folder, 'key.pem'), path.join(folder, 'certificate.pem')];
+  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  const subject = ['-subj', '/CN=local', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  execFileSync('openssl', ['req', ...kind, ...subject, '-keyout', key, '-out', certificate], {
+    stdio: 'ignore',
+  });
+  return { key, certificate };
 }
 
 async function requireSpace(diskGigabytes: number): Promise<void> {

@@ -9,6 +9,8 @@ export interface Measured {
   readonly agent?: { readonly cpuSeconds: number; readonly peakBytes: number };
   /** Of the backup that it made. */
   readonly fileBytes?: number;
+  /** The end of what it printed. */
+  readonly said?: string;
 }
 
 interface Target {

@@ -15,12 +15,14 @@ import {
 } from './table.ts';
 
 export interface Report {
+  /** What else it was measured with; Markdown. */
+  readonly facts?: readonly string[];
   /** Markdown. */
   readonly lines: readonly string[];
   readonly verdicts: readonly Verdict[];
 }
 
-type OnRun = (round: number, contender: Contender, measured: Measured) => void;
+export type OnRun = (round: number, contender: Contender, measured: Measured) => void;
 
 /** How long everything takes. */
 export async function measureTimes(

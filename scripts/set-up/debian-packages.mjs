@@ -61,7 +61,7 @@ function privateFolder() {
 }
 
 /** Only these can be used from a private folder; the rest are services that need root's rights to be of use. */
-const UNPACKABLE = ['postgresql', 'postgresql-contrib', 'zstd', 'gzip'];
+const UNPACKABLE = ['postgresql', 'postgresql-contrib', 'pgbackrest', 'zstd', 'gzip'];
 
 function unpackForUser(packages) {
   const refused = packages.filter((name) => !UNPACKABLE.includes(name));

@@ -107,10 +107,7 @@ describe('Unpacking volumes', () => {
     };
     await extract([archive], options, 100_000);
     const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
-    expect([...told].toSorted()).toEqual([
-      ['empty', sha256(Buffer.alloc(0))],
-      ['large', sha256(large)],
-    ]);
+    expect(Object.fromEntries(told)).toEqual({ empty: sha256(Buffer.alloc(0)), large: sha256(large) });
   });
 
   it('unpacks the volumes of a backup side by side into one folder', async () => {
