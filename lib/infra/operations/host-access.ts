@@ -14,6 +14,7 @@ import { ArnFormat, CfnOutput, RemovalPolicy, Stack } from 'aws-cdk-lib/core';
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
 import { hostRolePath } from '../storage/principals.ts';
+import { walStateFolders } from '../storage/wal-state.ts';
 import type { AgentDelivery } from './agent-delivery.ts';
 import { LONGEST_POLICY, refuseLongPolicy } from './policy-size.ts';
 import type { RunDocuments } from './run-documents.ts';
@@ -184,6 +185,7 @@ const TAKING_AWAY = [
  */
 function storageRights({ config, bucket, stateBucket }: HostAccessProps): PolicyStatement[] {
   const { prefix } = config.storage;
+  const stream = walStateFolders(config);
   return [
     allow(
       'AddAndReadBackups',
@@ -197,8 +199,15 @@ function storageRights({ config, bucket, stateBucket }: HostAccessProps): Policy
     allow('WriteResults', ['s3:PutObject'], [stateBucket.arnForObjects(`${prefix}/runs/*/result.json`)]),
     // Its own result read back; no request, whose nonce is what tells its result from a forged one.
     allow('ReadResults', ['s3:GetObject'], [stateBucket.arnForObjects(`${prefix}/runs/*/result.json`)]),
-    allow('ListRuns', ['s3:ListBucket'], [stateBucket.bucketArn], {
-      StringLikeIfExists: { 's3:prefix': [`${prefix}/runs`, `${prefix}/runs/*`] },
+    allow(
+      'KeepJournal',
+      ['s3:AbortMultipartUpload', 's3:GetObject', 's3:PutObject'],
+      stream.map((folder) => stateBucket.arnForObjects(`${folder}/*`)),
+    ),
+    allow('ListRunsAndJournal', ['s3:ListBucket'], [stateBucket.bucketArn], {
+      StringLikeIfExists: {
+        's3:prefix': [`${prefix}/runs`, `${prefix}/runs/*`, ...stream.map((folder) => `${folder}/*`)],
+      },
     }),
   ];
 }

@@ -2,6 +2,7 @@ import { AnyPrincipal, Effect, PolicyStatement, type PolicyStatementProps } from
 import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
 import { functionRoleArns, hostRoleArns } from './principals.ts';
+import { walStateFolders } from './wal-state.ts';
 
 /**
  * What the buckets' policies deny. They say it to whoever asks, so that a role that was given too much elsewhere (an
@@ -40,7 +41,8 @@ export function stateGuards(
 ): PolicyStatement[] {
   const folder = `${bucketArn}/${config.storage.prefix}`;
   const host = hostRoleArns(scope, config);
-  const hosts = [`${folder}/runs/*/result.json`, `${folder}/journal/*`, `${folder}/drills/*`];
+  const stream = walStateFolders(config).map((each) => `${bucketArn}/${each}/*`);
+  const hosts = [`${folder}/runs/*/result.json`, `${folder}/drills/*`, ...stream];
   const starters = functionRoleArns(scope, config, 'start-run', 'restore');
   const reporters = functionRoleArns(scope, config, 'report-run', 'watch');
   const writers: [sid: string, keys: string[], roles: string[]][] = [
@@ -51,7 +53,11 @@ export function stateGuards(
   ];
   return [
     // Not the requests: a host that knew another's nonce could write that one's result.
-    ...hostGuards(scope, config, { bucketArn, readable: [`${folder}/runs/*/result.json`], writable: hosts }),
+    ...hostGuards(scope, config, {
+      bucketArn,
+      readable: [`${folder}/runs/*/result.json`, ...stream],
+      writable: hosts,
+    }),
     ...writers.map(([sid, resources, roles]) =>
       deny(sid, {
         actions: ['s3:PutObject'],

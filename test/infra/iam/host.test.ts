@@ -114,6 +114,39 @@ describe.each(hosts)('The agent on %s', (_, authority, caller) => {
     expect(authority.ask(caller, call)).toBe('allowed');
   });
 
+  it.each([
+    `database/journal/hostmaster/7300000000000000001/00000001/000000010000000000000002/0-1.zst`,
+    `database/holes/hostmaster/7300000000000000001/00000001/0-1.json`,
+  ])('streams WAL: writes %s once, reads it again and lists its like', (key) => {
+    const folder = key.slice(0, key.lastIndexOf('/') + 1);
+    for (const call of [state.put(key), state.get(key), state.list(folder)])
+      expect(authority.ask(caller, call)).toBe('allowed');
+    const others = ['DeleteObject', 'PutObjectTagging', 'PutObjectRetention'].map((action) =>
+      state.on(action, key),
+    );
+    for (const call of [state.overwrite(key), ...others]) {
+      expect(authority.ask(caller, call)).not.toBe('allowed');
+      expect(authority.askAsAdministrator(caller, call)).toBe('explicitlyDenied');
+    }
+    const elsewhere = `database/i-0123456789abcdef0/${key.slice('database/'.length)}`;
+    for (const call of [elsewhere, `other/${key}`, key.slice('database/'.length)].map(state.put)) {
+      expect(authority.ask(caller, call)).not.toBe('allowed');
+      expect(authority.askAsAdministrator(caller, call)).toBe('explicitlyDenied');
+    }
+  });
+
+  it.each([
+    'wal/00000001/000000010000000000000002.zst',
+    'base/hostmaster_base_20260117_020000/base-00001.tar.zst',
+    'base/hostmaster_base_20260117_020000/manifest.json',
+  ])('keeps pitr/…/%s for good', (name) => {
+    const key = `database/pitr/hostmaster/7300000000000000001/${name}`;
+    for (const call of [backups.put(key), backups.part(key), backups.get(key)])
+      expect(authority.ask(caller, call)).toBe('allowed');
+    for (const call of never(backups).flatMap(([, calls]) => calls(key)))
+      expect(authority.ask(caller, call)).not.toBe('allowed');
+  });
+
   it('fetches exactly the two packages of the agent that the documents name', () => {
     const packages = authority.resources
       .filter(({ type }) => type === 'AWS::SSM::Document')
@@ -274,6 +307,23 @@ describe.each(hosts)('The agent on %s', (_, authority, caller) => {
     ['give itself rights', { action: 'iam:PutRolePolicy', resource: `arn:aws:iam::${ACCOUNT}:role/x` }],
   ])('can never %s', (_what, call) => {
     expect(authority.ask(caller, call)).not.toBe('allowed');
+  });
+});
+
+describe('The agent on a host that was chosen by its tag', () => {
+  const tag = { key: 'Role', value: 'db' };
+  const fleet = readAuthority({ series: [{ host: { tag }, database: 'hostmaster' }] });
+  const caller = fleet.role('HostRole');
+  const state = s3Calls(fleet.find('AWS::S3::Bucket', 'State'));
+
+  it('keeps its journal and its holes below a folder of its own', () => {
+    for (const folder of ['journal', 'holes']) {
+      const key = `database/i-0123456789abcdef0/${folder}/hostmaster/7300000000000000001/x`;
+      for (const call of [state.put(key), state.get(key), state.list(key)])
+        expect(fleet.ask(caller, call)).toBe('allowed');
+      expect(fleet.askAsAdministrator(caller, state.overwrite(key))).toBe('explicitlyDenied');
+      expect(fleet.ask(caller, state.put(key.replace('i-0123', 'x-0123')))).not.toBe('allowed');
+    }
   });
 });
 

@@ -89,11 +89,14 @@ describe('what a host may do', () => {
     expect(actionsOf(everywhere)).toEqual(['logs:DescribeLogGroups']);
   });
 
-  test('writes below the prefix, and of a run only its result', () => {
+  const STREAM = ['journal', 'holes', 'i-*/journal', 'i-*/holes'].map((folder) => `database/${folder}/*`);
+
+  test('writes below the prefix, of a run only its result, and what streaming WAL needs', () => {
     const writes = allowed.filter(({ Action }) => list(Action).includes('s3:PutObject'));
     expect(writes.flatMap(({ Resource }) => list(Resource).map(text))).toEqual([
       'arn:aws:s3:::backups-of-ours/database/*',
       'arn:aws:s3:::state-of-ours/database/runs/*/result.json',
+      ...STREAM.toSorted().map((key) => `arn:aws:s3:::state-of-ours/${key}`),
     ]);
   });
 
@@ -101,7 +104,7 @@ describe('what a host may do', () => {
     const lists = allowed.filter(({ Action }) => list(Action).includes('s3:ListBucket'));
     expect(lists.map(({ Condition }) => Condition)).toEqual([
       { StringLike: { 's3:prefix': ['database', 'database/*'] } },
-      { StringLikeIfExists: { 's3:prefix': ['database/runs', 'database/runs/*'] } },
+      { StringLikeIfExists: { 's3:prefix': ['database/runs', 'database/runs/*', ...STREAM] } },
     ]);
   });
 
