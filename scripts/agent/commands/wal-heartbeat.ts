@@ -14,6 +14,8 @@ export interface HeartbeatRequest {
   readonly heartbeatMs: number;
   /** When the last commit arrived, by the clock that never jumps. */
   readonly committedAt: () => number | undefined;
+  /** Whether the open segment has been open for too long. */
+  readonly switchDue: () => boolean;
   /** Someone changed synchronous_standby_names while we stream: commits would wait for S3. */
   readonly onSynchronous: (error: LifeboatError) => void;
 }
@@ -23,7 +25,7 @@ const SHORTEST_PAUSE_MS = 500;
 /** Keeps an idle database's window moving, and looks whether commits wait for us, until `over`. */
 export async function keepBeating(
   { clock, log, server }: HeartbeatPorts,
-  { slot, heartbeatMs, committedAt, onSynchronous }: HeartbeatRequest,
+  { slot, heartbeatMs, committedAt, switchDue, onSynchronous }: HeartbeatRequest,
   over: AbortSignal,
 ): Promise<void> {
   let trouble: string | undefined;
@@ -37,6 +39,7 @@ export async function keepBeating(
         beatAt = clock.monotonic();
         await server.heartbeat();
       }
+      if (switchDue() && (await server.switchWal())) log.info('The open WAL segment was a day old: switched');
       const state = (await server.facts(slot)).slot?.stream?.syncState ?? '';
       if (state !== '' && state !== 'async') onSynchronous(synchronous(state));
       trouble = undefined;

@@ -10,6 +10,7 @@ import { keepBeating } from './wal-heartbeat.ts';
 import { recordHole } from './wal-hole.ts';
 import { aborted, pause, within } from './wal-pause.ts';
 import { WalReceiver } from './wal-receiver.ts';
+import type { SegmentAge } from './wal-switch.ts';
 import { findResumePoints, type ResumePoints, type StreamStart } from './wal-resume.ts';
 
 export interface SessionPorts {
@@ -33,6 +34,7 @@ export interface SessionLife {
   /** Wind down: S3 gets what is here, as far as that goes quickly. */
   readonly interrupted: AbortSignal;
   readonly exposure: Exposure;
+  readonly segmentAge: SegmentAge;
   /** The stream runs: whatever happens from now on is tried again. */
   readonly onStreaming: (start: StreamStart) => void;
   /** Keeps trying until S3 has taken it; rejects only when that can never be, or at the deadline. */
@@ -255,8 +257,14 @@ export class WalSession {
   async #beat(): Promise<void> {
     const { slot, heartbeatMs } = this.#request;
     const committedAt = (): number | undefined => this.#receiver.committedAt;
+    const switchDue = (): boolean =>
+      this.#life.segmentAge.isDue(this.#receiver.position, this.#facts.segmentSize);
     const onSynchronous = (error: LifeboatError): void => this.#fail(error);
-    await keepBeating(this.#ports, { slot, heartbeatMs, committedAt, onSynchronous }, this.#over.signal);
+    await keepBeating(
+      this.#ports,
+      { slot, heartbeatMs, committedAt, switchDue, onSynchronous },
+      this.#over.signal,
+    );
   }
 
   async #windDownWhenInterrupted(): Promise<void> {

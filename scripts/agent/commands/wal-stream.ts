@@ -9,6 +9,7 @@ import { Exposure } from './wal-exposure.ts';
 import { pause, untilAborted } from './wal-pause.ts';
 import { checkCluster, requestMissingBase, warnOfServer } from './wal-preflight.ts';
 import { WalSession, type SessionLife } from './wal-session.ts';
+import { SegmentAge } from './wal-switch.ts';
 
 /** Everything that `wal stream` touches. */
 export interface WalStreamPorts {
@@ -85,6 +86,7 @@ class WalService {
   readonly #ports: WalStreamPorts;
   readonly #request: WalStreamRequest;
   readonly #exposure: Exposure;
+  readonly #segmentAge: SegmentAge;
   #pauseMs = FIRST_PAUSE_MS;
   /** A session has streamed: from then on whatever passes is waited for. */
   #proven = false;
@@ -98,6 +100,7 @@ class WalService {
     this.#ports = ports;
     this.#request = request;
     this.#exposure = new Exposure(ports, request);
+    this.#segmentAge = new SegmentAge(ports.clock);
   }
 
   async run(): Promise<WalStreamEnd> {
@@ -156,6 +159,7 @@ class WalService {
     return {
       interrupted,
       exposure: this.#exposure,
+      segmentAge: this.#segmentAge,
       persist: (write) => this.#persist(write),
       onStreaming: ({ timeline, from }) => {
         this.#proven = true;

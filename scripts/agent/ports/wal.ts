@@ -99,6 +99,8 @@ export interface WalServer {
    * @returns false on a standby, which writes no WAL
    */
   heartbeat(): Promise<boolean>;
+  /** Ends the open segment. @returns false on a standby @throws LifeboatError DB_QUERY for a role without the right */
+  switchWal(): Promise<boolean>;
   /** Lets go of the WAL that a slot holds which nobody streams from. Nothing happens when there is none of that name. */
   dropSlot(slot: string): Promise<void>;
   close(): Promise<void>;

@@ -29,6 +29,10 @@ export function openWalServer(settings: DatabaseSettings, environment: Environme
       throw error;
     }
   };
+  const isStandby = async (): Promise<boolean> => {
+    const [row] = await ask<{ standby: boolean }>('SELECT pg_is_in_recovery() AS standby');
+    return row?.standby !== false;
+  };
   return {
     facts: async (slot) => {
       const [row] = await ask<FactsRow>(FACTS, [slot]);
@@ -36,11 +40,15 @@ export function openWalServer(settings: DatabaseSettings, environment: Environme
       return describe(row);
     },
     heartbeat: async () => {
-      const [row] = await ask<{ standby: boolean }>('SELECT pg_is_in_recovery() AS standby');
-      if (row?.standby !== false) return false;
+      if (await isStandby()) return false;
       // A heartbeat must not wait for standbys, whatever commits wait for otherwise.
       await ask('SET synchronous_commit = local');
       await ask(`SELECT pg_logical_emit_message(true, 'lifeboat', '')`);
+      return true;
+    },
+    switchWal: async () => {
+      if (await isStandby()) return false;
+      await ask('SELECT pg_switch_wal()');
       return true;
     },
     dropSlot: async (slot) => {

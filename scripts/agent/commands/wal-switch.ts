@@ -1,0 +1,30 @@
+import { segmentStart } from '../../../lib/domain/wal/segment.ts';
+import type { Lsn } from '../../../lib/domain/wal/lsn.ts';
+import type { Clock } from '../ports/host.ts';
+
+/**
+ * An idle database writes a few bytes a minute, so one segment may stay open for months; its pieces in the state bucket are
+ * not made to last that long (lib/infra/storage/lifecycle.ts), a complete segment in the backup bucket is.
+ */
+const LONGEST_OPEN_MS = 24 * 60 * 60 * 1000;
+
+/** Knows since when the segment that is being filled has been open: across sessions, not across processes. */
+export class SegmentAge {
+  readonly #clock: Clock;
+  #segment: Lsn | undefined;
+  #since = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Whether the server should begin a new segment. @param position of the next byte to come */
+  isDue(position: Lsn, segmentSize: number): boolean {
+    const segment = segmentStart(position, segmentSize);
+    if (segment !== this.#segment) {
+      this.#segment = segment;
+      this.#since = this.#clock.monotonic();
+    }
+    return position > segment && this.#clock.monotonic() - this.#since >= LONGEST_OPEN_MS;
+  }
+}
