@@ -30,7 +30,7 @@ export interface Manifests {
 }
 
 /** Dumps of a terabyte have frame lists of a megabyte. */
-const LARGEST_MANIFEST = 64 * 1024 * 1024;
+export const LARGEST_MANIFEST = 64 * 1024 * 1024;
 
 export function openManifests(bucket: Bucket): Manifests {
   return {

@@ -1,10 +1,9 @@
-import { isFromFuture } from '../lib/domain/backup/catalog.ts';
 import { asLifeboatError, LifeboatError } from '../lib/domain/errors.ts';
 import type { Message } from '../lib/domain/notify/message.ts';
 import type { RunEvidence } from '../lib/domain/report/evidence.ts';
 import {
   isAbandoned,
-  needsLastGood,
+  needsLastGoodOf,
   parseReportRecord,
   reportRun,
   type ReportRecord,
@@ -17,11 +16,10 @@ import { runResultSchema, type RunResult } from '../lib/domain/run/result.ts';
 import { runKey } from '../lib/domain/run/run-keys.ts';
 import { describeUnreadable } from '../lib/domain/watch/unreadable.ts';
 import type { Bucket } from './bucket.ts';
-import { listFolder, openManifests, readCatalog } from './catalog.ts';
 import type { Clock } from './clock.ts';
+import { lastGoodBase, lastGoodDump } from './last-good.ts';
 import type { Log } from './log.ts';
 import type { Topic } from './topic.ts';
-import { seriesPrefix } from '../lib/domain/backup/keys.ts';
 
 /** One message for each run, whoever finds out first how it ended. */
 export interface ReportingPorts {
@@ -118,13 +116,16 @@ export async function report(
 ): Promise<Reported> {
   const { clock, log, dashboardUrl, functions } = ports;
   const now = clock.now();
-  const lastGood = needsLastGood(request, evidence) ? await findLastGood(ports, request) : undefined;
+  const { dump, base } = needsLastGoodOf(request, evidence);
+  const lastGood = dump ? await findLastGood(ports, request, lastGoodDump) : undefined;
+  const lastBase = base ? await findLastGood(ports, request, lastGoodBase) : undefined;
   const { message, metrics, succeeded } = reportRun(request, evidence, {
     now,
     commandId,
     dashboardUrl,
     functions,
     lastGood,
+    lastGoodBase: lastBase,
     doubts,
   });
   const told = await claimAndPublish(ports, request.runId, {
@@ -205,15 +206,11 @@ async function publish(ports: ReportingPorts, runId: string, message: Message): 
 async function findLastGood(
   { backups, clock, log }: ReportingPorts,
   { series, storage, runId, unreadable }: ToldRequest,
+  find: typeof lastGoodDump,
 ): Promise<LastGoodBackup | 'unknown' | undefined> {
   if (unreadable !== undefined) return 'unknown';
   try {
-    const files = await listFolder(backups, storage.prefix, seriesPrefix(series.app));
-    const wish = { prefix: storage.prefix, app: series.app, files, now: clock.now(), enough: 1 };
-    const copies = await readCatalog(openManifests(backups), wish);
-    const good = copies.filter(({ state }) => state === 'complete');
-    const newest = good.find(({ time }) => !isFromFuture(time, wish.now)) ?? good[0];
-    return newest && { id: newest.id, finishedAt: new Date(newest.manifest!.finishedAt) };
+    return await find({ backups, prefix: storage.prefix, app: series.app, now: clock.now() });
   } catch (error) {
     log.error('The last good backup could not be looked up', {
       runId,

@@ -104,6 +104,7 @@ async function startTarget(
     nonce: randomBytes(16).toString('hex'),
     operation: payload.operation,
     trigger: payload.scheduledFor ? 'schedule' : 'manual',
+    kind: payload.kind,
     backupId: payload.backupId,
   });
   try {

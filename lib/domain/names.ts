@@ -91,6 +91,8 @@ export const METRIC = {
   recoveryPointAge: 'RecoveryPointAgeSeconds',
   backupBytes: 'BackupBytes',
   backupSeconds: 'BackupDurationSeconds',
+  baseBackupBytes: 'BaseBackupBytes',
+  baseBackupSeconds: 'BaseBackupDurationSeconds',
   /** The newest backup's size against the median of the seven before it. */
   sizeRatio: 'BackupSizeRatio',
   runFailed: 'RunFailed',

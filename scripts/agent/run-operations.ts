@@ -1,10 +1,7 @@
-import { totalRows } from '../../lib/domain/backup/compose-manifest.ts';
 import type { LifeboatError } from '../../lib/domain/errors.ts';
 import type { RunOperation, RunRequest } from '../../lib/domain/run/request.ts';
 import { requireRestore } from '../../lib/domain/run/request-settings.ts';
 import type { RunOutcome } from '../../lib/domain/run/result.ts';
-import { describeRequest, openBackupPorts } from './cli/backup.ts';
-import { backupAndTell } from './commands/backup-and-tell.ts';
 import { list } from './commands/list.ts';
 import { isUntouched, restoreAndTell } from './commands/restore-and-tell.ts';
 import { retention } from './commands/retention.ts';
@@ -17,8 +14,8 @@ import { listAsJson, renderList } from './render/list.ts';
 import { renderRetention, retentionAsJson } from './render/retention.ts';
 import { renderStatus, statusAsJson } from './render/status.ts';
 import { renderVerify, verifyAsJson } from './render/verify.ts';
+import { runBackup } from './run-backup.ts';
 import { openRestorePorts } from './restore-ports.ts';
-import { requireDatabaseName } from './settings.ts';
 
 /** How an operation of a request ended. */
 export interface OperationEnd {
@@ -43,23 +40,6 @@ const OPERATIONS: Readonly<Record<RunOperation, Operation>> = {
 /** The same commands as a person would type. @throws LifeboatError when the operation could not even be begun */
 export async function doOperation(context: Context, request: RunRequest): Promise<OperationEnd> {
   return await OPERATIONS[request.operation](context, request);
-}
-
-async function runBackup(context: Context): Promise<OperationEnd> {
-  const database = requireDatabaseName(context.settings);
-  const ports = openBackupPorts(context, database);
-  const { completed, failure } = await backupAndTell(ports, describeRequest(context, database, {}));
-  if (!completed) return { outcome: null, warnings: [], failure };
-  const { manifest, locations, warnings } = completed;
-  const outcome: RunOutcome = {
-    kind: 'backup',
-    id: manifest.id,
-    file: manifest.dump.key,
-    bytes: manifest.dump.size,
-    locations: [...locations],
-    totals: { tables: manifest.tables.length, rows: totalRows(manifest) },
-  };
-  return { outcome, warnings, failure };
 }
 
 async function runRestore(context: Context, request: RunRequest): Promise<OperationEnd> {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { LifeboatError } from '../../lib/domain/errors.ts';
 import { ENV } from '../../lib/domain/names.ts';
 import { parseAppName } from '../../lib/domain/backup/series.ts';
+import { BACKUP_KINDS, type BackupKind } from '../../lib/domain/run/backup-kind.ts';
 import type { Environment } from './environment.ts';
 import { toWalSettings, WAL_SHAPE, type WalSettings } from './wal-settings.ts';
 
@@ -32,9 +33,6 @@ export interface Settings {
   /** For AWS' and libpq's own variables (AWS_*, PGSSLMODE, …), which keep their meaning. */
   readonly environment: Environment;
 }
-
-const BACKUP_KINDS = ['dump', 'base', 'both'] as const;
-export type BackupKind = (typeof BACKUP_KINDS)[number];
 
 export interface DatabaseSettings {
   /** A name, an address, or the folder of a Unix socket. */

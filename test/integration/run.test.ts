@@ -33,6 +33,51 @@ describe('A backup that a request asks for', () => {
   });
 });
 
+describe('The kind of a backup', () => {
+  it('base: is the whole cluster, with what can be restored from it', async () => {
+    const host = await RunHost.make(ground());
+    const request = host.request({ kind: 'base' });
+    const end = await host.run(request, { args: ['--only', 'backup'] });
+    expect(end).toMatchObject({ status: 0, verdict: { succeeded: true } });
+    const { outcome } = await host.result(request.runId);
+    expect(outcome).toMatchObject({
+      kind: 'base',
+      label: end.verdict?.message,
+      type: 'full',
+      parent: null,
+      location: expect.stringContaining(`s3://${host.bucket}/database/pitr/hostmaster/`),
+      restorable: { earliest: expect.any(String), latest: expect.any(String), holes: 0 },
+    });
+    expect(await host.keys(host.bucket)).toContainEqual(
+      expect.stringContaining(`${end.verdict?.message}/manifest.json`),
+    );
+  });
+
+  it('both: is a dump and a base backup in one run, with the facts of each', async () => {
+    const host = await RunHost.make(ground());
+    const request = host.request({ kind: 'both' });
+    const end = await host.run(request);
+    expect(end.status).toBe(0);
+    const { outcome, failure } = await host.result(request.runId);
+    expect(failure).toBeNull();
+    if (outcome?.kind !== 'both') throw new Error(end.printed);
+    expect(outcome.dump).toMatchObject({ totals: { tables: 1, rows: 1000 } });
+    expect(outcome.base).toMatchObject({ type: 'full' });
+    expect(end.verdict?.message).toBe(`${outcome.dump?.id}, ${outcome.base?.label}`);
+  });
+
+  it('both: is a failure that says which half stands when the other fails', async () => {
+    const host = await RunHost.make(ground());
+    const request = host.request({ kind: 'both', series: { pgBinDir: '/nowhere' } });
+    const end = await host.run(request);
+    expect(end).toMatchObject({ status: 3, verdict: { succeeded: false, code: 'CLIENT_MISSING' } });
+    const { outcome, failure } = await host.result(request.runId);
+    expect(outcome).toMatchObject({ kind: 'both', dump: null, base: { type: 'full' } });
+    const label = outcome?.kind === 'both' ? outcome.base?.label : undefined;
+    expect(failure?.message).toContain(`The dump failed, the base backup ${label} stands: `);
+  });
+});
+
 if (IS_ROOT) {
   describe('Started by root on a host that never ran it', () => {
     const mounts = ['/var/backups', '/var/lib'].map((folder) => `mount -t tmpfs -o mode=755 tmpfs ${folder}`);

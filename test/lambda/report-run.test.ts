@@ -1,7 +1,23 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { formatVerdictLine } from '../../lib/domain/run/result.ts';
+import { formatBaseManifest, type BaseManifest } from '../../lib/domain/base/base-manifest.ts';
+import { formatVerdictLine, type BaseFacts, type RunOutcome } from '../../lib/domain/run/result.ts';
 import { TERMINAL_STATUSES } from '../../lib/domain/run/ssm-status.ts';
+import { baseManifestKey } from '../../lib/domain/wal/keys.ts';
+import { CLUSTER, sampleBase } from '../domain/base/sample-base.ts';
 import { goodResult, HOST, SCHEDULED, startStage, statusEvent, type Stage } from './stage.ts';
+
+const BASE: BaseFacts = {
+  label: 'hostmaster_base_20260117_020100',
+  type: 'full',
+  parent: null,
+  bytes: 2 * 1024 ** 3,
+  rawBytes: 5 * 1024 ** 3,
+  startLsn: '16/B3000028',
+  stopLsn: '16/B374D848',
+  location: 's3://backups/database/pitr/hostmaster/7300000000000000001/base/hostmaster_base_20260117_020100/',
+  durationMs: 30_000,
+  restorable: { earliest: '2026-01-10T02:04:11.123456Z', latest: '2026-01-17T02:05:59.654321Z', holes: 0 },
+};
 
 let stage: Stage;
 beforeEach(async () => {
@@ -16,6 +32,24 @@ async function endedRun(statusDetails: string, stdout = ''): Promise<{ runId: st
   Object.assign(command, { statusDetails, stdout });
   stage.passMinutes(1);
   return { runId: runs[0]!.runId, commandId: command.id };
+}
+
+/** A base backup’s last object; of an unfinished one its first. */
+async function putBase(
+  startedAt: string,
+  change: Partial<BaseManifest> | 'unfinished' = {},
+): Promise<BaseManifest> {
+  const unfinished = change === 'unfinished';
+  const manifest = sampleBase(new Date(startedAt), unfinished ? {} : change);
+  const key = `database/${baseManifestKey({ app: 'hostmaster', systemIdentifier: CLUSTER }, manifest.label)}`;
+  await stage.s3Client.send(
+    new PutObjectCommand({
+      Bucket: 'backups',
+      Key: unfinished ? key.replace('manifest.json', 'base-00001.tar.zst') : key,
+      Body: formatBaseManifest(manifest),
+    }),
+  );
+  return manifest;
 }
 
 /** EventBridge's word for what ListCommandInvocations has in detail. */
@@ -74,6 +108,73 @@ describe('a run that the host has written a result of', () => {
     );
     expect(text).toContain('Last good backup: hostmaster_db_20260116_020000, 24h 01m old');
     expect(stage.metrics()).toEqual([{ RunFailed: 1, RunSucceeded: 0, HostUnreachable: 0 }]);
+  });
+
+  it('tells of a base backup, with its own measures', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    await stage.putResult(runId, { outcome: { kind: 'base', ...BASE } });
+    await stage.reportRun(statusEvent(commandId, 'Success'));
+    const { subject, text } = stage.published[0]!;
+    expect(subject).toBe('HostMaster DB Base Backup SUCCESS');
+    expect(text).toContain('\nBackup: hostmaster_base_20260117_020100\nKind: full\n');
+    expect(text).toContain(
+      '\nRestorable to any second: 2026-01-10 02:04:11 UTC to 2026-01-17 02:05:59 UTC\n',
+    );
+    expect(stage.metrics()[0]).toMatchObject({
+      BaseBackupDurationSeconds: 30,
+      BaseBackupBytes: 2 * 1024 ** 3,
+    });
+    expect(stage.metrics()[0]).not.toHaveProperty('BackupBytes');
+  });
+
+  it('tells of dump and base backup in one message, with the measures of each', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    const { kind: _, ...dump } = goodResult(runId).outcome as Extract<RunOutcome, { kind: 'backup' }>;
+    await stage.putResult(runId, {
+      outcome: { kind: 'both', dump: { ...dump, durationMs: 12_000 }, base: BASE },
+    });
+    await stage.reportRun(statusEvent(commandId, 'Success'));
+    expect(stage.published).toHaveLength(1);
+    expect(stage.published[0]!.text).toMatch(
+      /✅ Backup completed successfully\nFile: .*\nSize: 12M\nBase backup: hostmaster_base_/,
+    );
+    expect(stage.metrics()[0]).toMatchObject({
+      RunSucceeded: 1,
+      BackupDurationSeconds: 12,
+      BackupBytes: 12 * 1024 * 1024,
+      BaseBackupDurationSeconds: 30,
+      BaseBackupBytes: 2 * 1024 ** 3,
+    });
+  });
+
+  it('is a failure when half of it failed, and tells of what stands and of the last good other half', async () => {
+    const lastBase = await putBase('2026-01-16T01:50:00Z');
+    await putBase('2026-01-16T22:00:00Z', { pageChecksums: { verified: true, failures: 3 } });
+    await putBase('2026-01-16T23:00:00Z', 'unfinished');
+    const { runId, commandId } = await endedRun('Failed');
+    const { kind: _, ...dump } = goodResult(runId).outcome as Extract<RunOutcome, { kind: 'backup' }>;
+    const failure = {
+      code: 'S3_DENIED',
+      message: 'The base backup failed, the dump x stands',
+      hint: 'Give.',
+    };
+    await stage.putResult(runId, {
+      outcome: { kind: 'both', dump: { ...dump, durationMs: 12_000 }, base: null },
+      failure,
+      exitStatus: 5,
+    });
+    await stage.reportRun(statusEvent(commandId, 'Failed'));
+    const { text } = stage.published[0]!;
+    expect(text).toContain('Backup FAILED\n❌ The base backup failed, the dump x stands\n');
+    expect(text).toContain('\nDump made all the same: hostmaster_db_20260117_020010, 12M\n');
+    expect(text).toContain(`\nBase backup: Last good backup: ${lastBase.label}, 24h `);
+  });
+
+  it('is no success when it says so and half of it is missing', async () => {
+    const { runId, commandId } = await endedRun('Success');
+    await stage.putResult(runId, { outcome: { kind: 'both', dump: null, base: BASE } });
+    await stage.reportRun(statusEvent(commandId, 'Success'));
+    expect(stage.published[0]!.text).toContain('Backup FAILED');
   });
 
   it('tells how to restore in words that the restore function takes', async () => {

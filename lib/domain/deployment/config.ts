@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { LifeboatError } from '../errors.ts';
+import type { BackupKind } from '../run/backup-kind.ts';
 import { SERIES_FIELDS } from '../run/shared-fields.ts';
 import { instanceIdSchema } from './instance-id.ts';
 import { scheduleSchema } from './schedule.ts';
@@ -41,6 +42,18 @@ const seriesSchema = z.strictObject({
   compressionLevel: SERIES_FIELDS.compressionLevel.optional(),
   backupDir: SERIES_FIELDS.backupDir.optional(),
   localRetentionDays: SERIES_FIELDS.localRetentionDays.default(7),
+  pointInTimeRecovery: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Nightly base backups of the whole cluster beside the dump, and a service on the host that streams WAL to S3.',
+    ),
+  incrementalBaseBackups: z
+    .boolean()
+    .default(false)
+    .describe(
+      'With pointInTimeRecovery: a full base backup a week, and what changed in the other nights (PostgreSQL 17 with summarize_wal).',
+    ),
 });
 
 const notificationsSchema = z.strictObject({
@@ -123,6 +136,11 @@ export function parseDeploymentConfig(value: unknown, where: string): Deployment
   );
 }
 
+/** What a backup of the series makes that nobody said more about. */
+export function backupKindOf({ pointInTimeRecovery }: SeriesConfig): BackupKind {
+  return pointInTimeRecovery ? 'both' : 'dump';
+}
+
 function wording(issue: z.core.$ZodIssue): string {
   return issue.code === 'invalid_type' && issue.message.endsWith('received undefined')
     ? `is missing (${issue.expected})`
@@ -140,6 +158,13 @@ function refuseContradictions(series: SeriesConfig[], context: z.RefinementCtx):
   const apps = series.map(({ app }) => app);
   for (const app of new Set(apps.filter((name, index) => apps.indexOf(name) !== index)))
     add(`the app name ${JSON.stringify(app)} is used twice; a series is one host and one database`);
+  for (const [index, { app, incrementalBaseBackups, pointInTimeRecovery }] of series.entries())
+    if (incrementalBaseBackups && !pointInTimeRecovery)
+      add(
+        `there are no nightly base backups without pointInTimeRecovery (${app})`,
+        index,
+        'incrementalBaseBackups',
+      );
   for (const [index, { app, compression, compressionLevel = 1 }] of series.entries())
     if (compression === 'gzip' && compressionLevel > 9)
       add(`gzip knows levels 1 to 9, not ${compressionLevel} (${app})`, index, 'compressionLevel');

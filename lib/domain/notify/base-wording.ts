@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from '../quantities.ts';
+import { formatBytes, formatCount, formatDuration } from '../quantities.ts';
 import type { LastGoodBackup, RunFailure } from '../run/outcome.ts';
 import { oneLine, type Message } from './message.ts';
 import { describeFailure, describeLastGood, describeWarning, subjectOf } from './wording.ts';
@@ -27,6 +27,8 @@ export interface StoredBaseBackup {
   readonly stopLsn: string;
   /** A path or an `s3://` URL. */
   readonly location: string;
+  /** Instants, ISO 8601 in UTC; `null` or left out: not known. */
+  readonly restorable?: { readonly earliest: string; readonly latest: string; readonly holes: number } | null;
 }
 
 /** @param now for the age of the last good backup */
@@ -65,17 +67,32 @@ function describeBad(outcome: BaseBackupOutcome, failure: RunFailure, now: Date)
   ];
 }
 
-function describeKind({ parent }: { readonly parent: string | null }): string {
+export function describeKind({ parent }: { readonly parent: string | null }): string {
   return parent === null ? 'full' : `incremental, on ${oneLine(parent)}`;
 }
 
 /** `1.2G (5.1G before compression)`. */
-function describeSize({ bytes, rawBytes }: { bytes: number; rawBytes: number }): string {
+export function describeSize({ bytes, rawBytes }: { bytes: number; rawBytes: number }): string {
   return `${formatBytes(bytes)} (${formatBytes(rawBytes)} before compression)`;
 }
 
-function describeStored({ startLsn, stopLsn, location }: StoredBaseBackup): string[] {
-  return [`WAL: ${startLsn} to ${stopLsn}, all of it in the backup`, `Lies at: ${oneLine(location)}`];
+export function describeStored({ startLsn, stopLsn, location, restorable }: StoredBaseBackup): string[] {
+  return [
+    `WAL: ${startLsn} to ${stopLsn}, all of it in the backup`,
+    ...(restorable ? [describeRestorable(restorable)] : []),
+    `Lies at: ${oneLine(location)}`,
+  ];
+}
+
+/** To the second: `2026-01-10T02:04:11.123456Z` is for programs. */
+function describeRestorable({
+  earliest,
+  latest,
+  holes,
+}: NonNullable<StoredBaseBackup['restorable']>): string {
+  const [from, to] = [earliest, latest].map((time) => oneLine(time).slice(0, 19).replace('T', ' '));
+  const but = holes === 0 ? '' : `, but for ${formatCount(holes, 'hole')}: lifeboat wal status tells of each`;
+  return `Restorable to any second: ${from} UTC to ${to} UTC${but}`;
 }
 
 function describeOrigin({ host, runId }: BaseBackupOutcome): string[] {

@@ -120,7 +120,7 @@ export function describeDatabase({ database, host }: { database: string; host: s
   return `Database: ${oneLine(database)} on ${oneLine(host)}`;
 }
 
-function describeTotals({ tables, rows }: RowTotals): string {
+export function describeTotals({ tables, rows }: RowTotals): string {
   return `${formatCount(tables, 'table')}, ${formatCount(rows, 'row')}`;
 }
 

@@ -63,13 +63,20 @@ function judgeResult(
   status: TerminalStatus | undefined,
 ): Judgement {
   if (failure) return { failure, ...ON_HOST };
-  const expected = operation === 'backup' || operation === 'restore' ? operation : 'report';
-  if (outcome?.kind !== expected) return { failure: noOutcome(operation), ...ON_HOST };
+  if (!tellsOf(operation, outcome)) return { failure: noOutcome(operation), ...ON_HOST };
   const warnings =
     status === undefined || status === 'Success'
       ? []
       : [`The host’s result says success, and SSM afterwards: ${describeStatus(status)}`];
   return { ...ON_HOST, failure: undefined, warnings };
+}
+
+function tellsOf(operation: RunOperation, outcome: RunResult['outcome']): boolean {
+  if (!outcome) return false;
+  if (operation === 'restore') return outcome.kind === 'restore';
+  if (operation !== 'backup') return outcome.kind === 'report';
+  if (outcome.kind === 'both') return outcome.dump !== null && outcome.base !== null;
+  return outcome.kind === 'backup' || outcome.kind === 'base';
 }
 
 function noOutcome(operation: RunOperation): RunFailure {

@@ -8,8 +8,11 @@ import {
   withLinks,
   type RunLinks,
 } from '../notify/run-wording.ts';
+import { describeBaseBackup } from '../notify/base-wording.ts';
+import { describeBothBackups } from '../notify/both-wording.ts';
 import { describeBackup, describeRestore } from '../notify/wording.ts';
-import type { LastGoodBackup } from '../run/outcome.ts';
+import type { BackupKind } from '../run/backup-kind.ts';
+import type { LastGoodBackup, RunFailure } from '../run/outcome.ts';
 import type { RunOperation } from '../run/request.ts';
 import type { RunResult } from '../run/result.ts';
 import { consoleOutputUrl } from './console-links.ts';
@@ -53,8 +56,10 @@ export interface ReportFacts {
   readonly commandId: string | undefined;
   readonly dashboardUrl: string | undefined;
   readonly functions: FunctionNames;
-  /** Looked up for a backup that failed. */
+  /** Looked up for a dump that failed. */
   readonly lastGood: LastGoodBackup | 'unknown' | undefined;
+  /** Looked up for a base backup that failed. */
+  readonly lastGoodBase?: LastGoodBackup | 'unknown' | undefined;
   /** Of what was found about the run, one sentence each. */
   readonly doubts: readonly string[];
 }
@@ -89,9 +94,23 @@ function outputUrlOf(
   return consoleOutputUrl(storage.region, commandId, instanceId);
 }
 
-/** Whether the message needs to know the last good backup. */
-export function needsLastGood(request: ToldRequest, evidence: RunEvidence): boolean {
-  return request.operation === 'backup' && judge(request, evidence).failure !== undefined;
+/** Which last good backups the message needs to know: of what was to be made and was not. */
+export function needsLastGoodOf(
+  request: ToldRequest,
+  evidence: RunEvidence,
+): { readonly dump: boolean; readonly base: boolean } {
+  const failed = request.operation === 'backup' && judge(request, evidence).failure !== undefined;
+  if (!failed) return { dump: false, base: false };
+  const outcome = evidence.kind === 'result' ? evidence.result.outcome : null;
+  const made = outcome?.kind === 'both' ? outcome : undefined;
+  const kind = kindOf(request, outcome);
+  return { dump: kind !== 'base' && !made?.dump, base: kind !== 'dump' && !made?.base };
+}
+
+/** The host's own settings say it where the request does not. */
+function kindOf({ kind }: ToldRequest, outcome: RunResult['outcome']): BackupKind {
+  if (outcome?.kind === 'base' || outcome?.kind === 'both') return outcome.kind;
+  return kind ?? 'dump';
 }
 
 function describe(
@@ -111,15 +130,38 @@ function describe(
     const lines = result?.outcome?.kind === 'report' ? result.outcome.lines : [];
     return describeReport({ ...run, what: OPERATION_TITLE[operation], lines, error });
   }
-  if (!error && result?.outcome?.kind === 'backup')
-    return describeBackup({ ...run, ...result.outcome, succeeded: true }, facts.now);
-  const told = error ?? {
-    code: 'BUG',
-    message: 'The run has neither outcome nor failure',
-    hint: 'Report it.',
-  };
-  return describeBackup({ ...run, succeeded: false, error: told, lastGood: facts.lastGood }, facts.now);
+  return describeBackupRun(run, request, { error, outcome: result?.outcome ?? null }, facts);
 }
+
+function describeBackupRun(
+  run: RunFacts,
+  request: ToldRequest,
+  { error, outcome }: { error: RunFailure | undefined; outcome: RunResult['outcome'] },
+  { now, lastGood, lastGoodBase }: ReportFacts,
+): Message {
+  switch (kindOf(request, outcome)) {
+    case 'base': {
+      const stored = outcome?.kind === 'base' ? outcome : undefined;
+      return describeBaseBackup({ ...run, stored, failure: error, lastGood: lastGoodBase }, now);
+    }
+    case 'both': {
+      const { dump, base } = outcome?.kind === 'both' ? outcome : NOTHING_MADE;
+      const made = { dump: dump ?? undefined, base: base ?? undefined };
+      return describeBothBackups({ ...run, ...made, failure: error, lastGood, lastGoodBase }, now);
+    }
+    case 'dump':
+      if (!error && outcome?.kind === 'backup')
+        return describeBackup({ ...run, ...outcome, succeeded: true }, now);
+      return describeBackup({ ...run, succeeded: false, error: error ?? NO_OUTCOME, lastGood }, now);
+  }
+}
+
+const NOTHING_MADE = { dump: null, base: null } as const;
+const NO_OUTCOME: RunFailure = {
+  code: 'BUG',
+  message: 'The run has neither outcome nor failure',
+  hint: 'Report it.',
+};
 
 function factsOf(
   request: ToldRequest,
@@ -204,7 +246,19 @@ function measure(
 }
 
 function measureSuccess(operation: RunOperation, { durationMs, outcome }: RunResult): Record<string, number> {
-  if (outcome?.kind === 'backup')
-    return { [METRIC.backupSeconds]: durationMs / 1000, [METRIC.backupBytes]: outcome.bytes };
+  if (outcome?.kind === 'backup') return measureDump({ ...outcome, durationMs });
+  if (outcome?.kind === 'base') return measureBase(outcome);
+  if (outcome?.kind === 'both') {
+    const { dump, base } = outcome;
+    return { ...(dump && measureDump(dump)), ...(base && measureBase(base)) };
+  }
   return operation === 'restore' ? { [METRIC.restoreSeconds]: durationMs / 1000 } : {};
+}
+
+function measureDump({ durationMs, bytes }: { durationMs: number; bytes: number }): Record<string, number> {
+  return { [METRIC.backupSeconds]: durationMs / 1000, [METRIC.backupBytes]: bytes };
+}
+
+function measureBase({ durationMs, bytes }: { durationMs: number; bytes: number }): Record<string, number> {
+  return { [METRIC.baseBackupSeconds]: durationMs / 1000, [METRIC.baseBackupBytes]: bytes };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { asLifeboatError } from '../errors.ts';
+import { BACKUP_KINDS, type BackupKind } from '../run/backup-kind.ts';
 import { parseRequest, RUN_OPERATIONS, type RunOperation } from '../run/request.ts';
 import { runTime } from '../run/run-id.ts';
 
@@ -7,6 +8,8 @@ import { runTime } from '../run/run-id.ts';
 export interface ToldRequest {
   readonly runId: string;
   readonly operation: RunOperation;
+  /** Of a backup; a dump where it is left out. */
+  readonly kind?: BackupKind | undefined;
   /** Empty where it is not known. */
   readonly instanceId: string;
   /** What a result of the run repeats; `undefined` where it is not known. */
@@ -55,6 +58,7 @@ const time = z.iso.datetime().optional().catch(undefined);
 const readable = z
   .object({
     operation: z.enum([...RUN_OPERATIONS, 'restore']).catch('backup'),
+    kind: z.enum(BACKUP_KINDS).optional().catch(undefined),
     instanceId: z.string().max(64).catch(''),
     nonce: z.string().max(64).optional().catch(undefined),
     requestedAt: time,

@@ -11,7 +11,7 @@ export type AllowedKind = 'backup' | 'restore';
  * of the outcome. The password is not: it is read on the host.
  */
 export function settingsOfRequest(request: RunRequest): Record<string, string> {
-  const { series, storage, runId } = request;
+  const { series, storage, runId, kind } = request;
   const settings: Record<string, string | number | undefined> = {
     [ENV.appName]: series.app,
     [ENV.dbHost]: series.dbHost,
@@ -19,6 +19,8 @@ export function settingsOfRequest(request: RunRequest): Record<string, string> {
     [ENV.dbName]: series.database,
     [ENV.dbUser]: series.user,
     [ENV.pgBinDir]: series.pgBinDir,
+    [ENV.backupKind]: kind,
+    [ENV.baseIncremental]: series.incrementalBaseBackups ? 'on' : undefined,
     [ENV.backupFormat]: series.format,
     [ENV.backupCompression]: series.compression,
     [ENV.compressionLevel]: series.compressionLevel,
@@ -34,6 +36,12 @@ export function settingsOfRequest(request: RunRequest): Record<string, string> {
   };
   const given = Object.entries(settings).filter(([, value]) => value !== undefined);
   return Object.fromEntries(given.map(([name, value]) => [name, String(value)]));
+}
+
+/** The same for the service that streams WAL, which outlives the run: its own backups are base backups, and told by its log. */
+export function walSettingsOfRequest(request: RunRequest): Record<string, string> {
+  const { [ENV.runId]: _run, [ENV.backupKind]: _kind, ...settings } = settingsOfRequest(request);
+  return settings;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { instanceIdSchema } from '../deployment/instance-id.ts';
 import { LifeboatError } from '../errors.ts';
+import { BACKUP_KINDS } from './backup-kind.ts';
 import { isRunId } from './run-id.ts';
 import { SERIES_FIELDS, STORAGE_FIELDS } from './shared-fields.ts';
 
@@ -34,6 +35,9 @@ const requestedSeries = z.object({
   pgBinDir: SERIES_FIELDS.pgBinDir.optional(),
   compressionLevel: SERIES_FIELDS.compressionLevel.optional(),
   backupDir: SERIES_FIELDS.backupDir.optional(),
+  /** A service of the host streams WAL. */
+  pointInTimeRecovery: z.boolean().optional(),
+  incrementalBaseBackups: z.boolean().optional(),
 });
 
 const requestedStorage = z.object({
@@ -71,6 +75,8 @@ export const runRequestSchema = z
     instanceId: instanceIdSchema,
     nonce: z.string().regex(NONCE, 'is no nonce'),
     requestedAt: z.iso.datetime(),
+    /** Of a backup; what the host's own settings say when left out. */
+    kind: z.enum(BACKUP_KINDS).optional(),
     /** After it the run is certainly over: delivery and execution have timed out. */
     deadline: z.iso.datetime(),
     series: requestedSeries,
@@ -82,6 +88,10 @@ export const runRequestSchema = z
   .refine(({ operation, restore }) => (operation === 'restore') === (restore !== undefined), {
     message: 'a restore, and nothing else, says what to restore',
     path: ['restore'],
+  })
+  .refine(({ operation, kind }) => kind === undefined || operation === 'backup', {
+    message: 'a backup, and nothing else, has a kind',
+    path: ['kind'],
   });
 
 export type RunRequest = z.infer<typeof runRequestSchema>;

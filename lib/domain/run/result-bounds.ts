@@ -1,4 +1,4 @@
-import type { RunOutcome, RunResult } from './result.ts';
+import type { BaseFacts, DumpFacts, RunOutcome, RunResult } from './result.ts';
 
 /** A result is read by Lambdas and copied into messages: 64 KB at most, whatever PostgreSQL said. */
 const MOST_BYTES = 64 * 1024;
@@ -30,7 +30,15 @@ export function boundResult(result: RunResult): RunResult {
 function boundOutcome(outcome: RunOutcome): RunOutcome {
   switch (outcome.kind) {
     case 'backup':
-      return { ...outcome, locations: boundList(outcome.locations, 4, 2000) };
+      return boundDump(outcome);
+    case 'base':
+      return boundBase(outcome);
+    case 'both':
+      return {
+        ...outcome,
+        dump: outcome.dump && boundDump(outcome.dump),
+        base: outcome.base && boundBase(outcome.base),
+      };
     case 'restore':
       return { ...outcome, source: cut(outcome.source, 2000) };
     case 'report':
@@ -40,6 +48,14 @@ function boundOutcome(outcome: RunOutcome): RunOutcome {
         json: (JSON.stringify(outcome.json) ?? '').length <= MOST_JSON_CHARACTERS ? outcome.json : null,
       };
   }
+}
+
+function boundDump<Dump extends DumpFacts>(facts: Dump): Dump {
+  return { ...facts, locations: boundList(facts.locations, 4, 2000) };
+}
+
+function boundBase<Base extends BaseFacts>(facts: Base): Base {
+  return { ...facts, location: cut(facts.location, 2000) };
 }
 
 function withoutDetails(outcome: RunOutcome | null): RunOutcome | null {

@@ -12,13 +12,40 @@ const totals = z.object({ tables: z.int().nonnegative(), rows: z.int().nonnegati
 
 const failure = z.object({ code: z.string(), message: z.string(), hint: z.string() });
 
-const backupOutcome = z.object({
-  kind: z.literal('backup'),
+const dump = z.object({
   id: z.string(),
   file: z.string(),
   bytes: z.int().nonnegative(),
   locations: z.array(z.string()),
   totals,
+});
+
+const base = z.object({
+  label: z.string(),
+  type: z.enum(['full', 'incremental']),
+  /** The backup that an incremental one is combined with. */
+  parent: z.string().nullable(),
+  bytes: z.int().nonnegative(),
+  rawBytes: z.int().nonnegative(),
+  startLsn: z.string(),
+  stopLsn: z.string(),
+  /** The folder of its files, a path or an `s3://` URL. */
+  location: z.string(),
+  durationMs: z.number().nonnegative(),
+  /** What can be recovered to from then on: instants, as PostgreSQL's clock told them; `null`: nobody could look. */
+  restorable: z.object({ earliest: z.string(), latest: z.string(), holes: z.int().nonnegative() }).nullable(),
+});
+
+const dumpOutcome = dump.extend({ kind: z.literal('backup') });
+
+/** Also of one that failed for the damaged pages in what it stored. */
+const baseOutcome = base.extend({ kind: z.literal('base') });
+
+/** Of a failed run what stands; `null`: that half failed. */
+const bothOutcome = z.object({
+  kind: z.literal('both'),
+  dump: dump.extend({ durationMs: z.number().nonnegative() }).nullable(),
+  base: base.nullable(),
 });
 
 const restoreOutcome = z.object({
@@ -55,8 +82,10 @@ export const runResultSchema = z.object({
   finishedAt: z.iso.datetime(),
   durationMs: z.number().nonnegative(),
   warnings: z.array(z.string()),
-  /** `null` after a failure, unless a report was made all the same: what `status` or `verify` found wrong. */
-  outcome: z.discriminatedUnion('kind', [backupOutcome, restoreOutcome, reportOutcome]).nullable(),
+  /** `null` after a failure, unless something stands or was found all the same: half of two backups, a report. */
+  outcome: z
+    .discriminatedUnion('kind', [dumpOutcome, baseOutcome, bothOutcome, restoreOutcome, reportOutcome])
+    .nullable(),
   /** `null` after success. */
   failure: failure.nullable(),
   /** A failed restore: whether the target is certainly as it was. */
@@ -66,6 +95,8 @@ export const runResultSchema = z.object({
 
 export type RunResult = z.infer<typeof runResultSchema>;
 export type RunOutcome = NonNullable<RunResult['outcome']>;
+export type DumpFacts = z.infer<typeof dump>;
+export type BaseFacts = z.infer<typeof base>;
 
 /** What the process that does the work, as the series’ user, tells the one that writes the result. */
 export const workReportSchema = runResultSchema.pick({
@@ -103,8 +134,21 @@ export function formatVerdict({ runId, exitStatus, failure: failed, outcome }: R
     succeeded: failed === null,
     exitStatus,
     code: failed?.code ?? null,
-    message: failed?.message ?? (outcome?.kind === 'backup' ? outcome.id : 'done'),
+    message: failed?.message ?? nameOf(outcome),
   });
+}
+
+function nameOf(outcome: RunOutcome | null): string {
+  switch (outcome?.kind) {
+    case 'backup':
+      return outcome.id;
+    case 'base':
+      return outcome.label;
+    case 'both':
+      return [outcome.dump?.id, outcome.base?.label].filter((name) => name !== undefined).join(', ');
+    default:
+      return 'done';
+  }
 }
 
 /** Also for a run that was refused and so has no result: `RUN_REPEATED` above all says nothing about the first one. */

@@ -2,12 +2,15 @@ import { z } from 'zod';
 import { parseBackupId } from '../backup/backup-id.ts';
 import type { DeploymentConfig, SeriesConfig } from '../deployment/config.ts';
 import { LifeboatError } from '../errors.ts';
+import { BACKUP_KINDS, type BackupKind } from '../run/backup-kind.ts';
 import { RUN_OPERATIONS } from '../run/request.ts';
 import { isInstanceId } from './places.ts';
 
 /** What start-run is invoked with, by the schedule or by hand. */
 export interface StartPayload {
   readonly operation: (typeof RUN_OPERATIONS)[number];
+  /** `backup`: what to make; what the series' configuration says when left out. */
+  readonly kind: BackupKind | undefined;
   /** The minute for which the schedule meant it; `undefined` for a manual start. */
   readonly scheduledFor: Date | undefined;
   /** Of one host; all of the series' when left out. */
@@ -25,6 +28,7 @@ const NEWEST_SCHEDULE_MS = 25 * HOUR_MS;
 
 const payloadSchema = z.strictObject({
   operation: z.enum(RUN_OPERATIONS),
+  kind: z.enum(BACKUP_KINDS).optional(),
   scheduledFor: z.iso.datetime({ offset: true }).optional(),
   app: z.string().optional(),
   instanceId: z.string().refine(isInstanceId, 'is no instance id such as i-0123456789abcdef0').optional(),
@@ -45,9 +49,10 @@ export function parseStartPayload(event: unknown, config: DeploymentConfig, now:
   if (!parsed.success) throw wrongPayload(describeIssues(parsed.error), config);
   const problems = findContradictions(parsed.data, config, now);
   if (problems.length > 0) throw wrongPayload(problems, config);
-  const { operation, scheduledFor, instanceId, backupId } = parsed.data;
+  const { operation, kind, scheduledFor, instanceId, backupId } = parsed.data;
   return {
     operation,
+    kind,
     scheduledFor: scheduledFor === undefined ? undefined : toMinute(scheduledFor),
     instanceId,
     backupId,
@@ -81,9 +86,11 @@ function mayLiveOn({ host }: SeriesConfig, instanceId: string | undefined): bool
 }
 
 function findContradictions(payload: RawPayload, config: DeploymentConfig, now: Date): string[] {
-  const { app, instanceId, scheduledFor } = payload;
+  const { app, instanceId, kind, operation, scheduledFor } = payload;
   const apps = config.series.map((each) => each.app);
   const problems = judgeBackupId(payload, apps);
+  if (kind !== undefined && operation !== 'backup')
+    problems.push(`kind: belongs to backup, not to ${operation}`);
   if (app !== undefined && !apps.includes(app))
     problems.push(`app: there is no series ${JSON.stringify(app)}; this deployment has ${listApps(apps)}`);
   if (scheduledFor !== undefined) problems.push(...judgeSchedule(new Date(scheduledFor), now));
@@ -123,12 +130,13 @@ export function describeIssues(error: z.ZodError): string[] {
 
 function wrongPayload(problems: readonly string[], { series }: DeploymentConfig): LifeboatError {
   const operations = RUN_OPERATIONS.map((each) => JSON.stringify(each)).join(' | ');
+  const kinds = BACKUP_KINDS.map((each) => JSON.stringify(each)).join(' | ');
   const apps = listApps(series.map(({ app }) => app));
   return new LifeboatError(
     'USAGE',
     `The payload is wrong:\n${problems.map((line) => `- ${line}`).join('\n')}`,
     {
-      hint: `Expected is {"operation": ${operations}, "app"?: one of ${apps}, "instanceId"?: "i-…", "backupId"?: "…" (verify only), "scheduledFor"?: "…" (the schedule only)}, as in {"operation":"backup"}`,
+      hint: `Expected is {"operation": ${operations}, "kind"?: ${kinds} (backup only), "app"?: one of ${apps}, "instanceId"?: "i-…", "backupId"?: "…" (verify only), "scheduledFor"?: "…" (the schedule only)}, as in {"operation":"backup"}`,
     },
   );
 }

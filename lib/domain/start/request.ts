@@ -1,5 +1,6 @@
-import type { DeploymentConfig } from '../deployment/config.ts';
+import { backupKindOf, type DeploymentConfig } from '../deployment/config.ts';
 import { LifeboatError } from '../errors.ts';
+import type { BackupKind } from '../run/backup-kind.ts';
 import {
   encodeRequest,
   LONGEST_ENCODED_REQUEST,
@@ -29,17 +30,19 @@ export interface RequestInput {
   readonly region: string;
   /** 32 random hex digits. */
   readonly nonce: string;
+  readonly kind?: BackupKind | undefined;
   readonly backupId?: string | undefined;
   readonly restore?: RunRequest['restore'];
 }
 
 /** What one host is asked to do. Pure: names, numbers and ids only, never a secret. */
 export function makeRequest(input: RequestInput): RunRequest {
-  const { config, target, runId, operation, trigger, now, backupId, restore } = input;
+  const { config, target, runId, operation, trigger, now, kind, backupId, restore } = input;
   const { limits, storage } = config;
   const { app, database, dbHost, port, user, osUser, format, compression, localRetentionDays } =
     target.series;
   const { passwordSecretArn, pgBinDir, compressionLevel, backupDir } = target.series;
+  const { pointInTimeRecovery, incrementalBaseBackups } = target.series;
   const minutes = limits.deliveryMinutes + INSTALLING_MINUTES + limits.runMinutes + GRACE_MINUTES;
   return {
     schemaVersion: REQUEST_SCHEMA_VERSION,
@@ -64,6 +67,8 @@ export function makeRequest(input: RequestInput): RunRequest {
       ...(pgBinDir === undefined ? {} : { pgBinDir }),
       ...(compressionLevel === undefined ? {} : { compressionLevel }),
       ...(backupDir === undefined ? {} : { backupDir }),
+      ...(pointInTimeRecovery ? { pointInTimeRecovery } : {}),
+      ...(incrementalBaseBackups ? { incrementalBaseBackups } : {}),
     },
     storage: {
       bucket: input.bucket,
@@ -74,6 +79,7 @@ export function makeRequest(input: RequestInput): RunRequest {
       ...(storage.kmsKeyArn === undefined ? {} : { kmsKeyArn: storage.kmsKeyArn }),
       retentionDays: storage.retentionDays,
     },
+    ...(operation === 'backup' ? { kind: kind ?? backupKindOf(target.series) } : {}),
     ...(backupId === undefined ? {} : { backupId }),
     ...(restore === undefined ? {} : { restore }),
   };

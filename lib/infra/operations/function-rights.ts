@@ -167,7 +167,11 @@ function catalogRights({ config, bucket }: Surroundings): PolicyStatement[] {
     allow('ListBackups', ['s3:ListBucket'], [bucket.bucketArn], {
       StringLike: { 's3:prefix': [prefix, `${prefix}/*`] },
     }),
-    allow('ReadManifests', ['s3:GetObject'], [bucket.arnForObjects(`${prefix}/*.manifest.json`)]),
+    allow(
+      'ReadManifests',
+      ['s3:GetObject'],
+      [`${prefix}/*.manifest.json`, `${prefix}/*/manifest.json`].map((key) => bucket.arnForObjects(key)),
+    ),
   ];
 }
 

@@ -1,69 +1,70 @@
-import { asLifeboatError, EXIT_STATUS, type LifeboatError } from '../../../lib/domain/errors.ts';
+import { asLifeboatError } from '../../../lib/domain/errors.ts';
+import { failureOfBoth, type BackupPart } from '../../../lib/domain/run/both-failure.ts';
 import type { Answer } from '../answer.ts';
 import type { Context } from '../context.ts';
 import { renderErrorAsJson } from '../render/error.ts';
 
 type Options = Readonly<Record<string, unknown>>;
-type Run = (context: Context, options: Options) => Promise<Answer>;
 
-/** Exit statuses, the worst first. */
-const SEVERITY: readonly number[] = [
-  EXIT_STATUS.bug,
-  EXIT_STATUS.terminated,
-  EXIT_STATUS.interrupted,
-  EXIT_STATUS.integrity,
-  EXIT_STATUS.database,
-  EXIT_STATUS.storage,
-  EXIT_STATUS.disk,
-  EXIT_STATUS.refused,
-  EXIT_STATUS.usage,
-  EXIT_STATUS.busy,
-];
+/** The answer of one half, with what it made. */
+export type PartAnswer = Answer & BackupPart;
+type Run = (context: Context, options: Options) => Promise<PartAnswer>;
 
-/** The dump, then the base backup: a failure of the one does not keep the other from being tried. */
+/** The dump, then the base backup. */
 export async function runBoth(
   context: Context,
   options: Options,
   runs: { readonly dump: Run; readonly base: Run },
 ): Promise<Answer> {
-  const dump = await attempt(runs.dump, context, options);
-  if (dump.failure && !context.interrupted.aborted) {
-    context.log.warn(`The dump failed: ${dump.failure.message}\n→ ${dump.failure.hint}`);
-  }
-  const base = context.interrupted.aborted ? undefined : await attempt(runs.base, context, options);
-  const failure = worstOf(dump.failure, base?.failure);
+  const { dump, base, failure } = await attemptBoth(context, {
+    dump: () => runs.dump(context, options),
+    base: () => runs.base(context, options),
+  });
   return {
-    lines: [...dump.lines, ...(base?.lines ?? [])],
+    lines: [...linesOf(dump), ...linesOf(base)],
     json: {
       operation: 'backup',
       kind: 'both',
       ...(failure ? (renderErrorAsJson(failure) as object) : { succeeded: true }),
-      dump: dump.json,
-      base: base?.json ?? null,
+      dump: jsonOf(dump),
+      base: base ? jsonOf(base) : null,
     },
     failure,
   };
 }
 
-async function attempt(run: Run, context: Context, options: Options): Promise<Answer> {
-  try {
-    return await run(context, options);
-  } catch (error) {
-    const failure = asLifeboatError(error);
-    return { lines: [], json: renderErrorAsJson(failure), failure };
+function linesOf(part: PartAnswer | BackupPart | undefined): readonly string[] {
+  return part && 'lines' in part ? part.lines : [];
+}
+
+function jsonOf(part: PartAnswer | BackupPart): unknown {
+  return 'json' in part ? part.json : renderErrorAsJson(part.failure!);
+}
+
+/** What came of the two; `base` is left out where somebody ended the run before it. */
+interface Attempts<Dump, Base> {
+  readonly dump: Dump | BackupPart;
+  readonly base: Base | BackupPart | undefined;
+  readonly failure: ReturnType<typeof failureOfBoth>;
+}
+
+/** One after the other: a failure of the one does not keep the other from being tried. */
+export async function attemptBoth<Dump extends BackupPart, Base extends BackupPart>(
+  { log, interrupted }: Pick<Context, 'log' | 'interrupted'>,
+  parts: { readonly dump: () => Promise<Dump>; readonly base: () => Promise<Base> },
+): Promise<Attempts<Dump, Base>> {
+  const dump = await attempt(parts.dump);
+  if (dump.failure && !interrupted.aborted) {
+    log.warn(`The dump failed: ${dump.failure.message}\n→ ${dump.failure.hint}`);
   }
+  const base = interrupted.aborted ? undefined : await attempt(parts.base);
+  return { dump, base, failure: failureOfBoth(dump, base) };
 }
 
-function worstOf(
-  one: LifeboatError | undefined,
-  other: LifeboatError | undefined,
-): LifeboatError | undefined {
-  if (!one || !other) return one ?? other;
-  return severityOf(other) < severityOf(one) ? other : one;
-}
-
-/** The lower the worse. */
-function severityOf({ exitStatus }: LifeboatError): number {
-  const place = SEVERITY.indexOf(exitStatus);
-  return place === -1 ? SEVERITY.length : place;
+async function attempt<Part extends BackupPart>(run: () => Promise<Part>): Promise<Part | BackupPart> {
+  try {
+    return await run();
+  } catch (error) {
+    return { failure: asLifeboatError(error) };
+  }
 }

@@ -1,4 +1,5 @@
 import { asLifeboatError } from '../../../lib/domain/errors.ts';
+import type { BackupKind } from '../../../lib/domain/run/backup-kind.ts';
 import type { Answer } from '../answer.ts';
 import { planBackup } from '../commands/backup.ts';
 import type { BackupRequest } from '../commands/backup-request.ts';
@@ -10,10 +11,10 @@ import { dumpWriter } from '../data-path/dump-writer.ts';
 import type { BackupPorts } from '../ports/backup.ts';
 import { openBackupSource } from '../postgres/backup-source.ts';
 import { backupAsJson, planAsJson, renderPlan } from '../render/backup.ts';
-import { requireDatabaseName, type BackupKind } from '../settings.ts';
+import { requireDatabaseName } from '../settings.ts';
 import { LIFEBOAT_VERSION } from '../version.ts';
 import { runBaseBackup } from './base-backup.ts';
-import { runBoth } from './backup-both.ts';
+import { runBoth, type PartAnswer } from './backup-both.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -35,7 +36,7 @@ function throwFailure(answer: Answer, { json }: Options): Answer {
   return answer;
 }
 
-async function runDump(context: Context, options: Options): Promise<Answer> {
+async function runDump(context: Context, options: Options): Promise<PartAnswer> {
   const database = requireDatabaseName(context.settings);
   const ports = openBackupPorts(context, database);
   const request = describeRequest(context, database, options);
@@ -44,7 +45,8 @@ async function runDump(context: Context, options: Options): Promise<Answer> {
     return { lines: renderPlan(plan), json: planAsJson(plan) };
   }
   const told = await backupAndTell(ports, request);
-  return { lines: [], json: backupAsJson(request, told), failure: told.failure };
+  const { completed, failure } = told;
+  return { lines: [], json: backupAsJson(request, told), made: completed?.manifest.id, failure };
 }
 
 /**

@@ -1,4 +1,3 @@
-import type { Answer } from '../answer.ts';
 import { planBaseBackup } from '../commands/base-backup.ts';
 import { baseBackupAndTell } from '../commands/base-backup-and-tell.ts';
 import type { BaseBackupRequest } from '../commands/base-backup-request.ts';
@@ -10,11 +9,12 @@ import type { BaseBackupPorts } from '../ports/base-backup.ts';
 import { openBaseBackupServer } from '../postgres/base-backup-server.ts';
 import { baseBackupAsJson, basePlanAsJson, renderBasePlan } from '../render/base-backup.ts';
 import { LIFEBOAT_VERSION } from '../version.ts';
+import type { PartAnswer } from './backup-both.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
 /** A failure of the run stands in the answer. @throws LifeboatError of a --dry-run */
-export async function runBaseBackup(context: Context, options: Options): Promise<Answer> {
+export async function runBaseBackup(context: Context, options: Options): Promise<PartAnswer> {
   const ports = openBaseBackupPorts(context);
   const request = describeBaseRequest(context, options);
   if (request.dryRun) {
@@ -22,10 +22,11 @@ export async function runBaseBackup(context: Context, options: Options): Promise
     return { lines: renderBasePlan(plan), json: basePlanAsJson(plan) };
   }
   const told = await baseBackupAndTell(ports, request);
-  return { lines: [], json: baseBackupAsJson(request, told), failure: told.failure };
+  const { completed, failure } = told;
+  return { lines: [], json: baseBackupAsJson(request, told), made: completed?.manifest.label, failure };
 }
 
-function openBaseBackupPorts(context: Context): BaseBackupPorts {
+export function openBaseBackupPorts(context: Context): BaseBackupPorts {
   const { settings, interrupted } = context;
   return {
     ...context,
@@ -36,7 +37,7 @@ function openBaseBackupPorts(context: Context): BaseBackupPorts {
   };
 }
 
-function describeBaseRequest({ settings, host }: Context, options: Options): BaseBackupRequest {
+export function describeBaseRequest({ settings, host }: Context, options: Options): BaseBackupRequest {
   return {
     app: settings.app,
     level: settings.compressionLevel,

@@ -84,6 +84,23 @@ export async function runWalStatus(): Promise<Answer> {
   return { lines: renderWalStatus(result), json: walStatusAsJson(result), failure: result.failure };
 }
 
+/** The earliest and the latest instant of the cluster that can be recovered to; `null`: none. */
+export async function readRestorable({
+  settings,
+  clock,
+  interrupted,
+}: Context): Promise<{ earliest: string; latest: string; holes: number } | null> {
+  const { app, wal, database, environment } = settings;
+  const ports = {
+    stores: openStores(settings, interrupted),
+    server: openWalServer(database, environment),
+    clock,
+  };
+  const { window } = await walStatus(ports, { app, slot: wal.slot, maxLagMs: wal.maxLagSeconds * 1000 });
+  if (!window?.earliest || !window.latest) return null;
+  return { earliest: window.earliest.time, latest: window.latest.time, holes: window.holes.length };
+}
+
 export async function runWalVerify(options: Options): Promise<Answer> {
   const context = openContext({ json: options['json'] === true });
   const { settings, interrupted } = context;

@@ -1,5 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { deploymentJsonSchema, parseDeploymentConfig } from '../../../lib/domain/deployment/config.ts';
+import {
+  backupKindOf,
+  deploymentJsonSchema,
+  parseDeploymentConfig,
+} from '../../../lib/domain/deployment/config.ts';
 import { cronExpression, scheduleSchema } from '../../../lib/domain/deployment/schedule.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 
@@ -33,11 +37,30 @@ describe('The deployment’s configuration', () => {
         format: 'plain',
         compression: 'gzip',
         localRetentionDays: 7,
+        pointInTimeRecovery: false,
+        incrementalBaseBackups: false,
       },
     ]);
     expect(cronExpression(schedule)).toBe('cron(0 2 * * ? *)');
     expect(limits).toMatchObject({ maxBackupAgeHours: 26 });
     expect(notifications.emails).toEqual([]);
+  });
+
+  it('makes base backups beside the dumps where point-in-time recovery is set up', () => {
+    const { series } = parseDeploymentConfig(
+      {
+        series: [
+          { ...one, pointInTimeRecovery: true, incrementalBaseBackups: true },
+          { ...one, app: 'b' },
+        ],
+      },
+      'the test',
+    );
+    expect(series.map(backupKindOf)).toEqual(['both', 'dump']);
+    const alone = refusal({ series: [{ ...one, incrementalBaseBackups: true }] });
+    expect(alone.message).toContain(
+      '- series.0.incrementalBaseBackups: there are no nightly base backups without pointInTimeRecovery (hostmaster)',
+    );
   });
 
   it('tells every problem at once, each with its place', () => {

@@ -9,6 +9,7 @@ import {
   requireRestore,
   requireThisHost,
   settingsOfRequest,
+  walSettingsOfRequest,
 } from '../../../lib/domain/run/request-settings.ts';
 import { parseSettings } from '../../../scripts/agent/settings.ts';
 
@@ -88,6 +89,43 @@ describe('A request', () => {
   it('says what to restore when it is a restore, and only then', () => {
     expect(() => decode({ ...REQUEST, operation: 'restore' })).toThrow('what to restore');
     expect(() => decode({ ...REQUEST, restore: RESTORE })).toThrow('what to restore');
+  });
+});
+
+describe('The kind of a backup', () => {
+  it('is one that the agent knows, and of a backup alone', () => {
+    for (const kind of ['dump', 'base', 'both']) {
+      const request = decode({ ...REQUEST, kind });
+      expect(parseSettings(settingsOfRequest(request))).toMatchObject({ backupKind: kind });
+    }
+    expect(() => decode({ ...REQUEST, kind: 'full' })).toThrow('kind');
+    expect(() => decode({ ...REQUEST, operation: 'verify', kind: 'dump' })).toThrow(
+      'kind: a backup, and nothing else, has a kind',
+    );
+  });
+
+  it('is a dump where nothing says more', () => {
+    expect(parseSettings(settingsOfRequest(decode(REQUEST)))).toMatchObject({
+      backupKind: 'dump',
+      baseIncremental: false,
+    });
+  });
+});
+
+describe('The service that streams WAL', () => {
+  it('has the request’s settings, but neither its run nor its kind', () => {
+    const request = decode({
+      ...REQUEST,
+      kind: 'both',
+      series: { ...REQUEST.series, pointInTimeRecovery: true, incrementalBaseBackups: true },
+    });
+    const settings = parseSettings(walSettingsOfRequest(request));
+    expect(settings).toMatchObject({ runId: undefined, backupKind: 'dump', baseIncremental: true });
+    expect(settings.s3).toMatchObject({
+      bucket: 'hostmaster-backups',
+      stateBucket: 'hostmaster-state',
+      prefix: 'database/i-0123456789abcdef0',
+    });
   });
 });
 

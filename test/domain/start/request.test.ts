@@ -27,6 +27,8 @@ const FULL = {
   compressionLevel: 3,
   backupDir: '/srv/backups',
   localRetentionDays: 3,
+  pointInTimeRecovery: true,
+  incrementalBaseBackups: true,
 };
 const config = parseDeploymentConfig(
   {
@@ -76,6 +78,10 @@ describe('a request', () => {
       retentionDays: 14,
     });
     expect(Object.keys(requestFor(0).series)).not.toContain('passwordSecretArn');
+  });
+
+  it('of a night makes what the series’ configuration says', () => {
+    expect([requestFor(0).kind, requestFor(1).kind]).toEqual(['dump', 'both']);
   });
 
   it('is certainly over once delivery, each step of the document and the run have timed out, and ten minutes more', () => {

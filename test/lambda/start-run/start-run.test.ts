@@ -52,6 +52,30 @@ describe('start-run on one host', () => {
     });
   });
 
+  it('asks for the kind of backup that it was invoked with, else for what the configuration says', async () => {
+    for (const kind of ['base', 'both', 'dump']) await stage.startRun({ operation: 'backup', kind });
+    await stage.startRun({ operation: 'backup' });
+    await stage.startRun({ operation: 'status' });
+    expect([0, 1, 2, 3, 4].map((index) => sentRequest(index).kind)).toEqual([
+      'base',
+      'both',
+      'dump',
+      'dump',
+      undefined,
+    ]);
+  });
+
+  it.each([
+    [{ operation: 'backup', kind: 'full' }, /kind: /],
+    [{ operation: 'backup', kind: '' }, /kind: /],
+    [{ operation: 'verify', kind: 'dump' }, /kind: belongs to backup, not to verify/],
+    [{ operation: 'backup', kinds: 'dump' }, /kinds/],
+  ])('refuses %j, and says which kinds there are', async (payload, words) => {
+    const refused = stage.startRun(payload);
+    await expect(refused).rejects.toThrow(words);
+    expect(stage.ssm.commands).toEqual([]);
+  });
+
   it('starts one run for the same scheduled event, however often and at once it comes', async () => {
     const first = await stage.startRun(NIGHT);
     stage.passMinutes(1);
