@@ -15,6 +15,7 @@ import { makeFolderFor, requireWorkUser } from '../host/work-user.ts';
 import { watchForInterruption } from '../interruption.ts';
 import type { RunPorts } from '../ports/run.ts';
 import { renderError } from '../render/error.ts';
+import { openRunService } from '../run-service.ts';
 import { openRunResults } from '../s3/run-results.ts';
 import { parseSettings } from '../settings.ts';
 import { LIFEBOAT_VERSION } from '../version.ts';
@@ -66,18 +67,20 @@ function openRunPorts(ground: Ground): RunPorts {
   const { request, interrupted, say } = ground;
   const environment = readProcessEnvironment();
   const commandId = environment['SSM_COMMAND_ID'] || undefined;
+  const { log } = openTerminal({ write: say }, systemClock);
   const note = JSON.stringify({ startedAt: systemClock.now().toISOString(), commandId });
   return {
     claims: openRunClaims(runClaimsFolder(environment), note),
     results: openRunResults(request, { environment, interrupted }),
     work: { do: () => startWork(ground, environment) },
+    service: openRunService(request, { environment, log }),
     site: {
       hostName: hostname(),
       instanceId: environment['AWS_SSM_INSTANCE_ID'] || undefined,
       commandId,
     },
     clock: systemClock,
-    log: openTerminal({ write: say }, systemClock).log,
+    log,
     tell: (failure) => say(`${renderError(failure, new Date())}\n`),
   };
 }

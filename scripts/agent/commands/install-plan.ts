@@ -19,7 +19,7 @@ import type { Scheduler } from './install-steps.ts';
 
 export const UNIT_FOLDER = '/etc/systemd/system';
 export const SYSTEM_CRON_FOLDER = '/etc/cron.d';
-const SETTINGS_FOLDER = '/etc/lifeboat';
+export const SETTINGS_FOLDER = '/etc/lifeboat';
 const LOG_FOLDER = '/var/log';
 
 /** Everything that an installation writes, known before its first step. */

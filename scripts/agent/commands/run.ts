@@ -30,7 +30,9 @@ export async function run(ports: RunPorts, request: RunRequest, options: RunOpti
   requireKind(request, options.only);
   requireThisHost(request, ports.site.instanceId);
   const warnings = await takeOn(ports, request);
+  warnings.push(...((await ports.service?.keep()) ?? []));
   const report = await work(ports, request);
+  warnings.push(...((await ports.service?.check()) ?? []));
   const result = boundResult({
     schemaVersion: RESULT_SCHEMA_VERSION,
     runId: request.runId,

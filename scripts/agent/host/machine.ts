@@ -5,7 +5,7 @@ import type { Environment } from '../environment.ts';
 import type { Access, Machine, MachineUser } from '../ports/install.ts';
 import { onDisk } from './durable-file.ts';
 import { findBackupCommand, findWalCommand } from './launcher.ts';
-import { readCrontab, runSystemctl, writeCrontab } from './schedulers.ts';
+import { readCrontab, readUnitState, runSystemctl, writeCrontab } from './schedulers.ts';
 import { findUser, mayAccess } from './users.ts';
 
 export interface MachineOptions {
@@ -36,6 +36,7 @@ export function openMachine({ environment, root }: MachineOptions): Machine {
     // Below another root everything belongs to whoever runs the test, so there is nothing to learn.
     mayAccess: async (user, path, wanted) => root !== undefined || (await mayAccess(user, path, wanted)),
     systemctl: runSystemctl,
+    unitState: readUnitState,
     readCrontab: () => readCrontab(environment),
     writeCrontab: (text) => writeCrontab(environment, text),
   };

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Environment } from '../environment.ts';
+import type { UnitState } from '../ports/install.ts';
+import { parseUnitState, UNIT_PROPERTIES } from './unit-state.ts';
 
 interface Ended {
   readonly status: number | null;
@@ -11,6 +13,13 @@ interface Ended {
 export async function runSystemctl(args: readonly string[]): Promise<void> {
   const ended = await run('systemctl', args, {});
   if (ended.status !== 0) throw failure(`systemctl ${args.join(' ')}`, ended);
+}
+
+export async function readUnitState(unit: string): Promise<UnitState> {
+  const args = ['show', `--property=${UNIT_PROPERTIES}`, unit];
+  const ended = await run('systemctl', args, {});
+  if (ended.status !== 0) throw failure(`systemctl ${args.join(' ')}`, ended);
+  return parseUnitState(ended.stdout);
 }
 
 export async function readCrontab(environment: Environment): Promise<string> {

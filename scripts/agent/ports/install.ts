@@ -18,10 +18,23 @@ export interface Machine {
   mayAccess(user: MachineUser, path: string, wanted: 'run' | 'write'): Promise<boolean>;
   /** @throws LifeboatError INSTALL_FAILED with what systemctl said */
   systemctl(args: readonly string[]): Promise<void>;
+  /** As systemd knows it; of a unit that is not there `inactive`. @throws LifeboatError INSTALL_FAILED */
+  unitState(unit: string): Promise<UnitState>;
   /** This user's own crontab, `''` when there is none. @throws LifeboatError INSTALL_FAILED */
   readCrontab(): Promise<string>;
   /** @throws LifeboatError INSTALL_FAILED with what crontab said */
   writeCrontab(text: string): Promise<void>;
+}
+
+/** systemctl(1) show, systemd's own words. */
+export interface UnitState {
+  /** `active`, `inactive`, `failed`, `activating` (also while systemd waits before the next try), … */
+  readonly active: string;
+  readonly sub: string;
+  /** How it ended: `success`, `exit-code`, `signal`, … */
+  readonly result: string;
+  /** The main process' last one. */
+  readonly exitStatus: number | undefined;
 }
 
 export interface MachineFacts {

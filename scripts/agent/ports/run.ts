@@ -7,6 +7,8 @@ export interface RunPorts {
   readonly claims: RunClaims;
   readonly results: RunResults;
   readonly work: RunWork;
+  /** What the series' runs look after besides; `undefined`: nothing. */
+  readonly service: RunService | undefined;
   readonly site: RunSite;
   readonly clock: Clock;
   readonly log: Log;
@@ -38,6 +40,14 @@ export interface RunResults {
 interface RunWork {
   /** @throws LifeboatError when it could not be begun, or ended without a report */
   do(): Promise<WorkReport>;
+}
+
+/** A service of the host that goes with its backups. Neither ever throws; both return warnings, one sentence each. */
+export interface RunService {
+  /** Before the work. */
+  keep(): Promise<string[]>;
+  /** After it. */
+  check(): Promise<string[]>;
 }
 
 /** Where the agent runs, as SSM's agent tells. */
