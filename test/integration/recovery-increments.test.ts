@@ -170,12 +170,10 @@ describe('A recovery from incremental base backups', () => {
     const body = await stage.object(volume);
     await remove(volume);
     try {
-      const json = await recoveries.recover(stage, '--to-time', states[2]!.time);
-      expect(json).toMatchObject({ chain: labels(1) });
+      const { json } = await recoveries.run(stage, ['--to-time', states[2]!.time, '--dry-run']);
+      expect(json).toMatchObject({ succeeded: true, chain: labels(1) });
       const { warnings } = json as RecoveryJson & { warnings: string[] };
       expect(warnings[0]).toContain(`${labels(3)[2]} cannot be used, chain broken: ${labels(2)[1]}`);
-      expectState(json, states[2]!);
-      recoveries.end(json.dataDir);
       const asked = await recoveries.run(stage, ['--latest', '--dry-run', '--base', labels(3)[2]!]);
       expect([asked.end.status, asked.json.error?.code]).toEqual([3, 'RESTORE_REFUSED']);
     } finally {

@@ -104,7 +104,7 @@ async function planWithoutChains(
   const full = bases.filter(
     (each) => each.series.systemIdentifier === systemIdentifier && each.chain.length === 1,
   );
-  const hint = `Install PostgreSQL ${wanted}’s own package of client or server programs that has pg_combinebackup, or set PG_BIN_DIR to its folder. Nothing was touched.`;
+  const hint = `Install it, as in: sudo apt-get install postgresql-${wanted}, or set PG_BIN_DIR to the folder that has it beside postgres. Nothing was touched.`;
   if (request.base !== undefined) throw new LifeboatError('RESTORE_REFUSED', missing, { hint });
   const found = await tryPlan(ports, request, full);
   if (!found || !leadsAsFar(found, plan)) {

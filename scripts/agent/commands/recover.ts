@@ -164,20 +164,21 @@ function announce({ log }: RecoveryPorts, plan: RecoveryPlan, { dataDir }: Recov
 
 async function requireRoom(
   free: Promise<number>,
-  { bytes }: RecoveryPlan,
+  { bytes, chain }: RecoveryPlan,
   { place: { dataDir }, besides }: { readonly place: RecoveryPlace; readonly besides: number },
 ): Promise<void> {
   const there = await free;
   // WAL beyond what the base needs comes and goes; only the files stay.
   const needed = bytes.baseRaw + bytes.combined + besides;
   if (there >= needed) return;
-  const bases =
-    bytes.combined > 0 ? 'the base backups and what they are combined to' : 'the base backup alone';
+  const isChain = chain.length > 1;
+  const bases = isChain ? 'the base backups and what they are combined to' : 'the base backup alone';
   const what = besides > 0 ? `${bases.replace(' alone', '')} and, at most, the dump` : bases;
+  const instead = isChain ? `, or the full one alone, which needs less: --base ${chain[0]!.label}` : '';
   throw new LifeboatError(
     'DISK_FULL',
     `${formatBytes(needed)} are needed for ${what}; ${formatBytes(there)} are free for ${dataDir}`,
-    { hint: 'Nothing was touched. Choose a larger disk with --data-dir.' },
+    { hint: `Nothing was touched. Choose a larger disk with --data-dir${instead}.` },
   );
 }
 
