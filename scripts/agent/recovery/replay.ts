@@ -12,6 +12,7 @@ import type { RecoveryAction, ReplayEnd, ServerPrograms } from '../ports/recover
 import { assembleSegment, requireOwnWal } from './assembled-segment.ts';
 import { ServerProcess } from './server-process.ts';
 import { RECOVERY_SETTINGS, recoverySettings, WORK_FOLDER } from './settings-files.ts';
+import { TablespacesInside } from './tablespaces-inside.ts';
 import { WalFeed } from './wal-feed.ts';
 import { makeOwnFolder, writeOwn } from './work-files.ts';
 import type { WorkplaceGround } from './workplace.ts';
@@ -40,6 +41,7 @@ export async function replayWal(
   const { plan, action, onProgress } = request;
   const folder = path.join(ground.dataDir, WORK_FOLDER);
   const { walSegmentSize: segmentSize, systemIdentifier } = plan.base.manifest.server;
+  const inside = new TablespacesInside(ground.log);
   const feed = new WalFeed({
     folder,
     wal: plan.wal,
@@ -49,12 +51,13 @@ export async function replayWal(
     fetch: async (file) => {
       const segment = await assembleSegment(ground.reader, file, segmentSize);
       requireOwnWal(segment, file, systemIdentifier);
-      return segment;
+      return inside.take(segment, file.name);
     },
     onTaken: onProgress,
   });
   let failed = true;
   try {
+    await inside.takeFolder(path.join(ground.dataDir, 'pg_wal'), new Set(plan.wal.map(({ name }) => name)));
     await feed.open();
     const { server, endOfWal } = await runToTarget(ground, request, feed);
     const told = server.news.promoted ? await askFiles(ground, server) : await askServer(ground);

@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto';
+import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { createTablespace } from './base-backup-fixture.ts';
+import { Stage, useGround } from './backup-fixture.ts';
+import { RecoveryGround } from './recovery-fixture.ts';
+import { flushLsn, startStream, stopStream, untilHeld, WAL_SERVER } from './wal-fixture.ts';
+
+function fingerprint(folder: string): string[] {
+  return readdirSync(folder, { recursive: true })
+    .map((name) => path.join(folder, String(name)))
+    .filter((file) => statSync(file).isFile())
+    .map((file) => `${file} ${createHash('sha256').update(readFileSync(file)).digest('hex')}`)
+    .toSorted();
+}
+
+describe('A recovery past CREATE TABLESPACE, beside the live cluster', () => {
+  const ground = useGround(WAL_SERVER);
+  let recoveries: RecoveryGround | undefined;
+
+  afterAll(() => recoveries?.remove());
+
+  it('makes the tablespace inside the recovered cluster, and leaves the live one’s files as they are', async () => {
+    const { postgres } = ground();
+    const sql = (text: string): Promise<string> => postgres.psql('postgres', text);
+    const stage = await Stage.set(ground(), {});
+    recoveries = new RecoveryGround(postgres);
+    const backup = await stage.run(['backup', '--kind', 'base', '--json']);
+    if (backup.status !== 0) throw new Error(backup.printed);
+    const agent = await startStream(stage);
+    const location = await createTablespace(ground(), 'later');
+    const oid = await sql(`SELECT oid FROM pg_tablespace WHERE spcname = 'later'`);
+    await sql(
+      'CREATE TABLE late (n int PRIMARY KEY USING INDEX TABLESPACE later) TABLESPACE later; INSERT INTO late SELECT generate_series(1, 1000)',
+    );
+    const lsn = await sql('SELECT pg_current_wal_insert_lsn()');
+    await sql('UPDATE late SET n = -n; INSERT INTO late SELECT generate_series(1, 4000); CHECKPOINT');
+    await untilHeld(stage, await flushLsn(postgres));
+    await stopStream(agent);
+    await postgres.stop();
+    const before = fingerprint(location);
+    const { end, json } = await recoveries.run(stage, [
+      '--to-lsn',
+      lsn,
+      '--exclusive',
+      '--data-dir',
+      recoveries.folder(),
+    ]);
+    expect({ ...end, live: fingerprint(location) }).toMatchObject({ status: 0, live: before });
+    expect(end.printed).toContain(`${location} was made after the base backup: pg_tblspc/${oid}`);
+    expect(recoveries.psql(json, 'SELECT count(*), min(n), max(n) FROM late')).toBe('1000|1|1000');
+    recoveries.psql(json, 'INSERT INTO late VALUES (0); CHECKPOINT');
+    expect(lstatSync(path.join(json.dataDir, 'pg_tblspc', oid)).isDirectory()).toBe(true);
+    expect(fingerprint(location)).toEqual(before);
+    recoveries.end(json.dataDir);
+    await postgres.start();
+    expect(await sql('SELECT count(*), min(n), max(n) FROM late')).toBe('5000|-1000|4000');
+  });
+});
