@@ -139,8 +139,12 @@ function anchorOf({ bases, tail }: RestorableStretch, cutoff: Date): UsableBase 
 export function youngWithoutHistory(archive: WalArchive, cutoff: Date): number | undefined {
   const unknown = new Set(timelinesOf(archive).filter((each) => each > 1 && !archive.histories.has(each)));
   if (unknown.size === 0) return undefined;
+  for (const timeline of unknown) {
+    for (const [, { modifiedAt }] of archive.segments.entriesFrom(timeline, 0n))
+      if (modifiedAt >= cutoff) return timeline;
+  }
   const pieces = [...archive.pieces].map(([name, all]) => [name, all.at(-1)!.file] as const);
-  for (const [name, { modifiedAt }] of [...archive.segments, ...archive.partials, ...pieces]) {
+  for (const [name, { modifiedAt }] of [...archive.partials, ...pieces]) {
     const timeline = Number.parseInt(name.slice(0, 8), 16);
     if (unknown.has(timeline) && modifiedAt >= cutoff) return timeline;
   }

@@ -1,7 +1,8 @@
 import type { ListedFile } from '../backup/catalog.ts';
 import type { HoleRecord } from './hole.ts';
-import { parsePitrKey, type WalSeries } from './keys.ts';
+import { parsePitrKey, type PitrObject, type WalSeries } from './keys.ts';
 import type { Lsn } from './lsn.ts';
+import { SegmentTable } from './segment-table.ts';
 import { parseSegmentName, segmentName, segmentStart } from './segment.ts';
 import { timelinePath, type TimelineStretch, type TimelineSwitch } from './timeline.ts';
 
@@ -21,8 +22,8 @@ interface ArchivedHistory {
 export interface WalArchive {
   readonly series: WalSeries;
   readonly segmentSize: number;
+  readonly segments: SegmentTable;
   /** By segment name. */
-  readonly segments: ReadonlyMap<string, ListedFile>;
   readonly partials: ReadonlyMap<string, ListedFile>;
   /** By segment name, sorted by where they begin. */
   readonly pieces: ReadonlyMap<string, readonly JournalPiece[]>;
@@ -34,43 +35,101 @@ export interface WalListing {
   readonly series: WalSeries;
   readonly segmentSize: number;
   /** Of both buckets, keys relative to the store's prefix. What is none of this cluster's WAL is passed over. */
-  readonly files: readonly ListedFile[];
+  readonly files: Iterable<ListedFile>;
   /** Parsed history files by timeline; a timeline whose file is not given is taken to have no ancestor. */
   readonly histories: ReadonlyMap<number, readonly TimelineSwitch[]>;
   readonly holes?: readonly HoleRecord[];
 }
 
 export function readWalListing({ series, segmentSize, files, histories, holes }: WalListing): WalArchive {
-  const archive = {
-    segments: new Map<string, ListedFile>(),
-    partials: new Map<string, ListedFile>(),
-    pieces: new Map<string, JournalPiece[]>(),
-    histories: new Map<number, ArchivedHistory>(),
-  };
+  const builder = new WalArchiveBuilder(series, segmentSize);
   for (const file of files) {
-    const object = parsePitrKey(file.key);
-    if (!object || object.series.app !== series.app) continue;
-    if (object.series.systemIdentifier !== series.systemIdentifier) continue;
-    if (object.role === 'history') {
-      const switches = histories.get(object.timeline);
-      if (switches) archive.histories.set(object.timeline, { switches, file });
-    }
-    if (!('segment' in object) || !parseSegmentName(object.segment, segmentSize)) continue;
-    if (object.role === 'journal') {
-      addPiece(archive.pieces, object.segment, { from: object.from, to: object.to, file });
-    } else (object.role === 'wal' ? archive.segments : archive.partials).set(object.segment, file);
+    const role = builder.add(file);
+    const switches = role?.role === 'history' ? histories.get(role.timeline) : undefined;
+    if (role?.role === 'history' && switches) builder.addHistory(role.timeline, { switches, file });
   }
-  for (const pieces of archive.pieces.values()) pieces.sort(byStart);
-  const ours = (holes ?? []).filter(
-    ({ app, systemIdentifier }) => app === series.app && systemIdentifier === series.systemIdentifier,
-  );
-  return { series, segmentSize, ...archive, holes: ours };
+  builder.setHoles(holes ?? []);
+  return builder.archive();
+}
+
+/** An archive that grows with its listing, and with what is listed later. */
+export class WalArchiveBuilder {
+  readonly #archive: {
+    readonly series: WalSeries;
+    readonly segmentSize: number;
+    readonly segments: SegmentTable;
+    readonly partials: Map<string, ListedFile>;
+    readonly pieces: Map<string, JournalPiece[]>;
+    readonly histories: Map<number, ArchivedHistory>;
+    holes: readonly HoleRecord[];
+  };
+
+  constructor(series: WalSeries, segmentSize: number) {
+    this.#archive = {
+      series,
+      segmentSize,
+      segments: new SegmentTable(series, segmentSize),
+      partials: new Map(),
+      pieces: new Map(),
+      histories: new Map(),
+      holes: [],
+    };
+  }
+
+  /**
+   * What is known is not added twice.
+   * @param file its key relative to the store's prefix
+   * @returns what it is; `undefined` for what is none of this cluster's WAL. Of a history file the content is still to be added
+   */
+  add(file: ListedFile): PitrObject | undefined {
+    const { series, segmentSize, segments, partials, pieces } = this.#archive;
+    const object = parsePitrKey(file.key);
+    if (!object || object.series.app !== series.app) return undefined;
+    if (object.series.systemIdentifier !== series.systemIdentifier) return undefined;
+    if (!('segment' in object)) return object;
+    if (!parseSegmentName(object.segment, segmentSize)) return undefined;
+    if (object.role === 'journal')
+      addPiece(pieces, object.segment, { from: object.from, to: object.to, file });
+    else if (object.role === 'wal') segments.set(object.segment, file);
+    else partials.set(object.segment, file);
+    return object;
+  }
+
+  addHistory(timeline: number, history: ArchivedHistory): void {
+    this.#archive.histories.set(timeline, history);
+  }
+
+  hasHistory(timeline: number): boolean {
+    return this.#archive.histories.has(timeline);
+  }
+
+  /** Those of other clusters are left out. */
+  setHoles(holes: readonly HoleRecord[]): void {
+    const { series } = this.#archive;
+    this.#archive.holes = holes.filter(
+      ({ app, systemIdentifier }) => app === series.app && systemIdentifier === series.systemIdentifier,
+    );
+  }
+
+  /** Forgets the pieces of segments that are complete: nobody who recovers reads them. */
+  forgetSuperseded(): void {
+    const { pieces, segments } = this.#archive;
+    for (const name of pieces.keys()) if (segments.has(name)) pieces.delete(name);
+  }
+
+  /** As it is now; it goes on growing. */
+  archive(): WalArchive {
+    for (const pieces of this.#archive.pieces.values()) pieces.sort(byStart);
+    return this.#archive;
+  }
 }
 
 function addPiece(pieces: Map<string, JournalPiece[]>, segment: string, piece: JournalPiece): void {
   const known = pieces.get(segment);
-  if (known) known.push(piece);
-  else pieces.set(segment, [piece]);
+  if (!known) pieces.set(segment, [piece]);
+  // In the order of a listing each lies behind the last; only one that is listed again needs to be looked for.
+  else if (known.at(-1)!.from < piece.from) known.push(piece);
+  else if (!known.some(({ from, to }) => from === piece.from && to === piece.to)) known.push(piece);
 }
 
 function byStart(one: JournalPiece, other: JournalPiece): number {
@@ -80,8 +139,9 @@ function byStart(one: JournalPiece, other: JournalPiece): number {
 
 /** Timelines of which anything is there, ascending. */
 export function timelinesOf(archive: WalArchive): number[] {
-  const names = [archive.segments, archive.partials, archive.pieces].flatMap((map) => [...map.keys()]);
+  const names = [...archive.partials.keys(), ...archive.pieces.keys()];
   const timelines = new Set(names.map((name) => Number.parseInt(name.slice(0, 8), 16)));
+  for (const timeline of archive.segments.timelines()) timelines.add(timeline);
   for (const timeline of archive.histories.keys()) timelines.add(timeline);
   return [...timelines].toSorted((one, other) => one - other);
 }
@@ -201,8 +261,13 @@ export function nextAvailable(
     if (!stretch || (stretch.to !== undefined && segment.start >= stretch.to)) return;
     if (findFile(archive, path, segment.start)) next = segment.start;
   };
-  for (const names of [archive.segments, archive.partials, archive.pieces]) {
-    for (const name of names.keys()) consider(name);
+  for (const names of [archive.partials, archive.pieces]) for (const name of names.keys()) consider(name);
+  for (const { timeline, to } of path) {
+    for (const [name] of archive.segments.entriesFrom(timeline, from)) {
+      const { start } = parseSegmentName(name, archive.segmentSize)!;
+      if ((next !== undefined && start >= next) || (to !== undefined && start >= to)) break;
+      consider(name);
+    }
   }
   return next;
 }

@@ -9,13 +9,14 @@ import {
 import type { Base } from '../base/base-catalog.ts';
 import type { BaseManifest } from '../base/base-manifest.ts';
 import { pathOf, timelinesOf, type WalArchive } from './archive.ts';
-import { parsePitrKey } from './keys.ts';
+import { timelineOfBackupHistory } from './backup-history.ts';
+import { parsePitrKey, walPrefix, type WalSeries } from './keys.ts';
 import { parseLsn, type Lsn } from './lsn.ts';
 import { parseSegmentName } from './segment.ts';
 import { timelineOfLsn } from './timeline.ts';
 
 /** Whether one object may be tagged as expirable. */
-interface PitrDecision {
+export interface PitrDecision {
   readonly key: string;
   readonly expire: boolean;
   /** For people: why it stays or goes. */
@@ -27,8 +28,8 @@ export interface PitrContents {
   readonly bases: readonly Base[];
   /** Of the same clusters, one each. */
   readonly archives: readonly WalArchive[];
-  /** The listed records of holes. */
-  readonly holes?: readonly ListedFile[];
+  /** The listed records of holes, and the files that PostgreSQL archives about its base backups. */
+  readonly others?: readonly ListedFile[];
 }
 
 export interface PitrRetention {
@@ -41,14 +42,69 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** A reader that listed a piece just before its segment was complete may still fetch it. */
 const SUPERSEDED_MS = DAY_MS;
 
+/** Verdicts on the WAL of one cluster, object by object: a large archive's need not be in memory together. */
+export interface WalJudge {
+  /** Complete segments and partial ones, then history files, in the order of their WAL. */
+  wal(): Generator<PitrDecision>;
+  /** Pieces of the journal that the archive knows. */
+  journal(): Generator<PitrDecision>;
+  /** One listed piece of the journal; `undefined` for what is none of this cluster's. */
+  piece(file: ListedFile): PitrDecision | undefined;
+  /** A listed `<segment>.<offset>.backup`, or a record of a hole; `undefined` for what is neither. */
+  other(file: ListedFile): PitrDecision | undefined;
+}
+
+/** @param decisions of every base backup of the app */
+export function judgeWalOf(
+  archive: WalArchive,
+  decisions: readonly BaseDecision[],
+  policy: PitrPolicy,
+): WalJudge {
+  const needs = findNeeds(archive, decisions, policy);
+  const judgeSegment = ([name, file]: [string, ListedFile]): PitrDecision =>
+    judgeWal(file, endOf(archive, name), timelineOf(name), needs);
+  const judgePiece = (segment: string, to: Lsn, file: ListedFile): PitrDecision =>
+    judgeSuperseded(archive, segment, file, policy.now) ?? judgeWal(file, to, timelineOf(segment), needs);
+  const journal = function* (): Generator<PitrDecision> {
+    for (const [name, pieces] of archive.pieces)
+      for (const { to, file } of pieces) yield judgePiece(name, to, file);
+  };
+  return {
+    journal,
+    *wal() {
+      let anythingKept = decisions.some(
+        ({ base, expire }) => !expire && base.series.systemIdentifier === archive.series.systemIdentifier,
+      );
+      for (const all of [archive.segments, archive.partials]) {
+        for (const entry of all) {
+          const decision = judgeSegment(entry);
+          anythingKept ||= !decision.expire;
+          yield decision;
+        }
+      }
+      anythingKept ||= [...journal()].some(({ expire }) => !expire);
+      yield* judgeHistories(archive, anythingKept, needs);
+    },
+    piece: (file) => {
+      const object = parsePitrKey(file.key);
+      const ours =
+        object?.role === 'journal' &&
+        isOf(archive, object.series) &&
+        parseSegmentName(object.segment, archive.segmentSize);
+      return ours ? judgePiece(object.segment, object.to, file) : undefined;
+    },
+    other: (file) => judgeBackupHistory(archive, file, needs) ?? judgeHole(archive, file, needs),
+  };
+}
+
 /** Pure: the same input gives the same verdicts. What is not known to be needless stays. */
 export function decidePitrRetention(contents: PitrContents, policy: PitrPolicy): PitrRetention {
-  const { bases, archives, holes = [] } = contents;
+  const { bases, archives, others = [] } = contents;
   const decisions = decideBaseRetention(bases, archives, policy);
   const volumes = decisions.flatMap(({ base, expire, reason }) =>
     base.files.map(({ key }) => ({ key, expire, reason })),
   );
-  const wal = archives.flatMap((archive) => decideCluster(archive, decisions, holes, policy));
+  const wal = archives.flatMap((archive) => decideCluster(archive, decisions, others, policy));
   return { bases: decisions, objects: [...volumes, ...wal] };
 }
 
@@ -67,25 +123,11 @@ interface Needs {
 function decideCluster(
   archive: WalArchive,
   decisions: readonly BaseDecision[],
-  holes: readonly ListedFile[],
+  others: readonly ListedFile[],
   policy: PitrPolicy,
 ): PitrDecision[] {
-  const needs = findNeeds(archive, decisions, policy);
-  const wal = [...archive.segments, ...archive.partials].map(([name, file]) => {
-    return judgeWal(file, endOf(archive, name), timelineOf(name), needs);
-  });
-  const journal = [...archive.pieces].flatMap(([name, pieces]) =>
-    pieces.map(({ to, file }) => {
-      return judgePiece(archive, name, file, policy.now) ?? judgeWal(file, to, timelineOf(name), needs);
-    }),
-  );
-  const records = holes.flatMap((file) => judgeHole(archive, file, needs));
-  const anythingKept =
-    [...wal, ...journal].some(({ expire }) => !expire) ||
-    decisions.some(
-      ({ base, expire }) => !expire && base.series.systemIdentifier === archive.series.systemIdentifier,
-    );
-  return [...wal, ...journal, ...records, ...judgeHistories(archive, anythingKept, needs)];
+  const judge = judgeWalOf(archive, decisions, policy);
+  return [...judge.wal(), ...judge.journal(), ...others.flatMap((file) => judge.other(file) ?? [])];
 }
 
 function findNeeds(archive: WalArchive, decisions: readonly BaseDecision[], policy: PitrPolicy): Needs {
@@ -142,22 +184,38 @@ function judgeAge(key: string, modifiedAt: Date, { bases }: Needs, { days, now }
 }
 
 /** A piece whose bytes the archive has by now; `undefined`: it has not. */
-function judgePiece(
+function judgeSuperseded(
   archive: WalArchive,
   segment: string,
   { key, modifiedAt }: ListedFile,
   now: Date,
 ): PitrDecision | undefined {
-  if (!archive.segments.has(segment)) return undefined;
-  const over = now.getTime() - modifiedAt.getTime() >= SUPERSEDED_MS;
-  return { key, expire: over, reason: 'its segment is complete in S3' };
+  const whole = archive.segments.get(segment);
+  if (!whole) return undefined;
+  const since = Math.max(whole.modifiedAt.getTime(), modifiedAt.getTime());
+  return { key, expire: now.getTime() - since >= SUPERSEDED_MS, reason: 'its segment is complete in S3' };
 }
 
-function judgeHole(archive: WalArchive, file: ListedFile, needs: Needs): PitrDecision[] {
+function judgeHole(archive: WalArchive, file: ListedFile, needs: Needs): PitrDecision | undefined {
   const object = parsePitrKey(file.key);
-  if (object?.role !== 'hole' || object.series.systemIdentifier !== archive.series.systemIdentifier)
-    return [];
-  return [judgeWal(file, object.to, object.timeline, needs)];
+  return object?.role === 'hole' && isOf(archive, object.series)
+    ? judgeWal(file, object.to, object.timeline, needs)
+    : undefined;
+}
+
+/** It tells people of a base backup that began in its segment. */
+function judgeBackupHistory(archive: WalArchive, file: ListedFile, needs: Needs): PitrDecision | undefined {
+  const folder = walPrefix(archive.series);
+  if (!file.key.startsWith(folder)) return undefined;
+  const [, name = ''] = file.key.slice(folder.length).split('/');
+  const timeline = timelineOfBackupHistory(name);
+  const segment = parseSegmentName(name.slice(0, 24), archive.segmentSize);
+  if (timeline === undefined || !segment) return undefined;
+  return judgeWal(file, segment.start + BigInt(archive.segmentSize), timeline, needs);
+}
+
+function isOf({ series }: WalArchive, { app, systemIdentifier }: WalSeries): boolean {
+  return app === series.app && systemIdentifier === series.systemIdentifier;
 }
 
 /** Not only of the timelines that are left: PostgreSQL takes a number without a history file for one that is free. */

@@ -164,25 +164,30 @@ function findStretches(
   bases: readonly UsableBase[],
   commits: KnownCommits,
 ): RestorableStretch[] {
-  const found: { bases: UsableBase[]; tail: WalFile[]; walEnd: Lsn }[] = [];
+  const found: { bases: UsableBase[]; walEnd: Lsn }[] = [];
   for (const base of bases) {
     const present = found.at(-1);
     // Each base's WAL is followed only from where the one before it was left: a month of WAL is walked once.
     if (present && walNeededFrom(base) <= present.walEnd && stopOf(base) <= present.walEnd) {
       present.bases.push(base);
-      present.tail = present.tail.filter(({ end }) => end > stopOf(base));
       continue;
     }
-    const tail = [...followWal(archive, path, walNeededFrom(base))];
-    const walEnd = tail.at(-1)?.end ?? walNeededFrom(base);
-    if (walEnd < stopOf(base)) continue;
-    found.push({ bases: [base], tail: tail.filter(({ end }) => end > stopOf(base)), walEnd });
+    const walEnd = endOfWal(archive, path, walNeededFrom(base));
+    if (walEnd >= stopOf(base)) found.push({ bases: [base], walEnd });
   }
-  return found.map((stretch) => ({
-    ...stretch,
-    earliest: pointOfBase(stretch.bases[0]!),
-    latest: latestOf(stretch.tail, stretch.bases.at(-1)!, commits),
-  }));
+  return found.map((stretch) => {
+    const newest = stretch.bases.at(-1)!;
+    const tail = [...followWal(archive, path, stopOf(newest))];
+    const [earliest, latest] = [pointOfBase(stretch.bases[0]!), latestOf(tail, newest, commits)];
+    return { ...stretch, tail, earliest, latest };
+  });
+}
+
+/** Nothing is kept of the way there, which may be a month of segments. */
+function endOfWal(archive: WalArchive, path: readonly TimelineStretch[], from: Lsn): Lsn {
+  let end = from;
+  for (const file of followWal(archive, path, from)) end = file.end;
+  return end;
 }
 
 function pointOfBase(base: UsableBase): RestorablePoint {

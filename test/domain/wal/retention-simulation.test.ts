@@ -26,9 +26,9 @@ function recoverable(model: PitrModel): Set<string> {
 }
 
 function applyRetention(model: PitrModel): number {
-  const holes = [...model.stored.values()].filter(({ key }) => key.startsWith('holes/'));
+  const others = [...model.stored.values()].filter(({ key }) => key.startsWith('holes/'));
   const { objects } = decidePitrRetention(
-    { bases: model.bases(), archives: [model.archive()], holes },
+    { bases: model.bases(), archives: [model.archive()], others },
     { days: DAYS, now: model.date },
   );
   const expired = objects.filter(({ expire }) => expire);

@@ -96,14 +96,14 @@ interface Verdict {
 function verdict(
   month: Month,
   now: number,
-  options: { pinned?: string[]; proven?: string[]; holes?: ListedFile[]; more?: Month } = {},
+  options: { pinned?: string[]; proven?: string[]; others?: ListedFile[]; more?: Month } = {},
 ): Verdict {
-  const { pinned = [], proven = [], holes = [], more } = options;
+  const { pinned = [], proven = [], others = [], more } = options;
   const retention = decidePitrRetention(
     {
       bases: [...month.bases, ...(more?.bases ?? [])],
       archives: [month.archive(), ...(more ? [more.archive()] : [])],
-      holes,
+      others,
     },
     { days: 7, now: day(now), pinned: new Set(pinned), proven: new Set(proven) },
   );
@@ -325,10 +325,10 @@ describe('Retention of WAL in S3', () => {
     month.put(partial, day(4));
     const hole = { key: holeKey(SERIES, 1, lsnOf(2), lsnOf(3)), size: 300, modifiedAt: day(3) };
     const other = new Month({ ...SERIES, systemIdentifier: '42' });
-    const standing = verdict(month, 60, { holes: [hole], more: other });
+    const standing = verdict(month, 60, { others: [hole], more: other });
     expect(Object.values(standing.wal)).toContain('hostmaster_base_20260102_020000 needs it');
     other.base(50);
-    const gone = verdict(month, 60, { holes: [hole], more: other });
+    const gone = verdict(month, 60, { others: [hole], more: other });
     expect(new Set(Object.values(gone.wal))).toEqual(new Set(['gone']));
     expect(Object.keys(gone.wal)).toHaveLength(7);
   });
