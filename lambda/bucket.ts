@@ -1,6 +1,8 @@
 import {
+  DeleteObjectsCommand,
   GetObjectCommand,
   GetObjectTaggingCommand,
+  HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   PutObjectTaggingCommand,
@@ -10,7 +12,7 @@ import { LifeboatError } from '../lib/domain/errors.ts';
 import type { Clock } from './clock.ts';
 import { attempts, errorName, httpStatus, serviceError } from './sdk-error.ts';
 
-interface BucketObject {
+export interface BucketObject {
   readonly key: string;
   readonly size: number;
   readonly modifiedAt: Date;
@@ -27,18 +29,31 @@ export interface Bucket {
   putOnce(key: string, value: unknown): Promise<boolean>;
   /** @returns `undefined` when there is none. @throws LifeboatError CORRUPT when it is larger than `maxBytes` */
   read(key: string, maxBytes?: number): Promise<string | undefined>;
-  /** Page by page. */
-  list(prefix: string): AsyncGenerator<BucketObject>;
+  /** Its user metadata; `undefined`: there is none. */
+  metadata(key: string): Promise<Readonly<Record<string, string>> | undefined>;
+  /** Page by page, in the order of the keys. */
+  list(prefix: string, options?: ListOptions): AsyncGenerator<BucketObject>;
   /** The folders directly under `prefix`, each with its slash; objects are not listed. */
   folders(prefix: string): AsyncGenerator<string>;
   tags(key: string): Promise<Tags>;
   /** Replaces all of them. */
   setTags(key: string, tags: Tags): Promise<void>;
+  /** A thousand at a time; one that is not there is no error. @returns what was refused, each with S3's word */
+  remove(keys: readonly string[]): Promise<{ key: string; why: string }[]>;
+}
+
+interface ListOptions {
+  /** Only keys behind this one. */
+  readonly after?: string;
+  /** Only objects directly under the prefix, up to the next slash. */
+  readonly flat?: boolean;
 }
 
 /** A run's objects are a few KB; a host that writes more does not fill a function's memory. */
 const LARGEST_BODY = 4 * 1024 * 1024;
 const WRITE_TRIES = 4;
+/** S3 takes no more in one call. */
+const MOST_REMOVED = 1000;
 
 export function openBucket(client: S3Client, name: string, clock: Pick<Clock, 'sleep'>): Bucket {
   const call = async <Answer>(action: string, key: string, send: () => Promise<Answer>): Promise<Answer> => {
@@ -74,7 +89,16 @@ export function openBucket(client: S3Client, name: string, clock: Pick<Clock, 's
     read,
     putOnce: (key, value) =>
       putOnce({ client, name, read, clock }, key, `${JSON.stringify(value, null, 1)}\n`),
-    list: (prefix) => listObjects(client, name, prefix),
+    metadata: async (key) => {
+      try {
+        return (await client.send(new HeadObjectCommand({ Bucket: name, Key: key }))).Metadata ?? {};
+      } catch (error) {
+        if (httpStatus(error) === 404 || (httpStatus(error) === 403 && !(await isListed(key))))
+          return undefined;
+        throw serviceError(error, `s3:HeadObject on s3://${name}/${key}`);
+      }
+    },
+    list: (prefix, options) => listObjects(client, name, prefix, options),
     folders: (prefix) => listFolders(client, name, prefix),
     tags: async (key) => {
       const command = new GetObjectTaggingCommand({ Bucket: name, Key: key });
@@ -86,6 +110,7 @@ export function openBucket(client: S3Client, name: string, clock: Pick<Clock, 's
       const command = new PutObjectTaggingCommand({ Bucket: name, Key: key, Tagging: { TagSet: set } });
       await call('PutObjectTagging', key, () => client.send(command));
     },
+    remove: (keys) => removeObjects(client, name, keys),
   };
 }
 
@@ -121,8 +146,33 @@ async function putOnce(writer: Writer, key: string, body: string): Promise<boole
   }
 }
 
-async function* listObjects(client: S3Client, name: string, prefix: string): AsyncGenerator<BucketObject> {
-  for await (const page of pages(client, name, { Prefix: prefix })) {
+async function removeObjects(
+  client: S3Client,
+  name: string,
+  keys: readonly string[],
+): ReturnType<Bucket['remove']> {
+  const refused: { key: string; why: string }[] = [];
+  for (let from = 0; from < keys.length; from += MOST_REMOVED) {
+    const Objects = keys.slice(from, from + MOST_REMOVED).map((Key) => ({ Key }));
+    const command = new DeleteObjectsCommand({ Bucket: name, Delete: { Objects, Quiet: true } });
+    try {
+      const { Errors = [] } = await client.send(command);
+      for (const { Key = '', Code = '' } of Errors) refused.push({ key: Key, why: Code });
+    } catch (error) {
+      throw serviceError(error, `s3:DeleteObjects on s3://${name}/${Objects[0]!.Key}`);
+    }
+  }
+  return refused;
+}
+
+async function* listObjects(
+  client: S3Client,
+  name: string,
+  prefix: string,
+  { after, flat = false }: ListOptions = {},
+): AsyncGenerator<BucketObject> {
+  const options = { Prefix: prefix, ...(after && { StartAfter: after }), ...(flat && { Delimiter: '/' }) };
+  for await (const page of pages(client, name, options)) {
     for (const object of page.Contents ?? []) {
       if (object.Key === undefined || object.LastModified === undefined) continue;
       yield {
@@ -142,7 +192,13 @@ async function* listFolders(client: S3Client, name: string, prefix: string): Asy
   }
 }
 
-async function* pages(client: S3Client, name: string, options: { Prefix: string; Delimiter?: string }) {
+interface PageOptions {
+  readonly Prefix: string;
+  readonly Delimiter?: string;
+  readonly StartAfter?: string;
+}
+
+async function* pages(client: S3Client, name: string, options: PageOptions) {
   let token: string | undefined;
   do {
     const command = new ListObjectsV2Command({

@@ -20,7 +20,8 @@ export interface CatalogFile extends ListedFile {
 export async function listFolder(bucket: Bucket, prefix: string, begin: string): Promise<CatalogFile[]> {
   const folder = `${prefix}/`;
   const files: CatalogFile[] = [];
-  for await (const { key, ...object } of bucket.list(folder + begin))
+  // Flat: below lie folders of WAL, which hold hundreds of thousands of objects.
+  for await (const { key, ...object } of bucket.list(folder + begin, { flat: true }))
     files.push({ ...object, key: key.slice(folder.length) });
   return files;
 }

@@ -89,6 +89,16 @@ export const METRIC = {
   backupAge: 'BackupAgeSeconds',
   /** Seconds since the newest verified backup was begun: what of the data would be lost now. */
   recoveryPointAge: 'RecoveryPointAgeSeconds',
+  /** Where there is point-in-time recovery: seconds since the latest restorable instant, by the commits in S3. */
+  restorableAge: 'LatestRestorableAgeSeconds',
+  /** From the earliest to the latest restorable instant. */
+  restorableWindow: 'RestorableWindowSeconds',
+  /** Since the newest good base backup was finished. */
+  baseBackupAge: 'BaseBackupAgeSeconds',
+  /** Stretches of WAL that are missing, and that no base backup has left behind. */
+  recoveryHoles: 'UnhealedHoles',
+  /** Since S3 received WAL last, a segment or a piece of the open one. */
+  walSilence: 'WalSilenceSeconds',
   backupBytes: 'BackupBytes',
   backupSeconds: 'BackupDurationSeconds',
   baseBackupBytes: 'BaseBackupBytes',

@@ -8,6 +8,7 @@ import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
 import { hasTaggedHosts } from '../../domain/watch/places.ts';
 import type { FunctionName } from '../storage/principals.ts';
+import { walStateFolders } from '../storage/wal-state.ts';
 import { parameterArn } from './host-access.ts';
 import type { RunDocuments } from './run-documents.ts';
 import { allow } from './statements.ts';
@@ -58,6 +59,7 @@ export function functionRights(
         ...tellingRights(surroundings),
         ...catalogRights(surroundings),
         ...taggingRights(surroundings),
+        ...recoveryRights(surroundings),
         ...storageKeyRights(surroundings),
       ];
     case 'slack':
@@ -178,6 +180,19 @@ function catalogRights({ config, bucket }: Surroundings): PolicyStatement[] {
 function taggingRights({ config, bucket }: Surroundings): PolicyStatement[] {
   const backups = [bucket.arnForObjects(`${config.storage.prefix}/*`)];
   return [allow('TagExpirable', ['s3:GetObjectTagging', 's3:PutObjectTagging'], backups)];
+}
+
+/**
+ * How far WAL reaches is told by its objects' metadata, which S3 hands out to whoever may read them. What the journal held is
+ * complete in the backup bucket by the time it is removed, and its versions stay for a week.
+ */
+function recoveryRights({ config, bucket, stateBucket }: Surroundings): PolicyStatement[] {
+  const { prefix } = config.storage;
+  const state = walStateFolders(config).map((folder) => stateBucket.arnForObjects(`${folder}/*`));
+  return [
+    allow('MeasureWal', ['s3:GetObject'], [bucket.arnForObjects(`${prefix}/*/wal/*`), ...state]),
+    allow('RemoveSupersededWal', ['s3:DeleteObject'], state),
+  ];
 }
 
 function tellingRights(surroundings: Surroundings): PolicyStatement[] {

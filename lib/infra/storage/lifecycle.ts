@@ -36,13 +36,15 @@ export function backupLifecycle({ storage }: DeploymentConfig): LifecycleRule[] 
   ];
 }
 
-/** How long each kind of state is of use, in days. */
+/**
+ * How long each kind of state is of use, in days. Nothing here about the journal and the records of holes: the open segment's
+ * pieces are all that there is of the last transactions of a host that died, for as long as nobody has recovered them. The
+ * watch removes them when their segment is complete in the backup bucket, or when the retention is over.
+ */
 const STATE_LIFETIMES = {
   runs: 90,
   /** A plan may be executed for an hour. */
   plans: 7,
-  /** The complete WAL segment is in the backup bucket long before. */
-  journal: 14,
   /** Proof for an auditor: a year, and time to ask for it. */
   drills: 400,
 } as const;

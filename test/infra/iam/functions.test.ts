@@ -8,6 +8,11 @@ const RUN = 'database/runs/2026/01/17/20260117T020000Z-3f9a0c1b2d4e';
 const PLAN = 'database/plans/20260117T100000Z-0123456789ab.json';
 const DUMP = 'database/hostmaster_db_20260117_020000.sql.gz';
 const MANIFEST = 'database/hostmaster_db_20260117_020000.manifest.json';
+const CLUSTER = 'hostmaster/7300000000000000001';
+const BASE = `database/pitr/${CLUSTER}/base/hostmaster_base_20260117_020000`;
+const SEGMENT = `database/pitr/${CLUSTER}/wal/00000001/000000010000000000000003.zst`;
+const PIECE = `journal/${CLUSTER}/00000001/000000010000000000000004/0000000004000000-0000000004000100.zst`;
+const HOLE = `holes/${CLUSTER}/00000001/0000000004000000-0000000005000000.json`;
 
 const authority = readAuthority({
   storage: { kmsKeyArn: KEY },
@@ -133,10 +138,35 @@ const functions: Record<string, Expectation> = {
       backups.on('GetObjectTagging', DUMP),
       backups.on('PutObjectTagging', DUMP),
       backups.on('PutObjectTagging', MANIFEST),
+      backups.list(`database/pitr/${CLUSTER}/wal/`),
+      backups.get(`${BASE}/manifest.json`),
+      backups.get(SEGMENT),
+      backups.get(`database/${HOST}/pitr/${CLUSTER}/wal/00000002.history`),
+      ...[`${BASE}/base-00001.tar.zst`, SEGMENT].flatMap((key) => [
+        backups.on('GetObjectTagging', key),
+        backups.on('PutObjectTagging', key),
+      ]),
+      ...[PIECE, HOLE].flatMap((key) =>
+        ['database', `database/${HOST}`].flatMap((folder) => [
+          state.list(`${folder}/journal/${CLUSTER}/`),
+          state.get(`${folder}/${key}`),
+          state.on('DeleteObject', `${folder}/${key}`),
+        ]),
+      ),
     ],
     never: [
       send(document('DocumentsBackup')),
       state.put(`${RUN}/request.json`),
+      backups.get(`${BASE}/base-00001.tar.zst`),
+      backups.get(`${BASE}/backup_manifest`),
+      backups.on('DeleteObject', SEGMENT),
+      backups.on('DeleteObject', `${BASE}/manifest.json`),
+      state.put(`database/${PIECE}`),
+      state.put(`database/${HOLE}`),
+      state.on('DeleteObjectVersion', `database/${PIECE}`),
+      state.on('DeleteObject', `other/${PIECE}`),
+      state.on('DeleteObject', `${RUN}/result.json`),
+      state.on('DeleteObject', PLAN),
       backups.on('PutObjectTagging', 'other/x'),
       backups.on('PutObjectVersionTagging', DUMP),
       backups.on('DeleteObjectTagging', DUMP),
@@ -203,6 +233,7 @@ const nobody: Call[] = [
   state.overwrite(`${RUN}/report.json`),
   state.on('DeleteObject', `${RUN}/request.json`),
   state.on('DeleteObject', `${RUN}/report.json`),
+  state.on('DeleteObject', 'database/drills/2026/01/17/x.json'),
   {
     action: 'secretsmanager:GetSecretValue',
     resource: `arn:aws:secretsmanager:${REGION}:${ACCOUNT}:secret:x`,

@@ -68,8 +68,9 @@ describe.each(IDS)('the function %s', (id) => {
     expect(retries).toMatchObject({ MaximumEventAgeInSeconds: 3600, MaximumRetryAttempts: 2 });
   });
 
-  test('has no action with a wildcard, and no right to delete anything', () => {
-    const actions = actionsOf(rightsOf(id));
+  test('has no action with a wildcard, and no right to delete anything but the watch’s of superseded WAL', () => {
+    const known = id === 'Watch' ? ['s3:DeleteObject'] : [];
+    const actions = actionsOf(rightsOf(id)).filter((action) => !known.includes(action));
     expect(actions.filter((action) => /\*|Delete|Retention|LegalHold|Lifecycle|Policy/.test(action))).toEqual(
       [],
     );
@@ -107,6 +108,7 @@ describe('what each function may ask of AWS', () => {
         ...finding,
         ...state,
         'sns:Publish',
+        's3:DeleteObject',
         's3:GetObjectTagging',
         's3:PutObjectTagging',
       ],
@@ -149,13 +151,24 @@ describe('what each function may ask of AWS', () => {
     }
   });
 
-  test('backups’ contents are read by none: their manifests are', () => {
+  test('backups’ contents are read by none: their manifests are, and by the watch what WAL says of itself', () => {
+    const manifests = ['database/*.manifest.json', 'database/*/manifest.json'];
     for (const id of IDS) {
       const read = resourcesOf(id, 's3:GetObject').filter((arn) => arn.includes('backups-of-ours'));
-      expect(read.filter((arn) => arn !== 'arn:aws:s3:::backups-of-ours/database/*.manifest.json')).toEqual(
+      const known = id === 'Watch' ? [...manifests, 'database/*/wal/*'] : manifests;
+      expect(read.filter((arn) => !known.includes(arn.replace('arn:aws:s3:::backups-of-ours/', '')))).toEqual(
         [],
       );
     }
+  });
+
+  test('nothing is deleted but what the journal of WAL has left behind', () => {
+    expect(IDS.filter((id) => resourcesOf(id, 's3:DeleteObject').length > 0)).toEqual(['Watch']);
+    expect(resourcesOf('Watch', 's3:DeleteObject')).toEqual(
+      ['holes/*', 'i-*/holes/*', 'i-*/journal/*', 'journal/*'].map(
+        (key) => `arn:aws:s3:::state-of-ours/database/${key}`,
+      ),
+    );
   });
 
   test('without a key of the storage’s, only the messages’ key is used', () => {

@@ -168,6 +168,8 @@ function modelState(time: VirtualTime, puts: TokenBucket, { putMs }: Assumptions
     folders: untouched,
     tags: untouched,
     setTags: untouched,
+    metadata: untouched,
+    remove: untouched,
   };
 }
 
