@@ -88,6 +88,14 @@ const limitsSchema = z.strictObject({
     .max(168)
     .default(26)
     .describe('An older newest backup raises the alarm.'),
+  maxRestorableAgeMinutes: z
+    .number()
+    .min(5)
+    .max(1440)
+    .default(15)
+    .describe(
+      'With pointInTimeRecovery: a longer age of the latest restorable instant, or time without WAL, raises an alarm.',
+    ),
   reserveConcurrency: z
     .boolean()
     .default(false)

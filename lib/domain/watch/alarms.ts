@@ -10,8 +10,10 @@ export interface AlarmRule {
   readonly title: string;
   /** The heading in docs/runbook.md; a test proves that it is there. */
   readonly runbookHeading: string;
-  /** One alarm for each series, or one for the deployment. */
-  readonly per: 'series' | 'deployment';
+  /** One alarm for each series, for each with point-in-time recovery, or one for the deployment. */
+  readonly per: 'series' | 'recovery' | 'deployment';
+  /** What to do at once, in the message itself. */
+  readonly next?: string;
 }
 
 export const ALARMS = {
@@ -44,6 +46,34 @@ export const ALARMS = {
     title: 'The host does not answer SSM',
     runbookHeading: 'Alarm: host unreachable',
     per: 'series',
+  },
+  recoveryBehind: {
+    id: 'recovery-behind',
+    title: 'The latest transactions cannot be recovered from S3',
+    runbookHeading: 'Alarm: recovery behind',
+    per: 'recovery',
+    next: 'On its host, run: lifeboat wal status',
+  },
+  walSilent: {
+    id: 'wal-silent',
+    title: 'No WAL reaches S3',
+    runbookHeading: 'Alarm: WAL silent',
+    per: 'recovery',
+    next: 'On its host, see whether the service of the WAL stream runs: systemctl list-units "*-wal*"',
+  },
+  recoveryHole: {
+    id: 'recovery-hole',
+    title: 'WAL is missing, and no base backup stands behind it',
+    runbookHeading: 'Alarm: recovery hole',
+    per: 'recovery',
+    next: 'On its host, run: lifeboat backup --kind base',
+  },
+  baseTooOld: {
+    id: 'base-too-old',
+    title: 'The newest base backup is too old',
+    runbookHeading: 'Alarm: base backup too old',
+    per: 'recovery',
+    next: 'Look what the last run said; on its host, run: lifeboat backup --kind base',
   },
   lambdaErrors: {
     id: 'lambda-errors',
@@ -84,6 +114,14 @@ export const ALARM_METRIC = {
   sizeDrop: METRIC.sizeRatio,
   runOverdue: METRIC.runningShare,
   hostUnreachable: METRIC.hostUnreachable,
+} as const;
+
+/** The same, of series with point-in-time recovery alone. */
+export const RECOVERY_ALARM_METRIC = {
+  recoveryBehind: METRIC.restorableAge,
+  walSilent: METRIC.walSilence,
+  recoveryHole: METRIC.recoveryHoles,
+  baseTooOld: METRIC.baseBackupAge,
 } as const;
 
 /** A backup below this share of the median of the seven before it raises the alarm. */

@@ -5,13 +5,19 @@ import { Duration } from 'aws-cdk-lib/core';
 import type { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
 import { METRIC, METRIC_DIMENSION, METRIC_NAMESPACE } from '../../domain/names.ts';
-import { OVERDUE_SHARE, SIZE_DROP_RATIO, type ALARM_METRIC } from '../../domain/watch/alarms.ts';
+import {
+  OVERDUE_SHARE,
+  SIZE_DROP_RATIO,
+  type ALARM_METRIC,
+  type RECOVERY_ALARM_METRIC,
+} from '../../domain/watch/alarms.ts';
 import type { FunctionName } from '../storage/principals.ts';
 import { replicaBucketName } from '../storage/replica-stack.ts';
 import { REPLICATION_RULE } from '../storage/replication.ts';
 import type { Schedule } from './schedule.ts';
 
 export type SeriesAlarm = keyof typeof ALARM_METRIC;
+export type RecoveryAlarm = keyof typeof RECOVERY_ALARM_METRIC;
 
 export interface AlarmSetting {
   readonly threshold: number;
@@ -115,6 +121,39 @@ export function seriesSetting(
     case 'backupFailed':
     case 'hostUnreachable':
       return { ...ONCE, ...EVERY_FIVE_MINUTES };
+  }
+}
+
+const SECONDS_PER_MINUTE = 60;
+
+/**
+ * Of a quarter of an hour the worst of three looks counts, and one that does not take place is not missed. Silence is an alarm:
+ * the configuration says that there is point-in-time recovery, so what is not measured is not there, or nobody looks.
+ */
+export function recoverySetting(
+  alarm: RecoveryAlarm,
+  { limits }: DeploymentConfig,
+): AlarmSetting & { statistic: string; period: Duration } {
+  const common = {
+    comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+    treatMissingData: TreatMissingData.BREACHING,
+    statistic: 'Maximum',
+    period: Duration.minutes(15),
+    recovery: true,
+  };
+  switch (alarm) {
+    case 'recoveryBehind':
+    case 'walSilent':
+      return { ...common, threshold: limits.maxRestorableAgeMinutes * SECONDS_PER_MINUTE };
+    case 'baseTooOld':
+      return {
+        ...common,
+        threshold: limits.maxBackupAgeHours * SECONDS_PER_HOUR,
+        period: Duration.hours(1),
+      };
+    case 'recoveryHole':
+      // The others ring where nothing is measured.
+      return { ...common, threshold: 0, treatMissingData: TreatMissingData.NOT_BREACHING };
   }
 }
 

@@ -5,10 +5,17 @@ import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import { NestedStack } from 'aws-cdk-lib/core';
 import { Construct } from 'constructs';
-import type { DeploymentConfig } from '../../domain/deployment/config.ts';
+import type { DeploymentConfig, SeriesConfig } from '../../domain/deployment/config.ts';
 import { hashName } from '../../domain/name-hash.ts';
 import { METRIC_DIMENSION, METRIC_NAMESPACE } from '../../domain/names.ts';
-import { ALARM_METRIC, alarmName, ALARMS, runbookAnchor, type AlarmRule } from '../../domain/watch/alarms.ts';
+import {
+  ALARM_METRIC,
+  alarmName,
+  ALARMS,
+  RECOVERY_ALARM_METRIC,
+  runbookAnchor,
+  type AlarmRule,
+} from '../../domain/watch/alarms.ts';
 import {
   EVERY_FIVE_MINUTES,
   failedReplications,
@@ -16,9 +23,11 @@ import {
   failuresToStart,
   LONG_WAIT,
   ONCE,
+  recoverySetting,
   seriesSetting,
   WAITING,
   type AlarmSetting,
+  type RecoveryAlarm,
   type SeriesAlarm,
 } from './alarm-settings.ts';
 import type { DeadLetters } from './dead-letters.ts';
@@ -26,11 +35,11 @@ import type { Functions } from './functions.ts';
 import type { Schedule } from './schedule.ts';
 
 /**
- * A CloudFormation stack holds 500 resources and each series has five alarms; the rest of the stack has about a hundred.
- * More series go to nested stacks, each always to the same, whatever is added before it in the configuration.
+ * A CloudFormation stack holds 500 resources and each series has five alarms, or nine; the rest of the stack has about a
+ * hundred. More go to nested stacks, each series always to the same, whatever is added before it in the configuration.
  */
-const MOST_SERIES_INLINE = 60;
-const NESTED_STACKS = 10;
+const MOST_ALARMS_INLINE = 300;
+const NESTED_STACKS = 20;
 
 export interface AlarmsProps {
   readonly config: DeploymentConfig;
@@ -63,24 +72,29 @@ export class Alarms extends Construct {
   #seriesAlarms(): void {
     const { series } = this.#config;
     const nested = new Map<number, NestedStack>();
-    for (const { app } of series) {
-      if (series.length <= MOST_SERIES_INLINE) {
-        this.#alarmsOf(new Construct(this, `Series-${app}`), app);
+    const count = series.reduce((sum, each) => sum + keysOf(each).length, 0);
+    for (const each of series) {
+      const { app } = each;
+      if (count <= MOST_ALARMS_INLINE) {
+        this.#alarmsOf(new Construct(this, `Series-${app}`), each);
         continue;
       }
       const group = groupOf(app);
       const stack = nested.get(group) ?? new NestedStack(this, `Group${group}`);
       nested.set(group, stack);
-      this.#alarmsOf(new Construct(stack, `Series-${app}`), app, group);
+      this.#alarmsOf(new Construct(stack, `Series-${app}`), each, group);
     }
   }
 
-  #alarmsOf(scope: Construct, app: string, nest?: number): void {
-    for (const key of Object.keys(ALARM_METRIC) as SeriesAlarm[]) {
-      const { statistic, period, ...setting } = seriesSetting(key, this.#config);
+  #alarmsOf(scope: Construct, series: SeriesConfig, nest?: number): void {
+    const { app } = series;
+    for (const key of keysOf(series)) {
+      const { statistic, period, ...setting } = isRecoveryAlarm(key)
+        ? recoverySetting(key, this.#config)
+        : seriesSetting(key, this.#config);
       const metric = new Metric({
         namespace: METRIC_NAMESPACE,
-        metricName: ALARM_METRIC[key],
+        metricName: { ...ALARM_METRIC, ...RECOVERY_ALARM_METRIC }[key],
         // Of hosts chosen by tag, all values stand under these two dimensions: the statistic shows the worst host.
         dimensionsMap: {
           [METRIC_DIMENSION.deployment]: this.#config.name,
@@ -200,8 +214,19 @@ interface AlarmDetails extends AlarmSetting {
 }
 
 /** What the message shows: `The newest verified backup is too old. Series hostmaster.` and the link, on its own line. */
-function describeAlarm({ title, runbookHeading }: AlarmRule, of: string, runbookUrl: string): string {
-  return `${title}. ${of}.\nRunbook: ${runbookUrl}#${runbookAnchor(runbookHeading)}`;
+function describeAlarm({ title, runbookHeading, next }: AlarmRule, of: string, runbookUrl: string): string {
+  return `${title}. ${of}.${next === undefined ? '' : ` ${next}`}\nRunbook: ${runbookUrl}#${runbookAnchor(runbookHeading)}`;
+}
+
+function keysOf({ pointInTimeRecovery }: SeriesConfig): (SeriesAlarm | RecoveryAlarm)[] {
+  const always = Object.keys(ALARM_METRIC) as SeriesAlarm[];
+  return pointInTimeRecovery
+    ? [...always, ...(Object.keys(RECOVERY_ALARM_METRIC) as RecoveryAlarm[])]
+    : always;
+}
+
+function isRecoveryAlarm(key: SeriesAlarm | RecoveryAlarm): key is RecoveryAlarm {
+  return key in RECOVERY_ALARM_METRIC;
 }
 
 /** The same for an app for ever: neighbours that come and go do not move it. */

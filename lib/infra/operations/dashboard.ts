@@ -12,7 +12,7 @@ import { Duration, Stack } from 'aws-cdk-lib/core';
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../../domain/deployment/config.ts';
 import { METRIC, METRIC_DIMENSION, METRIC_NAMESPACE } from '../../domain/names.ts';
-import { ALARMS, runbookAnchor } from '../../domain/watch/alarms.ts';
+import { ALARMS, runbookAnchor, type AlarmRule } from '../../domain/watch/alarms.ts';
 import type { Functions } from './functions.ts';
 
 const HEIGHT = 6;
@@ -54,6 +54,9 @@ export class Dashboard extends Construct {
             search(config, METRIC.recoveryPointAge, 'Maximum', Duration.hours(1)),
           ]),
         ],
+        ...(config.series.some(({ pointInTimeRecovery }) => pointInTimeRecovery)
+          ? recoveryGraphs(config)
+          : []),
         [
           graph('Backup size (bytes)', [search(config, METRIC.backupBytes, 'Maximum', days)]),
           graph('Size of the bucket (bytes)', bucketSizes(bucket)),
@@ -70,6 +73,33 @@ export class Dashboard extends Construct {
       ],
     });
   }
+}
+
+/** Told by what lies in S3: not by the host. */
+function recoveryGraphs(config: DeploymentConfig): IWidget[][] {
+  const often = Duration.minutes(5);
+  const hour = Duration.hours(1);
+  return [
+    [
+      graph('Since the latest restorable instant (s)', [
+        search(config, METRIC.restorableAge, 'Maximum', often),
+      ]),
+      graph('From the earliest to the latest restorable instant (s)', [
+        search(config, METRIC.restorableWindow, 'Minimum', hour),
+      ]),
+    ],
+    [
+      graph('Since the newest base backup was finished (s)', [
+        search(config, METRIC.baseBackupAge, 'Maximum', hour),
+      ]),
+      graph('Since S3 received WAL (s)', [search(config, METRIC.walSilence, 'Maximum', often)]),
+    ],
+    [
+      graph('Holes without a base backup behind them', [
+        search(config, METRIC.recoveryHoles, 'Maximum', often),
+      ]),
+    ],
+  ];
 }
 
 function graph(title: string, left: IMetric[]): IWidget {
@@ -118,8 +148,10 @@ function bucketSizes({ bucketName }: IBucket): IMetric[] {
 function overview({ name, limits, series, notifications, storage }: DeploymentConfig): string {
   const { runbookUrl } = notifications;
   const isLink = /^https?:\/\//.test(runbookUrl);
-  const { replicationFailed, ...always } = ALARMS;
-  const rules = [...Object.values(always), ...(storage.drRegion === undefined ? [] : [replicationFailed])];
+  const { replicationFailed, ...others } = ALARMS;
+  const recovers = series.some(({ pointInTimeRecovery }) => pointInTimeRecovery);
+  const always: AlarmRule[] = Object.values(others).filter(({ per }) => recovers || per !== 'recovery');
+  const rules = [...always, ...(storage.drRegion === undefined ? [] : [replicationFailed])];
   const alarms = rules.map(({ title, runbookHeading }) =>
     isLink ? `[${title}](${runbookUrl}#${runbookAnchor(runbookHeading)})` : `${title}: “${runbookHeading}”`,
   );

@@ -85,8 +85,31 @@ describe.each(['hostmaster', 'fleet', 'guarded'])('the series %s', (app) => {
     const own = [...all]
       .filter(([, { Namespace }]) => Namespace === 'Lifeboat')
       .filter(([name]) => name.endsWith(`-${app}`));
-    expect(own).toHaveLength(5);
+    expect(own).toHaveLength(app === 'guarded' ? 9 : 5);
     for (const [, alarm] of own) expect(dimensionsOf(alarm)).toEqual({ Deployment: 'Lifeboat', App: app });
+  });
+});
+
+describe('a series with point-in-time recovery', () => {
+  const breaching = { Statistic: 'Maximum', EvaluationPeriods: 1, TreatMissingData: 'breaching' };
+
+  test.each([
+    ['recovery-behind', METRIC.restorableAge, { ...breaching, Threshold: 900, Period: 900 }],
+    ['wal-silent', METRIC.walSilence, { ...breaching, Threshold: 900, Period: 900 }],
+    ['base-too-old', METRIC.baseBackupAge, { ...breaching, Threshold: 26 * 3600, Period: 3600 }],
+    ['recovery-hole', METRIC.recoveryHoles, { Threshold: 0, Period: 900, TreatMissingData: 'notBreaching' }],
+  ])('rings with %s, says what to do next, and tells when it is over', (id, MetricName, setting) => {
+    const alarm = all.get(`Lifeboat-${id}-guarded`);
+    expect(alarm).toMatchObject({ MetricName, ComparisonOperator: 'GreaterThanThreshold', ...setting });
+    expect(text(alarm?.['AlarmDescription'])).toMatch(/lifeboat (wal|backup)|systemctl/);
+    expect(list(alarm?.['OKActions'])).toHaveLength(1);
+  });
+
+  test('alone has these alarms', () => {
+    const ids = Object.values(ALARMS).flatMap(({ id, per }) => (per === 'recovery' ? [id] : []));
+    const names = [...all.keys()].filter((name) => ids.some((id) => name.includes(id)));
+    expect(names).toHaveLength(4);
+    expect(names.every((name) => name.endsWith('-guarded'))).toBe(true);
   });
 });
 
@@ -250,22 +273,31 @@ describe('every alarm', () => {
 
   test('of a state tells its end as well; of an event it does not', () => {
     const telling = [...all].filter(([, { OKActions }]) => list(OKActions).length > 0).map(([name]) => name);
-    expect(telling).toEqual(
-      ['hostmaster', 'fleet', 'guarded'].map((app) => `Lifeboat-backup-too-old-${app}`),
+    expect(telling.toSorted()).toEqual(
+      [
+        ...['hostmaster', 'fleet', 'guarded'].map((app) => `Lifeboat-backup-too-old-${app}`),
+        ...['recovery-behind', 'wal-silent', 'recovery-hole', 'base-too-old'].map(
+          (id) => `Lifeboat-${id}-guarded`,
+        ),
+      ].toSorted(),
     );
   });
 });
 
 describe('many series', () => {
-  const series = (count: number) =>
+  const series = (count: number, recovers = false) =>
     Array.from({ length: count }, (_, index) => ({
       app: `app-${index}`,
       host: { tag: { key: 'App', value: 'shared' } },
       database: `db-${index}`,
+      pointInTimeRecovery: recovers,
     }));
 
-  function groups(count: number): { resources: number; alarms: Map<string, string>; nested: number[] } {
-    const stack = addOperations(newApp(), configuration({ series: series(count) }));
+  function groups(
+    count: number,
+    recovers = false,
+  ): { resources: number; alarms: Map<string, string>; nested: number[] } {
+    const stack = addOperations(newApp(), configuration({ series: series(count, recovers) }));
     const template = Template.fromStack(stack);
     const nested = stack.node
       .findAll()
@@ -285,8 +317,8 @@ describe('many series', () => {
   });
 
   test('five hundred, the most that a configuration takes, go to nested stacks, none beyond CloudFormation’s 500', () => {
-    const { resources: count, nested, alarms } = groups(500);
-    expect(alarms.size).toBe(2500);
+    const { resources: count, nested, alarms } = groups(500, true);
+    expect(alarms.size).toBe(4500);
     expect(Math.max(count, ...nested)).toBeLessThanOrEqual(500);
   });
 
@@ -300,8 +332,8 @@ describe('many series', () => {
   test('are called as they are in a small deployment, up to the number of the nested stack', () => {
     const inline = [...alarmsOf(synthesize(configuration({ series: series(60) }))).keys()];
     const nested = [...groups(61).alarms.keys()];
-    for (const name of nested) expect(name).toMatch(/^Lifeboat-[a-z-]+-app-\d+@\d$/);
-    const plain = nested.map((name) => name.replace(/@\d$/, ''));
+    for (const name of nested) expect(name).toMatch(/^Lifeboat-[a-z-]+-app-\d+@\d+$/);
+    const plain = nested.map((name) => name.replace(/@\d+$/, ''));
     expect(plain).toEqual(expect.arrayContaining(inline.filter((name) => /-app-\d+$/.test(name))));
     expect(new Set(plain).size).toBe(nested.length);
   });

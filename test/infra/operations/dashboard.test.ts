@@ -34,6 +34,11 @@ test.each([
   ['Backup size (bytes)', METRIC.backupBytes],
   ['Backup duration (s)', METRIC.backupSeconds],
   ['Restore duration (s)', METRIC.restoreSeconds],
+  ['Since the latest restorable instant (s)', METRIC.restorableAge],
+  ['From the earliest to the latest restorable instant (s)', METRIC.restorableWindow],
+  ['Since the newest base backup was finished (s)', METRIC.baseBackupAge],
+  ['Since S3 received WAL (s)', METRIC.walSilence],
+  ['Holes without a base backup behind them', METRIC.recoveryHoles],
   ['Runs that succeeded', METRIC.runSucceeded],
   ['Runs that failed', METRIC.runFailed],
 ])('%s is searched for, so that a new series appears by itself', (title, metric) => {
@@ -41,7 +46,7 @@ test.each([
   const { expression } = found as { expression: string };
   expect(expression).toMatch(
     new RegExp(
-      `^SEARCH\\('\\{Lifeboat,Deployment,App\\} MetricName="${metric}" Deployment="Lifeboat"', '(Maximum|Sum)', \\d+\\)$`,
+      `^SEARCH\\('\\{Lifeboat,Deployment,App\\} MetricName="${metric}" Deployment="Lifeboat"', '(Maximum|Minimum|Sum)', \\d+\\)$`,
     ),
   );
 });

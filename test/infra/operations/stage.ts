@@ -34,6 +34,7 @@ export function fullConfiguration(changes: Record<string, unknown> = {}): Deploy
         app: 'guarded',
         host: { instanceId: 'i-0fedcba9876543210' },
         database: 'vault',
+        pointInTimeRecovery: true,
         passwordSecretArn: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:vault-AbCdEf',
       },
     ],
