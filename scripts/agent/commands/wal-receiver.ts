@@ -28,7 +28,7 @@ export interface ReceiverStart {
 }
 
 /** Raw WAL in memory; what is being compressed and sent comes on top. */
-const MEMORY = 64 * 1024 * 1024;
+const MEMORY = 48 * 1024 * 1024;
 const FEWEST_BUFFERS = 2;
 const MOST_BUFFERS = 16;
 

@@ -23,6 +23,18 @@ export interface ServerSettings {
   readonly listen: boolean;
   /** Those of the source that are installed here. */
   readonly libraries: readonly string[];
+  /** Bytes that nothing on this host needs now. */
+  readonly freeMemory: number;
+}
+
+const MIB = 1024 * 1024;
+/** PostgreSQL's own default is the least; more than the most helps a replay little, and others live on this host. */
+const SHARED_BUFFERS_MB = { least: 128, most: 1024 };
+
+/** With too few, a replay writes the same pages again and again: up to a quarter of what is free. */
+function sharedBuffers(freeMemory: number): string {
+  const share = Math.floor(freeMemory / 4 / MIB);
+  return `${Math.min(SHARED_BUFFERS_MB.most, Math.max(SHARED_BUFFERS_MB.least, share))}MB`;
 }
 
 /** postgresql.conf of the recovered cluster: nothing of it goes out, nobody from elsewhere comes in. */
@@ -43,6 +55,9 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ['synchronous_standby_names', ''],
     ['max_logical_replication_workers', '0'],
     ['shared_preload_libraries', own.libraries.map((name) => `"${name}"`).join(', ')],
+    ['shared_buffers', sharedBuffers(own.freeMemory)],
+    // Half as many checkpoints on the way as by default; as much WAL may lie in pg_wal meanwhile.
+    ['max_wal_size', '2GB'],
     ['ssl', 'off'],
     ['logging_collector', 'off'],
     ['log_destination', 'stderr'],

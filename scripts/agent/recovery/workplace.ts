@@ -1,4 +1,5 @@
 import { mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
+import { freemem } from 'node:os';
 import path from 'node:path';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
 import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
@@ -212,7 +213,13 @@ export class Workplace implements RecoveryWorkplace {
       log.warn(`Not installed here, and not loaded: ${missing.join(', ')} (shared_preload_libraries)`);
     this.#socketDir = await this.#makeSocketDir(port ?? DEFAULT_PORT);
     const listen = port !== undefined;
-    const own = { socketDir: this.#socketDir, port: port ?? DEFAULT_PORT, listen, libraries };
+    const own = {
+      socketDir: this.#socketDir,
+      port: port ?? DEFAULT_PORT,
+      listen,
+      libraries,
+      freeMemory: freemem(),
+    };
     const contents = {
       'postgresql.conf': serverSettings(manifest, own),
       'postgresql.auto.conf': '',

@@ -4,6 +4,7 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { parsePitrKey } from '../../../lib/domain/wal/keys.ts';
 import { parseWalMetadata } from '../../../lib/domain/wal/wal-metadata.ts';
 import { WalScanner } from '../data-path/wal/wal-scanner.ts';
+import { releaseMemory } from '../data-path/release-memory.ts';
 import type { WalReader } from '../ports/wal.ts';
 import type { WalStores } from '../wal-listing.ts';
 import { sha256 } from './write-wal.ts';
@@ -20,7 +21,9 @@ export function openWalReader({ backups, state }: WalStores): WalReader {
       const there = await store.head(key);
       if (!there) throw new LifeboatError('BACKUP_NOT_FOUND', `There is no ${url}`);
       const { rawSize, rawSha256 } = parseWalMetadata(there.metadata, url);
-      const bytes = await decompress(await store.read(key), rawSize, url);
+      const body = await store.read(key);
+      const bytes = await decompress(body, rawSize, url);
+      releaseMemory(body);
       const found = sha256(bytes);
       if (bytes.length === rawSize && found === rawSha256) return bytes;
       throw new LifeboatError(

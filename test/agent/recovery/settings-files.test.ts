@@ -11,7 +11,13 @@ function manifestWith(settings: Record<string, string>): BaseManifest {
 }
 
 describe('The settings of a recovered cluster', () => {
-  const own = { socketDir: '/srv/a b', port: 5433, listen: false, libraries: ['pg_stat_statements'] };
+  const own = {
+    socketDir: '/srv/a b',
+    port: 5433,
+    listen: false,
+    libraries: ['pg_stat_statements'],
+    freeMemory: 2e9,
+  };
 
   it('take from the source what recovery needs, and nothing that would go out', () => {
     const text = serverSettings(manifestWith({ max_connections: '321', archive_mode: 'on', port: '1' }), own);
@@ -28,6 +34,16 @@ describe('The settings of a recovered cluster', () => {
       ]),
     );
     expect(text).not.toContain("archive_mode = 'on'");
+  });
+
+  it.each([
+    [100e6, '128MB'],
+    [2 ** 31, '512MB'],
+    [64e9, '1024MB'],
+  ])('take with %d bytes of free memory shared_buffers of %s', (freeMemory, expected) => {
+    const text = serverSettings(manifestWith({ shared_buffers: '16GB' }), { ...own, freeMemory });
+    expect(text).toContain(`\nshared_buffers = '${expected}'\n`);
+    expect(text.match(/shared_buffers/g)).toHaveLength(1);
   });
 
   it('load the source’s libraries without those that start jobs of their own', () => {
