@@ -91,8 +91,9 @@ async function main(options: Options): Promise<number> {
 }
 
 /** The database, its restored copy, an unpacked dump, the backups, and what the server logs meanwhile. */
-function diskNeeded({ gigabytes, memory }: Options): number {
-  return 5 + 4.5 * gigabytes * (memory ? MEMORY_SCALE : 1);
+function diskNeeded({ gigabytes, memory, pitr }: Options): number {
+  // Beside pgBackRest also hundreds of WAL segments: in the cluster, in the S3 of both, and in what is recovered.
+  return (pitr ? 15 : 5) + 4.5 * gigabytes * (memory ? MEMORY_SCALE : 1);
 }
 
 /** What was begun ends by itself once its server is gone; it is not waited for. */
