@@ -24,15 +24,15 @@ export interface AgentOptions {
 
 let running: Promise<unknown> = Promise.resolve();
 
-/** Resolves once no agent runs any more, whatever became of it. */
+/** Resolves once no agent runs any more, whatever became of them. */
 export async function untilAgentEnded(): Promise<void> {
-  await running.catch(() => undefined);
+  await running;
 }
 
 /** Runs the real agent as a child process, as a shell would. An abort passes its signal on, which ends the agent. */
 export function runAgent(args: readonly string[], options: AgentOptions): Promise<AgentRun> {
   const run = followAgent(args, options);
-  running = run;
+  running = Promise.allSettled([running, run]);
   return run;
 }
 

@@ -6,6 +6,7 @@ import { LifeboatError } from '../../lib/domain/errors.ts';
 import { runAgent, type AgentRun } from './agent-run.ts';
 import { loadProduction, MISHAPS, PRODUCTION, STAGING, wreckProduction } from './database.ts';
 import { differences, takeFingerprint, totalRows, type Fingerprint } from './fingerprint.ts';
+import { playRecovery } from './recovery.ts';
 import {
   formatCount,
   formatMegabytes,
@@ -33,6 +34,7 @@ export async function playNarrative(
   await story.load(scale);
   await story.backUp();
   await story.lookAtTheBackup();
+  await story.recoverToASecond();
   await story.wreck();
   await story.restoreToStaging();
   await story.restoreProduction();
@@ -99,6 +101,10 @@ class Story {
     await this.#agent('list', ['list']);
     await this.#agent('verify', ['verify']);
     await this.#agent('status', ['status']);
+  }
+
+  async recoverToASecond(): Promise<void> {
+    this.good = (await playRecovery(this.#stage, this.#signal)) && this.good;
   }
 
   async wreck(): Promise<void> {

@@ -27,7 +27,12 @@ const BUCKET = 'hostmaster-backups';
 const BUCKET_LOCK_DAYS = 30;
 
 /** A load of some hundred megabytes would otherwise make a checkpoint every few seconds. */
-const POSTGRES_SETTINGS = { shared_buffers: '256MB', max_wal_size: '4GB', autovacuum: 'off' };
+const POSTGRES_SETTINGS = {
+  shared_buffers: '256MB',
+  max_wal_size: '4GB',
+  max_slot_wal_keep_size: '4GB',
+  autovacuum: 'off',
+};
 
 export async function setStage(): Promise<Stage> {
   const folder = mkdtempSync(path.join(reachableTempDir(serverUser()), 'lifeboat-demo-'));

@@ -34,6 +34,9 @@ describe('npm run demo', () => {
     const printed = demo.printed();
     expect(printed).toContain('✅ Backup completed successfully');
     expect(printed).toContain('🔄 HostMaster DB Backup SUCCESS');
+    expect(printed).toMatch(
+      /✔ in the recovered cluster: 40 rows, checksum (\S+)\n[^]*✔ back in \S+: 40 rows, checksum \1;/,
+    );
     expect(printed).toMatch(/✘ public\.servers: gone/);
     expect(printed).toMatch(/✔ hostmaster_staging: every row of 28 tables and materialized views is back/);
     expect(printed).toMatch(/✔ hostmaster_prod: every row of 28 tables and materialized views is back/);
@@ -67,6 +70,15 @@ describe('npm run demo', () => {
     const [status] = (await once(demo.child, 'close')) as [number];
     expect(status).toBe(130);
     expect(demo.printed()).toContain('Interrupted after');
+    expect(existsSync(folderOf(demo.printed()))).toBe(false);
+  }, 300_000);
+
+  it('removes everything when it is interrupted while it recovers', async () => {
+    const demo = startDemo();
+    await untilPrinted(demo, /Replaying WAL/);
+    demo.child.kill('SIGINT');
+    const [status] = (await once(demo.child, 'close')) as [number];
+    expect(status).toBe(130);
     expect(existsSync(folderOf(demo.printed()))).toBe(false);
   }, 300_000);
 
