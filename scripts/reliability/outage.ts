@@ -32,7 +32,7 @@ const FULL: Form = {
 };
 const SHORT: Form = {
   ways: ['silent'],
-  seconds: 13,
+  seconds: 5,
   around: 2,
   scale: 1,
   rate: 200,
@@ -119,12 +119,14 @@ class Outages {
     await this.#takeAway(way);
     try {
       await sleep(seconds * 1000, undefined, { signal });
+      await untilTrue(() => AT_RISK.test(stream.printed().slice(printedBefore)), signal, PATIENCE_MS);
     } finally {
       await this.#giveBack(way);
     }
     const to = Date.now();
     const catchUpMs = await untilHeld(this.#stage, signal);
-    await untilTrue(() => /S3 holds all WAL again/.test(stream.printed().slice(printedBefore)), signal);
+    const isOver = (): boolean => /S3 holds all WAL again/.test(stream.printed().slice(printedBefore));
+    if (!(await untilTrue(isOver, signal, PATIENCE_MS))) this.#failures.push('that it is over was not said');
     const printed = stream.printed().slice(printedBefore);
     say(
       `S3 ${way === 'silent' ? 'stood still' : 'refused'} for ${Math.round((to - from) / 1000)} s; the agent said:\n${indented(printed)}`,
@@ -165,9 +167,12 @@ class Outages {
 }
 
 const JOURNAL_AND_MARGIN = 8;
+/** For a line of the agent's, which comes some seconds after what it tells. */
+const PATIENCE_MS = 60_000;
+const AT_RISK = /What was committed since (\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)/;
 
 function readSaid(printed: string): Pick<Outage, 'saidSince' | 'keptBytes'> {
-  const [, since] = /What was committed since (\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)/.exec(printed) ?? [];
+  const [, since] = AT_RISK.exec(printed) ?? [];
   const kept = [...printed.matchAll(/PostgreSQL keeps ([\d.]+)([KMG]?)\w* of WAL/g)].at(-1);
   const [, amount, unit] = kept ?? [];
   const factor = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }[unit ?? ''] ?? 1;
@@ -200,8 +205,13 @@ function longestGap(told: readonly ToldCommit[], from: number, to: number): numb
   return longest / 1000;
 }
 
-async function untilTrue(isTrue: () => boolean, signal: AbortSignal): Promise<void> {
-  while (!isTrue()) await sleep(100, undefined, { signal });
+/** @returns `false`: it was not for so long */
+async function untilTrue(isTrue: () => boolean, signal: AbortSignal, limitMs: number): Promise<boolean> {
+  for (const began = performance.now(); !isTrue();) {
+    if (performance.now() - began > limitMs) return false;
+    await sleep(100, undefined, { signal });
+  }
+  return true;
 }
 
 function indented(text: string): string {
