@@ -70,7 +70,10 @@ async function main(options: Options): Promise<number> {
   try {
     for (const scenario of options.scenarios) failures += await play(scenario, options, interruption.signal);
   } catch (error) {
-    if (interruption.signal.aborted) return interruption.signal.reason === 'SIGINT' ? 130 : 143;
+    if (interruption.signal.aborted) {
+      console.log('\nInterrupted; nothing is left behind.');
+      return interruption.signal.reason === 'SIGINT' ? 130 : 143;
+    }
     if (!(error instanceof LifeboatError)) throw error;
     console.error(`\n${error.message}\n${error.hint}`);
     return 1;
