@@ -69,6 +69,10 @@ const REGISTRY = {
     exit: 'refused',
     hint: 'Choose a target within what is restorable, as listed above. Nothing was touched.',
   },
+  IN_PLACE_UNFINISHED: {
+    exit: 'refused',
+    hint: 'Finish it: lifeboat restore --in-place --finish, or take it back: lifeboat restore --in-place --undo',
+  },
   HOST_DIFFERS: {
     exit: 'refused',
     hint: 'Recover on a host like the one that the backup was made on. Nothing was touched.',
@@ -124,6 +128,10 @@ const REGISTRY = {
   RESTORE_FAILED: {
     exit: 'database',
     hint: 'See PostgreSQL’s message above; the half-made database was removed and nothing else was changed.',
+  },
+  SERVICE_FAILED: {
+    exit: 'database',
+    hint: 'See what the service said above, and PostgreSQL’s own log.',
   },
   S3_DENIED: {
     exit: 'storage',

@@ -10,8 +10,17 @@ export function addRecoveryOptions(restore: Command): Command {
     .option('--latest', 'recover to the last commit in S3')
     .option('--immediate', 'recover to the end of the newest base backup')
     .option('--exclusive', 'stop before the target, not behind it')
-    .option('--data-dir <folder>', 'where the recovered cluster is to lie: absent or empty')
+    .option(
+      '--data-dir <folder>',
+      'where the recovered cluster is to lie: absent or empty; with --in-place the live one',
+    )
     .option('--tablespace-dir <folder>', 'for its tablespaces; <data-dir>_tablespaces when left out')
+    .option('--in-place', 'put it in the place of the live cluster; the old one is kept beside')
+    .option('--yes', 'with --in-place: do not ask')
+    .option('--finish', 'with --in-place: go on with one that was interrupted or taken back')
+    .option('--undo', 'with --in-place: put the old cluster back')
+    .option('--stop-command <command>', 'with --in-place: for a service that is not recognised')
+    .option('--start-command <command>', 'with --in-place: the same')
     .option('--base <label>', 'from this base backup')
     .option('--timeline <n>', 'on this timeline')
     .option(
@@ -36,4 +45,6 @@ export const RECOVERY_EXAMPLES = [
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --data-dir /var/lib/postgresql/recovered',
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --database hostmaster_prod --to-database hostmaster_before',
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --table public.invoices,public.payments --replace',
+  'sudo lifeboat restore --to-time 2026-01-17T08:54:59Z --in-place',
+  'sudo lifeboat restore --in-place --undo',
 ] as const;

@@ -80,6 +80,8 @@ interface RecoveryBytes {
   readonly walRaw: number;
   /** On the disk while the recovery goes on: every member of a chain, the result, and WAL. */
   readonly disk: number;
+  /** Of that: WAL that is there at a time. */
+  readonly walOnDisk: number;
 }
 
 export interface RecoveryFacts {
@@ -224,6 +226,7 @@ function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: numb
   const walRaw = wal.length * segmentSize;
   const largest = Math.max(...members.map((each) => sum(each.map(({ rawSize }) => rawSize))));
   const combined = last === 0 ? 0 : largest;
+  const walOnDisk = Math.min(walRaw, WAL_ON_DISK);
   return {
     base:
       sum(volumes.map(({ size }) => size)) +
@@ -232,7 +235,8 @@ function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: numb
     combined,
     wal: sum(wal.flatMap(({ files }) => files.map(({ size }) => size))),
     walRaw,
-    disk: baseRaw + combined + Math.min(walRaw, WAL_ON_DISK),
+    disk: baseRaw + combined + walOnDisk,
+    walOnDisk,
   };
 }
 

@@ -103,7 +103,7 @@ function parseAction(text: unknown = 'promote'): RecoveryAction {
 
 const DIFFERENCES: readonly string[] = ['architecture', 'libc', 'version'] satisfies HostDifference[];
 
-function parseOverrides(text: unknown): ReadonlySet<HostDifference> {
+export function parseOverrides(text: unknown): ReadonlySet<HostDifference> {
   const names = typeof text === 'string' ? text.split(',') : [];
   for (const name of names) {
     if (DIFFERENCES.includes(name)) continue;

@@ -14,6 +14,10 @@ type Options = Readonly<Record<string, unknown>>;
 
 export async function runRestore(options: Options, source: string | undefined): Promise<Answer> {
   const recovers = namesRecoveryTarget(options);
+  if (options['inPlace'] === true && source === undefined) {
+    return await (await import('./recover-in-place.ts')).runInPlace(options);
+  }
+  requireInPlace(options);
   if (recovers && source === undefined)
     return takesOut(options) ? await runRecoverInto(options) : await runRecover(options);
   if (recovers || source === undefined) {
@@ -39,6 +43,25 @@ export async function runRestore(options: Options, source: string | undefined): 
   if (told.failure && options['json'] !== true) throw told.failure;
   return { lines: [], json: restoreAsJson(request, told), failure: told.failure };
 }
+
+/** They would be passed over in silence. */
+function requireInPlace(options: Options): void {
+  for (const [name, option] of Object.entries(IN_PLACE_ALONE)) {
+    if (options[name] !== undefined)
+      throw new LifeboatError('USAGE', `${option} is for a recovery of the live cluster in its place`, {
+        hint: 'As in: lifeboat restore --to-time 2026-01-17T08:54:59Z --in-place',
+      });
+  }
+}
+
+const IN_PLACE_ALONE = {
+  inPlace: '--in-place',
+  yes: '--yes',
+  finish: '--finish',
+  undo: '--undo',
+  stopCommand: '--stop-command',
+  startCommand: '--start-command',
+};
 
 function describeRequest({ settings, host }: Context, options: Options, source: string): RestoreRequest {
   const named = options['toDatabase'];

@@ -14,7 +14,7 @@ import type {
   ReplayEnd,
   ServerPrograms,
 } from '../ports/recovery.ts';
-import { planRecover } from './recover-plan.ts';
+import { planRecover, type ReadyRecovery } from './recover-plan.ts';
 
 export interface RecoverRequest {
   readonly request: RecoveryRequest;
@@ -25,6 +25,8 @@ export interface RecoverRequest {
   readonly runId: string;
   /** Bytes that `use` needs on the same disk. */
   readonly besides?: (plan: RecoveryPlan) => number;
+  /** Planned, and the room for it checked, by whoever asks. */
+  readonly ready?: ReadyRecovery;
 }
 
 /**
@@ -105,10 +107,11 @@ async function recoverAlone(
   const began = clock.monotonic();
   const askedAt = clock.now();
   const workplace = await ports.servers.open(place);
-  const { plan, programs } = await planRecover(ports, asked.request, asked.overrides);
+  const { plan, programs } = asked.ready ?? (await planRecover(ports, asked.request, asked.overrides));
   announce(ports, plan, place);
   if (workplace.abandoned) log.warn(`Clearing away what a recovery that was killed left in ${place.dataDir}`);
-  else await requireRoom(host.freeBytes(place.dataDir), plan, { place, besides: asked.besides?.(plan) ?? 0 });
+  else if (!asked.ready)
+    await requireRoom(host.freeBytes(place.dataDir), plan, { place, besides: asked.besides?.(plan) ?? 0 });
   interrupted.throwIfAborted();
   const planned = clock.monotonic();
   try {
@@ -168,16 +171,18 @@ async function requireRoom(
   { place: { dataDir }, besides }: { readonly place: RecoveryPlace; readonly besides: number },
 ): Promise<void> {
   const there = await free;
-  // WAL beyond what the base needs comes and goes; only the files stay.
-  const needed = bytes.baseRaw + bytes.combined + besides;
+  const needed = bytes.disk + besides;
   if (there >= needed) return;
   const isChain = chain.length > 1;
-  const bases = isChain ? 'the base backups and what they are combined to' : 'the base backup alone';
-  const what = besides > 0 ? `${bases.replace(' alone', '')} and, at most, the dump` : bases;
+  const parts = [
+    isChain ? 'the base backups and what they are combined to' : 'the base backup',
+    ...(bytes.walOnDisk > 0 ? [`WAL (${formatBytes(bytes.walOnDisk)})`] : []),
+    ...(besides > 0 ? ['at most, the dump'] : []),
+  ];
   const instead = isChain ? `, or the full one alone, which needs less: --base ${chain[0]!.label}` : '';
   throw new LifeboatError(
     'DISK_FULL',
-    `${formatBytes(needed)} are needed for ${what}; ${formatBytes(there)} are free for ${dataDir}`,
+    `${formatBytes(needed)} are needed for ${parts.join(' and ')}; ${formatBytes(there)} are free for ${dataDir}`,
     { hint: `Nothing was touched. Choose a larger disk with --data-dir${instead}.` },
   );
 }

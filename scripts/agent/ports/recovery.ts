@@ -59,10 +59,14 @@ export interface RecoveryPlace {
   readonly dataDir: string;
   /** Each tablespace gets a folder in it, named by its OID. */
   readonly tablespaceDir: string;
+  /** Folders of their own, by OID: absent or empty. */
+  readonly tablespaceDirs?: ReadonlyMap<number, string>;
   /** Whom the server runs as, where root recovers; `undefined`: the owner of the folder above, or else postgres. */
   readonly osUser: string | undefined;
   /** `undefined`: a Unix socket alone. */
   readonly port: number | undefined;
+  /** It is to be the live cluster: what it writes must get to the archive and the WAL stream later on. */
+  readonly takesOver?: boolean;
 }
 
 /** A data directory in the making. Whatever it throws, `remove` takes away all that was made. */

@@ -12,7 +12,7 @@ import type { VolumesToUnpack } from './volumes.ts';
 import { CHAIN_FOLDER, linkTo, makeOwnFolder } from './work-files.ts';
 
 export interface ChainGround {
-  readonly place: Pick<RecoveryPlace, 'dataDir' | 'tablespaceDir'>;
+  readonly place: Pick<RecoveryPlace, 'dataDir' | 'tablespaceDir' | 'tablespaceDirs'>;
   /** The full one first. */
   readonly chain: readonly BaseManifest[];
   readonly owner: FileOwner | undefined;
@@ -39,6 +39,11 @@ export class ChainOfBackups {
 
   #tablespace(...names: readonly (string | number)[]): string {
     return path.join(this.#ground.place.tablespaceDir, CHAIN_FOLDER, ...names.map(String));
+  }
+
+  #target(oid: number): string {
+    const { tablespaceDir, tablespaceDirs } = this.#ground.place;
+    return tablespaceDirs?.get(oid) ?? path.join(tablespaceDir, String(oid));
   }
 
   /** Makes the folders. @returns what is to be unpacked into them; WAL and tablespaces only where the last one has them */
@@ -79,10 +84,10 @@ export class ChainOfBackups {
    * @throws LifeboatError RESTORE_FAILED, DISK_FULL
    */
   async combine(programs: ServerPrograms): Promise<void> {
-    const { chain, log, place, owner, interrupted } = this.#ground;
+    const { chain, log, owner, interrupted } = this.#ground;
     const last = chain.length - 1;
     const mappings = this.#oids.map((oid) => {
-      return [this.#tablespace(last, oid), path.join(place.tablespaceDir, String(oid))] as const;
+      return [this.#tablespace(last, oid), this.#target(oid)] as const;
     });
     const result = this.#folder('result');
     const way = await this.#chooseWay(programs);
@@ -98,11 +103,14 @@ export class ChainOfBackups {
     await this.#remove();
   }
 
-  /** Whatever copies least; the folders are on one disk with the result, and are not needed any longer then. */
+  /** Whatever copies least: the members are not needed any longer then. A tablespace’s result may lie on another disk. */
   async #chooseWay({ versionNumber }: ServerPrograms): Promise<string> {
-    const folders = [this.#folder(), ...(this.#oids.length > 0 ? [this.#tablespace()] : [])];
+    const pairs = [
+      [this.#folder(), this.#folder()],
+      ...this.#oids.map((oid) => [this.#tablespace(), this.#target(oid)]),
+    ] as const;
     const isPossible = async (way: (from: string, to: string) => Promise<void>): Promise<boolean> => {
-      for (const folder of folders) if (!(await tryOut(folder, way))) return false;
+      for (const [from, to] of pairs) if (!(await tryOut(from!, to!, way))) return false;
       return true;
     };
     if (major(versionNumber) >= FIRST_WITH_LINK && (await isPossible(link))) return '--link';
@@ -133,9 +141,13 @@ function escaped(folder: string): string {
   return folder.replaceAll('=', String.raw`\=`);
 }
 
-/** Whether the file system does it. */
-async function tryOut(folder: string, way: (from: string, to: string) => Promise<void>): Promise<boolean> {
-  const [from, to] = [path.join(folder, 'probe'), path.join(folder, 'probe.copy')];
+/** Whether the file systems do it. */
+async function tryOut(
+  folder: string,
+  target: string,
+  way: (from: string, to: string) => Promise<void>,
+): Promise<boolean> {
+  const [from, to] = [path.join(folder, 'probe'), path.join(target, 'probe.copy')];
   try {
     await writeFile(from, 'probe');
     await way(from, to);

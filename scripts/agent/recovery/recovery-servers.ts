@@ -11,7 +11,8 @@ export function openRecoveryServers(ground: Omit<WorkplaceGround, 'owner'>): Rec
   return {
     find: (major) => findServerPrograms(major, ground.database.binDir, ground.environment),
     open: async (place) => {
-      for (const folder of [place.dataDir, place.tablespaceDir]) requirePlainPath(folder);
+      const tablespaces = place.tablespaceDirs?.values() ?? [];
+      for (const folder of [place.dataDir, place.tablespaceDir, ...tablespaces]) requirePlainPath(folder);
       const owner = await findOwner(place);
       return await Workplace.open({ ...ground, owner }, place);
     },

@@ -10,7 +10,7 @@ import type { ServerPrograms } from '../ports/recovery.ts';
 import { guardServer, type ServerGuard } from './server-guard.ts';
 
 /** Beside the data, and kept: it tells what the recovery did. */
-const LOG = 'lifeboat_recovery.log';
+export const SERVER_LOG = 'lifeboat_recovery.log';
 const STOP_MS = 30_000;
 const LOG_KEPT = 8_000;
 
@@ -67,7 +67,7 @@ export class ServerProcess {
     dataDir: string,
     owner: FileOwner | undefined,
   ): Promise<ServerProcess> {
-    const log = path.join(dataDir, LOG);
+    const log = path.join(dataDir, SERVER_LOG);
     const [descriptor, size] = await onDisk(`Cannot write ${log}`, async () => {
       const handle = await open(log, 'a', 0o600);
       const facts = await handle.stat();
@@ -98,7 +98,7 @@ export class ServerProcess {
 
   /** Reads on in the log. */
   async listen(): Promise<void> {
-    const log = path.join(this.#dataDir, LOG);
+    const log = path.join(this.#dataDir, SERVER_LOG);
     const text = await onDisk(`Cannot read ${log}`, async () => {
       const file = await open(log, 'r');
       try {

@@ -25,6 +25,8 @@ export interface ServerSettings {
   readonly libraries: readonly string[];
   /** Bytes that nothing on this host needs now. */
   readonly freeMemory: number;
+  /** Nothing of its WAL may be lost until it runs with the source's settings. */
+  readonly takesOver?: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -37,6 +39,12 @@ function sharedBuffers(freeMemory: number): string {
   return `${Math.min(SHARED_BUFFERS_MB.most, Math.max(SHARED_BUFFERS_MB.least, share))}MB`;
 }
 
+/**
+ * History files and segments are marked as to be archived only where archive_mode is on; without a command they wait. The WAL
+ * stream's slot is made only once it meets the new server: until then its first segments must stay.
+ */
+const KEEP_WAL = [['wal_keep_size', '512MB']] as const;
+
 /** postgresql.conf of the recovered cluster: nothing of it goes out, nobody from elsewhere comes in. */
 export function serverSettings({ settings }: BaseManifest, own: ServerSettings): string {
   const kept = OF_THE_SOURCE.flatMap((name) => {
@@ -48,7 +56,8 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ['port', String(own.port)],
     ['unix_socket_directories', `"${own.socketDir}"`],
     ['unix_socket_permissions', '0700'],
-    ['archive_mode', 'off'],
+    ['archive_mode', own.takesOver && settings['archive_mode'] !== 'off' ? 'on' : 'off'],
+    ...(own.takesOver ? KEEP_WAL : []),
     ['archive_command', ''],
     ['primary_conninfo', ''],
     ['primary_slot_name', ''],

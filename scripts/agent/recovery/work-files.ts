@@ -28,6 +28,8 @@ const markSchema = z.object({
   label: z.string(),
   tablespaceDir: z.string(),
   tablespaces: z.array(z.int().positive()),
+  /** Of the tablespaces that do not lie in `tablespaceDir`. */
+  folders: z.array(z.string()).optional(),
 });
 
 export type Mark = z.infer<typeof markSchema>;
@@ -123,9 +125,11 @@ export async function emptyFolder(folder: string): Promise<void> {
 export async function removeTablespaces({
   tablespaceDir,
   tablespaces,
-}: Pick<Mark, 'tablespaceDir' | 'tablespaces'>): Promise<void> {
-  for (const name of tablespaces.length > 0 ? [CHAIN_FOLDER, ...tablespaces.map(String)] : []) {
-    const folder = path.join(tablespaceDir, name);
+  folders = [],
+}: Pick<Mark, 'tablespaceDir' | 'tablespaces' | 'folders'>): Promise<void> {
+  const any = tablespaces.length + folders.length > 0;
+  const names = any ? [CHAIN_FOLDER, ...tablespaces.map(String)] : [];
+  for (const folder of [...names.map((name) => path.join(tablespaceDir, name)), ...folders]) {
     await onDisk(`Cannot remove ${folder}`, () => rm(folder, { recursive: true, force: true }));
   }
   // It stays where somebody put something else into it.
@@ -167,4 +171,10 @@ export async function keepSource(file: string): Promise<void> {
       if (!isMissing(error)) throw error;
     }
   });
+}
+
+/** Whether a server that starts there goes on with a recovery: the signal files go at the promotion. */
+export async function isInRecovery(dataDir: string): Promise<boolean> {
+  const names = await namesIn(dataDir);
+  return names.includes('recovery.signal') || names.includes('standby.signal');
 }

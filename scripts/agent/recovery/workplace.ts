@@ -78,7 +78,7 @@ export class Workplace implements RecoveryWorkplace {
   }
 
   async prepare({ base: { manifest }, chain }: RecoveryPlan): Promise<void> {
-    const { dataDir, tablespaceDir } = this.#place;
+    const { dataDir } = this.#place;
     const { owner } = this.#ground;
     if (this.#mark) {
       await endAbandonedCombiner(path.join(dataDir, files.CHAIN_FOLDER));
@@ -86,12 +86,13 @@ export class Workplace implements RecoveryWorkplace {
       await files.emptyFolder(dataDir);
     }
     const tablespaces = manifest.tablespaces.map(({ oid }) => oid);
-    if (tablespaces.length > 0) await files.requireFree(tablespaceDir);
+    const folders = this.#foldersFor(tablespaces, chain.length > 1);
+    for (const folder of folders) await files.requireFree(folder);
     this.#madeFolder = await files.makeOwnFolder(dataDir, owner);
     this.#begun = true;
     this.#tablespaces = tablespaces;
-    await files.writeMark(dataDir, { label: manifest.label, tablespaceDir, tablespaces });
-    if (tablespaces.length > 0) await files.makeOwnFolder(tablespaceDir, owner);
+    await files.writeMark(dataDir, { label: manifest.label, ...this.#tablespaceFolders() });
+    for (const folder of folders) await files.makeOwnFolder(folder, owner);
     for (const oid of tablespaces) {
       const folder = this.#tablespace(oid);
       await files.makeOwnFolder(folder, owner);
@@ -101,7 +102,22 @@ export class Workplace implements RecoveryWorkplace {
   }
 
   #tablespace(oid: number): string {
-    return path.join(this.#place.tablespaceDir, String(oid));
+    const { tablespaceDirs, tablespaceDir } = this.#place;
+    return tablespaceDirs?.get(oid) ?? path.join(tablespaceDir, String(oid));
+  }
+
+  /** Those that have one of their own, and the one for all others, where a chain's members are laid out too. */
+  #foldersFor(tablespaces: readonly number[], isChain: boolean): string[] {
+    const { tablespaceDirs, tablespaceDir } = this.#place;
+    const own = tablespaces.map((oid) => tablespaceDirs?.get(oid) ?? tablespaceDir);
+    return [...new Set(isChain && own.length > 0 ? [tablespaceDir, ...own] : own)];
+  }
+
+  #tablespaceFolders(): Pick<files.Mark, 'tablespaceDir' | 'tablespaces' | 'folders'> {
+    const { tablespaceDirs, tablespaceDir } = this.#place;
+    const tablespaces = this.#tablespaces.filter((oid) => !tablespaceDirs?.has(oid));
+    const folders = this.#tablespaces.flatMap((oid) => tablespaceDirs?.get(oid) ?? []);
+    return { tablespaceDir, tablespaces, ...(folders.length > 0 && { folders }) };
   }
 
   async unpack(
@@ -204,7 +220,7 @@ export class Workplace implements RecoveryWorkplace {
   }
 
   async #configure(manifest: BaseManifest, programs: ServerPrograms): Promise<void> {
-    const { dataDir, port } = this.#place;
+    const { dataDir, port, takesOver = false } = this.#place;
     const { owner, log } = this.#ground;
     const wanted = preloadedLibraries(manifest);
     const libraries = await installedLibraries(programs, wanted);
@@ -219,6 +235,7 @@ export class Workplace implements RecoveryWorkplace {
       listen,
       libraries,
       freeMemory: freemem(),
+      takesOver,
     };
     const contents = {
       'postgresql.conf': serverSettings(manifest, own),
@@ -250,33 +267,19 @@ export class Workplace implements RecoveryWorkplace {
     const { dataDir } = this.#place;
     this.server?.leave();
     const paused = await readFile(path.join(dataDir, WORK_FOLDER, 'recovery.conf')).catch(() => undefined);
-    const promoted = paused === undefined || !(await this.#isInRecovery());
+    const promoted = paused === undefined || !(await files.isInRecovery(dataDir));
     // A server that is paused goes on to ask for history files.
     if (promoted) await rm(path.join(dataDir, WORK_FOLDER), { recursive: true, force: true });
     await rm(path.join(dataDir, files.MARK), { force: true });
     this.#begun = false;
   }
 
-  async #isInRecovery(): Promise<boolean> {
-    const { dataDir } = this.#place;
-    for (const name of ['recovery.signal', 'standby.signal']) {
-      if (
-        await readFile(path.join(dataDir, name)).then(
-          () => true,
-          () => false,
-        )
-      )
-        return true;
-    }
-    return false;
-  }
-
   async remove(): Promise<void> {
     if (!this.#begun) return;
     this.#begun = false;
-    const { dataDir, tablespaceDir } = this.#place;
+    const { dataDir } = this.#place;
     await this.server?.stop();
-    await files.removeTablespaces({ tablespaceDir, tablespaces: this.#tablespaces });
+    await files.removeTablespaces(this.#tablespaceFolders());
     await files.emptyFolder(dataDir);
     if (this.#madeFolder) await rmdir(dataDir).catch(() => undefined);
     if (this.#socketDir !== '' && this.#socketDir !== dataDir)

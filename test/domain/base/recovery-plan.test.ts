@@ -108,6 +108,7 @@ describe('A recovery to a time', () => {
       combined: 0,
       wal: 5_000_000,
       walRaw: 80 * MIB,
+      walOnDisk: 80 * MIB,
       disk: 116 * MIB,
     });
   });

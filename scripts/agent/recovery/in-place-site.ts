@@ -1,0 +1,195 @@
+import { constants } from 'node:fs';
+import {
+  access,
+  chown,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  stat,
+  statfs,
+} from 'node:fs/promises';
+import path from 'node:path';
+import type {
+  InPlaceFacts,
+  InPlaceLayout,
+  LiveCluster,
+  TablespaceFacts,
+  TablespacePlace,
+} from '../../../lib/domain/base/in-place-plan.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
+import { findUser } from '../host/users.ts';
+import type { InPlaceSite } from '../ports/in-place.ts';
+import { openConfigurationRestore, type ConfigurationGround } from './configuration-restore.ts';
+import { configureInPlace } from './in-place-configuration.ts';
+import * as files from './in-place-files.ts';
+import { findPostmaster } from './postmaster.ts';
+
+export function openInPlaceSite(ground: ConfigurationGround): InPlaceSite {
+  return {
+    survey,
+    owner: async (dataDir) => (await ownerOf(dataDir))?.name,
+    rooms,
+    makeLocations,
+    configure: configureInPlace,
+    tablespaces: surveyTablespaces,
+    move: files.move,
+    tidy: files.tidy,
+    clear: files.clear,
+    restoreConfiguration: openConfigurationRestore(ground),
+    readJournal: async (dataDir) => files.readJournal(await realPathOf(dataDir)),
+    writeJournal: files.writeJournal,
+    removeJournal: files.removeJournal,
+    journaled: async (candidates) => {
+      const found = await Promise.all(
+        candidates.map(async (each) => ((await files.readJournal(each)) ? [each] : [])),
+      );
+      return [...new Set(found.flat())];
+    },
+  };
+}
+
+/** Also of one that is not there: links in the folders above are followed. */
+async function realPathOf(file: string): Promise<string> {
+  try {
+    return await realpath(file);
+  } catch (error) {
+    if (!isMissing(error) || file === path.dirname(file)) throw error;
+    return path.join(await realPathOf(path.dirname(file)), path.basename(file));
+  }
+}
+
+async function survey(named: string): Promise<InPlaceFacts> {
+  return await onDisk(`Cannot read ${named}`, async () => {
+    const dataDir = await realPathOf(named);
+    const names: string[] = await readdir(dataDir).catch((error: unknown) => {
+      if (isMissing(error)) return [];
+      throw error;
+    });
+    const isCluster = names.includes('PG_VERSION') && names.includes('global');
+    return {
+      dataDir,
+      holds: isCluster ? 'a cluster' : names.length === 0 ? 'nothing' : 'something else',
+      isMountPoint: await isMountPoint(dataDir),
+      mayRename: await mayWrite(path.dirname(dataDir)),
+      cluster: isCluster ? await surveyCluster(dataDir, names) : undefined,
+    };
+  });
+}
+
+async function surveyCluster(dataDir: string, names: readonly string[]): Promise<LiveCluster> {
+  return {
+    systemIdentifier: await readSystemIdentifier(dataDir),
+    major: Number.parseInt(await readFile(path.join(dataDir, 'PG_VERSION'), 'utf8'), 10),
+    standby: names.includes('standby.signal'),
+    postmaster: (await findPostmaster(dataDir))?.pid,
+    walLink: await readlink(path.join(dataDir, 'pg_wal')).catch(() => undefined),
+    tablespaces: await listTablespaces(dataDir),
+  };
+}
+
+/** The first field of pg_control, in the machine's byte order; every machine that we run on is little-endian. */
+async function readSystemIdentifier(dataDir: string): Promise<string> {
+  const file = await open(path.join(dataDir, 'global/pg_control'), 'r');
+  try {
+    const bytes = Buffer.alloc(8);
+    await readFully(file, bytes, 0);
+    return String(bytes.readBigUInt64LE());
+  } finally {
+    await file.close();
+  }
+}
+
+/** Those made with allow_in_place_tablespaces are folders within the data directory, and go with it. */
+async function listTablespaces(dataDir: string): Promise<TablespacePlace[]> {
+  const folder = path.join(dataDir, 'pg_tblspc');
+  const found: TablespacePlace[] = [];
+  for (const name of await readdir(folder)) {
+    const target = await readlink(path.join(folder, name)).catch(() => undefined);
+    if (/^\d+$/.test(name) && target !== undefined) {
+      found.push({ oid: Number(name), location: await realPathOf(path.resolve(folder, target)) });
+    }
+  }
+  return found;
+}
+
+/** Mounts of a folder of the same file system have the same device number; the kernel's list has them all. */
+async function isMountPoint(folder: string): Promise<boolean> {
+  const [own, above] = await Promise.all(
+    [folder, path.dirname(folder)].map((each) => stat(each).catch(() => undefined)),
+  );
+  if (own && above && own.dev !== above.dev) return true;
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
+  const escaped = folder.replaceAll('\\', '\\134').replaceAll(' ', '\\040');
+  return mounts.split('\n').some((line) => line.split(' ')[4] === escaped);
+}
+
+async function mayWrite(folder: string): Promise<boolean> {
+  // One that is missing is made, or fails, before anything is stopped.
+  return await access(folder, constants.W_OK).then(
+    () => true,
+    (error: unknown) => isMissing(error),
+  );
+}
+
+/** Of the cluster, else of the folder above, else Debian's and RHEL's usual one. */
+async function ownerOf(dataDir: string): ReturnType<typeof findUser> {
+  for (const folder of [dataDir, path.dirname(dataDir)]) {
+    const uid = await stat(folder).then(
+      (found) => found.uid,
+      () => 0,
+    );
+    if (uid !== 0) return await findUser(String(uid));
+  }
+  return await findUser('postgres');
+}
+
+async function rooms(needs: Parameters<InPlaceSite['rooms']>[0]): ReturnType<InPlaceSite['rooms']> {
+  const disks = new Map<number, { path: string; needed: number; free: number }>();
+  for (const { path: place, bytes } of needs) {
+    const folder = await nearest(place);
+    const { dev } = await stat(folder);
+    const known = disks.get(dev);
+    if (known) known.needed += bytes;
+    else {
+      const { bavail, bsize } = await statfs(folder);
+      disks.set(dev, { path: place, needed: bytes, free: bavail * bsize });
+    }
+  }
+  return [...disks.values()];
+}
+
+async function nearest(place: string): Promise<string> {
+  return (await files.exists(place)) ? place : await nearest(path.dirname(place));
+}
+
+async function makeLocations({ dataDir, tablespaces }: InPlaceLayout): Promise<void> {
+  const owner = process.getuid?.() === 0 ? await ownerOf(dataDir) : undefined;
+  for (const folder of [path.dirname(dataDir), ...tablespaces.map(({ location }) => location)])
+    await onDisk(`Cannot make the folder ${folder}`, () => makeOwned(folder, owner));
+}
+
+/** Folders above one that is missing are root's, as an administrator's would be. */
+async function makeOwned(folder: string, owner: { uid: number; gid: number } | undefined): Promise<void> {
+  if (await files.exists(folder)) return;
+  await mkdir(path.dirname(folder), { recursive: true });
+  await mkdir(folder, { mode: 0o700 });
+  if (owner) await chown(folder, owner.uid, owner.gid);
+}
+
+async function surveyTablespaces(
+  { tablespaces }: InPlaceLayout,
+  { cluster }: InPlaceFacts,
+): Promise<TablespaceFacts> {
+  const [first] = tablespaces;
+  const versionFolder = first ? await files.versionFolderIn(first.recovered) : '';
+  if (versionFolder === undefined)
+    throw new LifeboatError('CORRUPT', `${first!.recovered} has no folder of a tablespace, PG_…`);
+  const occupied = new Set<number>();
+  for (const { oid, location } of tablespaces)
+    if (await files.exists(path.join(location, versionFolder))) occupied.add(oid);
+  return { versionFolder, occupied, live: new Set(cluster?.tablespaces.map(({ oid }) => oid)) };
+}
