@@ -17,8 +17,8 @@ interface Result {
 export type Results = ReadonlyMap<string, Result>;
 
 /**
- * A B C … A B C …: one round after the other, each with every contender once, so that what the machine does meanwhile
- * falls on all of them.
+ * A B C, B C A, C A B …: one round after the other, each with every contender once and each begun by another, so that
+ * what the machine does meanwhile, and what each leaves to the next, falls on all of them.
  * @param before makes ready for a round, unmeasured
  */
 export async function runRounds(
@@ -30,7 +30,8 @@ export async function runRounds(
   const results = new Map(contenders.map(({ id, label }) => [id, { label, runs: [] as Measured[] }]));
   for (let round = 1; round <= rounds; round += 1) {
     await before(round);
-    for (const contender of contenders) {
+    const first = (round - 1) % contenders.length;
+    for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {
       const measured = await contender.run();
       results.get(contender.id)?.runs.push(measured);
       onRun(round, contender, measured);
