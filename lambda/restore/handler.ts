@@ -1,8 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { BackupCopy } from '../../lib/domain/backup/catalog.ts';
 import type { DeploymentConfig } from '../../lib/domain/deployment/config.ts';
 import { LifeboatError } from '../../lib/domain/errors.ts';
-import { formatBytes } from '../../lib/domain/quantities.ts';
 import { requireTargetName } from '../../lib/domain/restore/database-names.ts';
 import {
   chooseSeries,
@@ -10,6 +8,7 @@ import {
   parseRestorePayload,
   type ExecutePayload,
   type PlanPayload,
+  type RecoveryPlanPayload,
   type RestorePayload,
 } from '../../lib/domain/restore/remote-payload.ts';
 import {
@@ -22,8 +21,20 @@ import {
   type PlanInput,
   type RemotePlan,
 } from '../../lib/domain/restore/remote-plan.ts';
+import {
+  describeRecoveryPlan,
+  makeRecoveryPlan,
+  type RecoveryPlanDescription,
+  type RecoveryPlanInput,
+} from '../../lib/domain/restore/remote-recovery.ts';
 import { parseRemoteSource } from '../../lib/domain/restore/remote-source.ts';
+import { parseTableList } from '../../lib/domain/restore/table-names.ts';
 import { describeIdentity, formatRunId } from '../../lib/domain/run/run-id.ts';
+import {
+  parseRequestedRecovery,
+  requestedRecoverySchema,
+  takesOut,
+} from '../../lib/domain/run/requested-recovery.ts';
 import { planKey, runKey } from '../../lib/domain/run/run-keys.ts';
 import { backupPrefix, type Target } from '../../lib/domain/start/places.ts';
 import { makeRequest } from '../../lib/domain/start/request.ts';
@@ -33,7 +44,9 @@ import type { Handler, LambdaContext } from '../handler.ts';
 import type { Log } from '../log.ts';
 import type { RunCommand } from '../run-command.ts';
 import { startOne } from '../start-one.ts';
-import { findSource, readSeries } from './find-backup.ts';
+import { findSource } from './find-backup.ts';
+import { listBackups, type ListedBackups } from './list-backups.ts';
+import { planFromS3 } from './plan-recovery.ts';
 
 export interface RestoreEdges {
   readonly config: DeploymentConfig;
@@ -47,31 +60,15 @@ export interface RestoreEdges {
   readonly logGroup: string | undefined;
 }
 
-interface ListedBackup {
-  readonly id: string;
-  readonly state: BackupCopy['state'];
-  readonly startedAt: string;
-  readonly size: string;
-  readonly bytes: number;
-  readonly database: string | null;
-  readonly tables: number | null;
-  readonly rows: number | null;
-  readonly url: string;
-  readonly detail?: string;
-}
+type PlanHead = Pick<
+  RemotePlan,
+  'planId' | 'expiresAt' | 'app' | 'instanceId' | 'database' | 'replace' | 'globals' | 'confirm'
+>;
 
 export type RestoreAnswer =
-  | {
-      readonly app: string;
-      readonly instanceId: string;
-      readonly backups: readonly ListedBackup[];
-      readonly older: number;
-    }
-  | (Pick<
-      RemotePlan,
-      'planId' | 'expiresAt' | 'app' | 'instanceId' | 'database' | 'replace' | 'globals' | 'confirm'
-    > &
-      PlanDescription & { readonly next: string })
+  | ListedBackups
+  | (PlanHead & PlanDescription & { readonly next: string })
+  | (PlanHead & RecoveryPlanDescription & { readonly next: string })
   | {
       readonly runId: string;
       readonly commandId: string;
@@ -85,7 +82,10 @@ export function makeHandler(edges: RestoreEdges): Handler<RestoreAnswer> {
     const payload = parseRestorePayload(event);
     if (payload.action === 'execute') return await execute(edges, payload, context);
     const target = await choosePlace(edges, payload);
-    return payload.action === 'list' ? await list(edges, target) : await plan(edges, payload, target);
+    if (payload.action === 'list') return await listBackups(edges, target);
+    return 'source' in payload
+      ? await plan(edges, payload, target)
+      : await planToPointInTime(edges, payload, target);
   };
 }
 
@@ -107,39 +107,8 @@ async function choosePlace({ config, backups }: RestoreEdges, payload: Located):
   });
 }
 
-const LISTED = 50;
-
-async function list({ config, backups, clock }: RestoreEdges, target: Target): Promise<RestoreAnswer> {
-  const { app } = target.series;
-  const prefix = backupPrefix(config, target);
-  const copies = await readSeries({ backups, prefix, app, now: clock.now() }, LISTED);
-  const shown = copies.filter(({ state }) => state !== 'unfinished').slice(0, LISTED);
-  return {
-    app,
-    instanceId: target.instanceId,
-    backups: shown.map((copy) => describeCopy(copy, `s3://${backups.name}/${prefix}/`)),
-    older: copies.length - shown.length,
-  };
-}
-
-function describeCopy({ id, state, time, manifest, dump, detail }: BackupCopy, folder: string): ListedBackup {
-  const { key, size: bytes } = manifest?.dump ?? dump ?? { key: '', size: 0 };
-  return {
-    id,
-    state,
-    bytes,
-    startedAt: time.toISOString(),
-    size: formatBytes(bytes),
-    database: manifest?.database.name ?? null,
-    tables: manifest?.tables.length ?? null,
-    rows: manifest?.tables.reduce((sum, table) => sum + table.rows, 0) ?? null,
-    url: folder + key,
-    ...(detail === undefined ? {} : { detail }),
-  };
-}
-
 async function plan(edges: RestoreEdges, payload: PlanPayload, target: Target): Promise<RestoreAnswer> {
-  const { config, state, backups, clock, log } = edges;
+  const { config, backups, clock } = edges;
   const { series, instanceId } = target;
   const database = requireTargetName(payload.database);
   const source = parseRemoteSource(payload.source, { bucket: backups.name, prefix: config.storage.prefix });
@@ -155,10 +124,45 @@ async function plan(edges: RestoreEdges, payload: PlanPayload, target: Target): 
     planId: formatPlanId(now, randomBytes(8).toString('hex')),
     found: await findSource(place, source),
   };
-  const made = makeRemotePlan(input);
+  return { ...(await keepPlan(edges, makeRemotePlan(input))), ...describeRemotePlan(input) };
+}
+
+async function planToPointInTime(
+  edges: RestoreEdges,
+  { toDatabase, replace, globals, ...payload }: RecoveryPlanPayload,
+  target: Target,
+): Promise<RestoreAnswer> {
+  const { config, state, backups, clock } = edges;
+  const { series, instanceId } = target;
+  const requested = requestedRecoverySchema.parse(payload);
+  const request = parseRequestedRecovery(requested);
+  if (takesOut(requested)) requireTargetName(toDatabase ?? requested.database ?? series.database);
+  if (requested.table !== undefined) parseTableList(requested.table);
+  const now = clock.now();
+  const place = { backups, state, prefix: backupPrefix(config, target), app: series.app };
+  const input: RecoveryPlanInput = {
+    now,
+    series,
+    instanceId,
+    request,
+    requested,
+    toDatabase,
+    replace,
+    globals,
+    runMinutes: config.limits.runMinutes,
+    planId: formatPlanId(now, randomBytes(8).toString('hex')),
+    ...(await planFromS3(place, request)),
+  };
+  return { ...(await keepPlan(edges, makeRecoveryPlan(input))), ...describeRecoveryPlan(input) };
+}
+
+async function keepPlan(
+  { state, config, log }: RestoreEdges,
+  made: RemotePlan,
+): Promise<PlanHead & { readonly next: string }> {
   await state.putOnce(planKey(config.storage.prefix, made.planId), made);
   log.info('Planned', { ...made });
-  const { planId, expiresAt, app, replace, globals, confirm } = made;
+  const { planId, expiresAt, app, instanceId, database, replace, globals, confirm } = made;
   const again = replace ? { replace: true, database } : {};
   const next = JSON.stringify({ action: 'execute', planId, confirm, ...again });
   return {
@@ -169,7 +173,6 @@ async function plan(edges: RestoreEdges, payload: PlanPayload, target: Target): 
     database,
     replace,
     globals,
-    ...describeRemotePlan(input),
     confirm,
     next: `Nothing has been started. To do it: ${next}`,
   };
@@ -215,7 +218,7 @@ async function readPlan({ state, config }: RestoreEdges, planId: string): Promis
 }
 
 function requestOf({ config, state, backups, clock, region }: RestoreEdges, made: RemotePlan) {
-  const { app, instanceId, planId, source, database, replace, globals } = made;
+  const { app, instanceId, planId, source, database, replace, globals, recovery } = made;
   const target = chooseTarget({ instanceId }, chooseSeries({ app }, config));
   if (!target) throw new LifeboatError('BUG', `${planId} names no host`);
   const identity = describeIdentity({ trigger: planId, app, instanceId, operation: 'restore' });
@@ -231,6 +234,6 @@ function requestOf({ config, state, backups, clock, region }: RestoreEdges, made
     bucket: backups.name,
     stateBucket: state.name,
     runId: formatRunId(new Date(made.createdAt), hash),
-    restore: { source, database, replace, globals },
+    restore: { source, database, replace, globals, ...(recovery && { recovery }) },
   });
 }

@@ -16,6 +16,7 @@ import { renderStatus, statusAsJson } from './render/status.ts';
 import { renderVerify, verifyAsJson } from './render/verify.ts';
 import { runBackup } from './run-backup.ts';
 import { openRestorePorts } from './restore-ports.ts';
+import { runRecovery } from './run-recovery.ts';
 
 /** How an operation of a request ended. */
 export interface OperationEnd {
@@ -43,7 +44,9 @@ export async function doOperation(context: Context, request: RunRequest): Promis
 }
 
 async function runRestore(context: Context, request: RunRequest): Promise<OperationEnd> {
-  const { source, database, replace, globals } = requireRestore(request);
+  const wish = requireRestore(request);
+  const { source, database, replace, globals, recovery } = wish;
+  if (recovery) return await runRecovery(context, { ...wish, recovery });
   const ports = { ...context, ...openRestorePorts(context) };
   const { result, failure } = await restoreAndTell(ports, {
     source,

@@ -1,7 +1,8 @@
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runTime } from '../../lib/domain/run/run-id.ts';
+import { startAgent } from './agent-process.ts';
 import { DATABASE, INSTANCE_ID, resultOf, useNight } from './night-fixture.ts';
 
 const night = useNight();
@@ -309,6 +310,82 @@ describe('the restore function', () => {
     );
     expect(kept).toBe('1');
   }, 60_000);
+});
+
+describe('the restore function, asked for a point in time', () => {
+  /** As the host would, but with an operator's keys: no systemd here keeps the stream running. */
+  const agentEnv = (): Record<string, string> => {
+    const { aws, postgres, bucket, stateBucket, folder } = night();
+    const { accessKeyId, secretAccessKey, sessionToken } = aws.operator.credentials;
+    return {
+      ...postgres.env,
+      DB_NAME: DATABASE,
+      BACKUP_DIR: path.join(folder, 'operator'),
+      S3_BUCKET: bucket,
+      S3_STATE_BUCKET: stateBucket,
+      S3_PREFIX: 'database',
+      AWS_ENDPOINT_URL_S3: aws.s3.endpoint,
+      AWS_REGION: aws.s3.region,
+      AWS_ACCESS_KEY_ID: accessKeyId,
+      AWS_SECRET_ACCESS_KEY: secretAccessKey,
+      AWS_SESSION_TOKEN: sessionToken,
+      WAL_JOURNAL_SECONDS: '1',
+    };
+  };
+
+  let good = '';
+
+  beforeAll(async () => {
+    const { aws, postgres } = night();
+    const sql = (text: string): Promise<string> => postgres.psql(DATABASE, text);
+    await sql('CREATE TABLE invoices AS SELECT generate_series(1, 300) AS id');
+    const stream = startAgent(['wal', 'stream'], { env: agentEnv() });
+    await stream.untilPrinted(/Streaming WAL of cluster/);
+    resultOf(await aws.invoke('StartRun', { operation: 'backup', kind: 'base' }));
+    await aws.waitForIdle();
+    expect(aws.commands().at(-1)?.details).toBe('Success');
+    await sql('INSERT INTO invoices SELECT generate_series(301, 400)');
+    good = await sql(`SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`);
+    await sql('DROP TABLE invoices');
+    await sql('SELECT pg_switch_wal()');
+    const dropped = await sql('SELECT pg_current_wal_flush_lsn()');
+    const confirmed = `SELECT count(*) FROM pg_replication_slots WHERE restart_lsn >= '${dropped}'`;
+    while ((await sql(confirmed)) === '0') await sleep(100);
+    stream.kill('SIGTERM');
+    await stream.ended;
+  }, 120_000);
+
+  async function carryOut(payload: object): Promise<Record<string, unknown>> {
+    const { aws } = night();
+    const planned = resultOf(await aws.invoke('Restore', { action: 'plan', ...payload }));
+    const { planId, confirm } = planned;
+    resultOf(await aws.invoke('Restore', { action: 'execute', planId, confirm }));
+    await aws.waitForIdle();
+    expect(aws.commands().at(-1)?.details).toBe('Success');
+    return planned;
+  }
+
+  it('brings back a table as it was before it was dropped', async () => {
+    const { postgres, slack } = night();
+    const planned = await carryOut({ toTime: good, table: 'public.invoices' });
+    expect(planned['recovery']).toMatchObject({ timeline: 1, minutes: 1 });
+    expect(await postgres.psql(DATABASE, 'SELECT count(*) FROM invoices')).toBe('400');
+    expect(slack.takeMessages().at(-1)).toMatch(/Recovered: last commit 20.* at .*, from hostmaster_base_/);
+  }, 120_000);
+
+  it('leaves a cluster of then beside the live one, and tells how to look into it, stop and remove it', async () => {
+    const { slack, host } = night();
+    await carryOut({ toTime: good });
+    const [message = ''] = slack.takeMessages();
+    const dataDir = `${host.backupDir}/recovered_hostmaster`;
+    expect(message).toContain('HostMaster DB Recovery SUCCESS');
+    expect(message).toContain(`Cluster: ${dataDir}`);
+    const pid = Number(readFileSync(path.join(dataDir, 'postmaster.pid'), 'utf8').split('\n')[0]);
+    process.kill(pid, 'SIGQUIT');
+    expect(message).toMatch(/Look: sudo -u \S+ psql -h \S+ -p 5432 postgres/);
+    expect(message).toMatch(/Stop: .*pg_ctl -D .* stop/);
+    expect(message).toMatch(/Remove: sudo rm -r /);
+  }, 120_000);
 });
 
 describe('the calls of all that', () => {

@@ -66,11 +66,12 @@ function describeFailedBackup(outcome: Failed<BackupOutcome>, now: Date): string
 }
 
 function describeGoodRestore(outcome: Succeeded<RestoreOutcome>): string[] {
-  const { checked, keptAs } = outcome;
+  const { checked, keptAs, recovered = [] } = outcome;
   const kept = keptAs === undefined ? undefined : oneLine(keptAs);
   return [
     '✅ Restore completed successfully',
     `Source: ${oneLine(outcome.source)}`,
+    ...recovered,
     `Duration: ${formatDuration(outcome.durationMs)}`,
     '',
     describeDatabase(outcome),

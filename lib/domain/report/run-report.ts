@@ -10,6 +10,7 @@ import {
 } from '../notify/run-wording.ts';
 import { describeBaseBackup } from '../notify/base-wording.ts';
 import { describeBothBackups } from '../notify/both-wording.ts';
+import { describeRecoveredCluster, recoveredLines } from '../notify/recovery-wording.ts';
 import { describeBackup, describeRestore } from '../notify/wording.ts';
 import type { BackupKind } from '../run/backup-kind.ts';
 import type { LastGoodBackup, RunFailure } from '../run/outcome.ts';
@@ -216,7 +217,8 @@ function describeRestoreRun(
       source: restore?.source ?? '',
     });
   }
-  const { source, database, checked, keptAs } = outcome;
+  const { source, database, checked, keptAs, recovered } = outcome;
+  if (recovered?.cluster) return describeRecoveredCluster(run, { ...recovered, cluster: recovered.cluster });
   return describeRestore({
     ...run,
     succeeded: true,
@@ -224,6 +226,7 @@ function describeRestoreRun(
     database,
     checked: checked ?? undefined,
     keptAs: keptAs ?? undefined,
+    ...(recovered && { recovered: recoveredLines(recovered) }),
   });
 }
 

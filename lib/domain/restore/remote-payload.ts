@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseBackupId } from '../backup/backup-id.ts';
 import type { DeploymentConfig, SeriesConfig } from '../deployment/config.ts';
 import { LifeboatError } from '../errors.ts';
+import { RECOVERY_FIELDS } from '../run/requested-recovery.ts';
 import { describeIssues } from '../start/payload.ts';
 import { isInstanceId, type Target } from '../start/places.ts';
 
@@ -24,6 +25,39 @@ const planSchema = z.strictObject({
   instanceId,
 });
 
+/** Of a recovery, instead of a backup to restore. */
+const TARGETS = ['toTime', 'toLsn', 'toXid', 'toName', 'latest', 'immediate'] as const;
+
+const recoverySchema = z
+  .strictObject({
+    action: z.literal('plan'),
+    app: z.string().optional(),
+    instanceId,
+    ...RECOVERY_FIELDS,
+    /** With `database` or `table`: where it goes; the same database when left out. */
+    toDatabase: z.string().min(1).refine(isPrintable, 'holds control characters').optional(),
+    replace: z.boolean().default(false),
+    globals: z.boolean().default(false),
+    inPlace: z
+      .literal(false, {
+        error: 'is done on the host, by whoever stops what uses the cluster: lifeboat restore --in-place',
+      })
+      .optional(),
+  })
+  .superRefine((payload, context) => {
+    const takesOut = payload.database !== undefined || payload.table !== undefined;
+    const [refused, why]: [readonly (keyof typeof payload)[], string] = takesOut
+      ? [
+          ['end'],
+          'goes with a cluster that stays; "database" and "table" are taken out of one that then goes',
+        ]
+      : [['toDatabase', 'replace', 'globals', 'keep'], 'goes with "database" or "table" only'];
+    for (const name of refused) {
+      if (payload[name] !== undefined && payload[name] !== false)
+        context.addIssue({ code: 'custom', path: [name], message: why });
+    }
+  });
+
 const executeSchema = z.strictObject({
   action: z.literal('execute'),
   planId: z.string().regex(/^plan-\d{8}T\d{6}Z-[0-9a-f]{16}$/, 'is no plan’s id; action plan makes one'),
@@ -34,24 +68,31 @@ const executeSchema = z.strictObject({
 
 const payloadSchema = z.discriminatedUnion('action', [listSchema, planSchema, executeSchema]);
 
-export type RestorePayload = z.infer<typeof payloadSchema>;
+export type RecoveryPlanPayload = z.infer<typeof recoverySchema>;
+export type RestorePayload = z.infer<typeof payloadSchema> | RecoveryPlanPayload;
 export type PlanPayload = z.infer<typeof planSchema>;
 export type ExecutePayload = z.infer<typeof executeSchema>;
 
 const EXPECTED = [
   '{"action":"list","app"?:"…","instanceId"?:"i-…"}',
   '{"action":"plan","app"?:"…","source":"latest" | a backup’s id | "s3://…","database":"…","replace"?:true|false,"globals"?:true|false,"instanceId"?:"i-…"}',
+  '{"action":"plan","app"?:"…","toTime":"2026-01-17T08:54:59Z" | "toLsn":"…" | "toXid":"…" | "toName":"…" | "latest":true,"database"?:"…","table"?:"…","toDatabase"?:"…","replace"?:true|false,"end"?:"promote"|"pause"|"shutdown","dataDir"?:"/…","port"?:5433,"timeline"?:1,"base"?:"…","instanceId"?:"i-…"}',
   '{"action":"execute","planId":"…","confirm":"…","replace"?:true,"database"?:"…"}',
 ];
 
 /** @throws LifeboatError USAGE naming every problem, with what is expected as its hint */
 export function parseRestorePayload(event: unknown): RestorePayload {
-  const parsed = payloadSchema.safeParse(event);
+  const parsed = (namesTarget(event) ? recoverySchema : payloadSchema).safeParse(event);
   if (parsed.success) return parsed.data;
   const problems = describeIssues(parsed.error).map((line) => `- ${line}`);
   throw new LifeboatError('USAGE', `The payload is wrong:\n${problems.join('\n')}`, {
     hint: `Expected is one of\n${EXPECTED.join('\n')}`,
   });
+}
+
+function namesTarget(event: unknown): boolean {
+  if (typeof event !== 'object' || event === null || 'source' in event) return false;
+  return TARGETS.some((name) => name in event);
 }
 
 function isPrintable(text: string): boolean {

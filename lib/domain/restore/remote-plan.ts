@@ -3,6 +3,7 @@ import type { BackupCopy } from '../backup/catalog.ts';
 import type { SeriesConfig } from '../deployment/config.ts';
 import { LifeboatError } from '../errors.ts';
 import { formatBytes, formatCount, formatDuration, formatTime } from '../quantities.ts';
+import { requestedRecoverySchema } from '../run/requested-recovery.ts';
 import { estimateRestore } from './estimate.ts';
 import type { ExecutePayload } from './remote-payload.ts';
 
@@ -20,11 +21,13 @@ const remotePlanSchema = z.object({
   replace: z.boolean(),
   globals: z.boolean(),
   confirm: z.string(),
+  /** To a point in time; `source` then says it in words. */
+  recovery: requestedRecoverySchema.optional(),
 });
 
 export type RemotePlan = z.infer<typeof remotePlanSchema>;
 
-const PLAN_LIFETIME_MS = 60 * 60 * 1000;
+export const PLAN_LIFETIME_MS = 60 * 60 * 1000;
 
 /** @throws LifeboatError CORRUPT */
 export function parseRemotePlan(json: string): RemotePlan {

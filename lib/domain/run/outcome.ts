@@ -58,6 +58,8 @@ export type RestoreOutcome = RunFacts & {
         readonly checked: RowTotals | undefined;
         /** The name under which the replaced database is kept. */
         readonly keptAs: string | undefined;
+        /** What a recovery before it reached, a line each. */
+        readonly recovered?: readonly string[];
       }
     | {
         readonly succeeded: false;

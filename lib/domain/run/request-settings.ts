@@ -73,6 +73,7 @@ export function requireThisHost(request: RunRequest, instanceId: string | undefi
 export function requireRestore({ restore }: RunRequest): NonNullable<RunRequest['restore']> {
   if (!restore)
     throw new LifeboatError('BUG', 'A restore without what to restore passed for a valid request');
+  if (restore.recovery) return restore;
   if (parseRestoreSource(restore.source).kind !== 'path') return restore;
   throw new LifeboatError(
     'USAGE',

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { instanceIdSchema } from '../deployment/instance-id.ts';
 import { LifeboatError } from '../errors.ts';
 import { BACKUP_KINDS } from './backup-kind.ts';
+import { requestedRecoverySchema } from './requested-recovery.ts';
 import { isRunId } from './run-id.ts';
 import { SERIES_FIELDS, STORAGE_FIELDS } from './shared-fields.ts';
 
@@ -58,6 +59,8 @@ const requestedRestore = z.object({
   database: z.string().max(63),
   replace: z.boolean(),
   globals: z.boolean(),
+  /** To a point in time; `source` then says it in words, and `database` is the one that is loaded into, if any is. */
+  recovery: requestedRecoverySchema.optional(),
 });
 
 /**

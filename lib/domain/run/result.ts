@@ -48,6 +48,32 @@ const bothOutcome = z.object({
   base: base.nullable(),
 });
 
+/** What a recovery to a point in time reached. Times are ISO 8601, UTC. */
+const recovered = z.object({
+  /** In words, as in the request's source. */
+  target: z.string(),
+  base: z.string(),
+  /** Of the recovered cluster, once promoted. */
+  timeline: z.int().nullable(),
+  lsn: z.string().nullable(),
+  lastCommit: z.string().nullable(),
+  /** What may be missing, in a sentence; `null`: the target is no time. */
+  loss: z.string().nullable(),
+  /** By the command's own names of its parts. */
+  durationsMs: z.record(z.string(), z.number()),
+  /** `null`: it was only the way to a database or to tables, and is gone. */
+  cluster: z
+    .object({
+      dataDir: z.string(),
+      state: z.enum(['open', 'paused', 'stopped']),
+      /** Commands of a shell on the host. */
+      look: z.string(),
+      stop: z.string(),
+      remove: z.string(),
+    })
+    .nullable(),
+});
+
 const restoreOutcome = z.object({
   kind: z.literal('restore'),
   source: z.string(),
@@ -55,6 +81,8 @@ const restoreOutcome = z.object({
   /** `null`: the backup had no manifest to compare with. */
   checked: totals.nullable(),
   keptAs: z.string().nullable(),
+  /** Of a recovery; without a cluster of its own `database` is what was loaded into. */
+  recovered: recovered.optional(),
 });
 
 /** verify, status, list and retention: lines for people, and the command’s own JSON. */
@@ -97,6 +125,7 @@ export type RunResult = z.infer<typeof runResultSchema>;
 export type RunOutcome = NonNullable<RunResult['outcome']>;
 export type DumpFacts = z.infer<typeof dump>;
 export type BaseFacts = z.infer<typeof base>;
+export type RecoveredFacts = z.infer<typeof recovered>;
 
 /** What the process that does the work, as the series’ user, tells the one that writes the result. */
 export const workReportSchema = runResultSchema.pick({

@@ -12,14 +12,14 @@ const LONGEST_PLACE = 255;
 const noControls = (text: string): boolean => !/\p{Cc}/u.test(text);
 
 /** Names of PostgreSQL's have at most 63 bytes; a NUL or line break in one is nobody's intention. */
-const postgresName = z
+export const postgresName = z
   .string()
   .min(1)
   .refine((name) => new TextEncoder().encode(name).length <= 63, 'has more than 63 bytes')
   .refine(noControls, 'holds control characters');
 
 /** Made and entered by root before it becomes another user. */
-const folder = z
+export const folder = z
   .string()
   .max(LONGEST_PLACE)
   .regex(/^\/[\w./-]*$/, 'is no absolute path of letters, digits, ".", "_" and "-"')

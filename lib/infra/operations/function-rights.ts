@@ -44,6 +44,7 @@ export function functionRights(
         ...stateRights(surroundings, ['request', 'command']),
         ...planRights(surroundings),
         ...catalogRights(surroundings),
+        ...measureRights(surroundings),
         ...storageKeyRights(surroundings),
       ];
     case 'report-run':
@@ -59,7 +60,8 @@ export function functionRights(
         ...tellingRights(surroundings),
         ...catalogRights(surroundings),
         ...taggingRights(surroundings),
-        ...recoveryRights(surroundings),
+        ...measureRights(surroundings),
+        ...removalRights(surroundings),
         ...storageKeyRights(surroundings),
       ];
     case 'slack':
@@ -182,17 +184,21 @@ function taggingRights({ config, bucket }: Surroundings): PolicyStatement[] {
   return [allow('TagExpirable', ['s3:GetObjectTagging', 's3:PutObjectTagging'], backups)];
 }
 
-/**
- * How far WAL reaches is told by its objects' metadata, which S3 hands out to whoever may read them. What the journal held is
- * complete in the backup bucket by the time it is removed, and its versions stay for a week.
- */
-function recoveryRights({ config, bucket, stateBucket }: Surroundings): PolicyStatement[] {
-  const { prefix } = config.storage;
-  const state = walStateFolders(config).map((folder) => stateBucket.arnForObjects(`${folder}/*`));
-  return [
-    allow('MeasureWal', ['s3:GetObject'], [bucket.arnForObjects(`${prefix}/*/wal/*`), ...state]),
-    allow('RemoveSupersededWal', ['s3:DeleteObject'], state),
-  ];
+/** How far WAL reaches is told by its objects' metadata, which S3 hands out to whoever may read them. */
+function measureRights(surroundings: Surroundings): PolicyStatement[] {
+  const { config, bucket } = surroundings;
+  const wal = bucket.arnForObjects(`${config.storage.prefix}/*/wal/*`);
+  return [allow('MeasureWal', ['s3:GetObject'], [wal, ...walStateObjects(surroundings)])];
+}
+
+/** What the journal held is complete in the backup bucket by the time it is removed, and its versions stay for a week. */
+function removalRights(surroundings: Surroundings): PolicyStatement[] {
+  return [allow('RemoveSupersededWal', ['s3:DeleteObject'], walStateObjects(surroundings))];
+}
+
+/** Pieces of open segments, and records of holes. */
+function walStateObjects({ config, stateBucket }: Surroundings): string[] {
+  return walStateFolders(config).map((folder) => stateBucket.arnForObjects(`${folder}/*`));
 }
 
 function tellingRights(surroundings: Surroundings): PolicyStatement[] {

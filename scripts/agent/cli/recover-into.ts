@@ -74,7 +74,7 @@ export async function runRecoverInto(options: Options): Promise<Answer> {
 }
 
 /** @throws LifeboatError USAGE, SETTINGS_INVALID */
-async function describeInto(context: Context, options: Options): Promise<RecoverIntoRequest> {
+export async function describeInto(context: Context, options: Options): Promise<RecoverIntoRequest> {
   const asked = describeRecovery(context, options);
   const { runId } = asked;
   const database = text(options['database']) ?? requireDatabaseName(context.settings);
@@ -100,7 +100,7 @@ async function describeInto(context: Context, options: Options): Promise<Recover
 }
 
 /** With its line in the journal and its message, as any restore. */
-async function recoverIntoAndTell(
+export async function recoverIntoAndTell(
   context: Context,
   ports: TakeoverPorts,
   request: RecoverIntoRequest,
@@ -113,7 +113,7 @@ async function recoverIntoAndTell(
   return { told, into };
 }
 
-function openTakeoverPorts(context: Context): TakeoverPorts {
+export function openTakeoverPorts(context: Context): TakeoverPorts {
   const { settings } = context;
   const { app, database, environment } = settings;
   return {
@@ -132,7 +132,7 @@ function openTakeoverPorts(context: Context): TakeoverPorts {
 }
 
 /** In BACKUP_DIR. */
-async function chooseSidePlace({ settings }: Context, options: Options): Promise<RecoveryPlace> {
+export async function chooseSidePlace({ settings }: Context, options: Options): Promise<RecoveryPlace> {
   const dataDir = await chooseSideFolder(settings.backupDir, settings.app);
   return parsePlace({ ...options, dataDir })!;
 }

@@ -250,13 +250,19 @@ function withDiskHint(error: unknown, { dataDir }: RecoveryPlace): unknown {
 }
 
 /** For the log: which commit was reached, and what may be missing. */
-export function describeReached({ end, lastCommit, lossMs, plan: { target } }: Recovered): string[] {
+export function describeReached(recovered: Recovered): string[] {
+  const {
+    end,
+    lastCommit,
+    plan: { target },
+  } = recovered;
+  const loss = lossInWords(recovered);
   const position = end.lsn === undefined ? '' : ` at ${formatLsn(end.lsn)}`;
   const commit = lastCommit === undefined ? 'no commit behind the base backup' : `last commit ${lastCommit}`;
   return [
     `✅ Recovered to ${describeTarget(target)}: ${commit}${position}`,
     ...(end.endOfWal ? ['There is no WAL in S3 behind that.'] : []),
-    ...(lossMs === undefined ? [] : [describeLoss(target, lossMs)]),
+    ...(loss === undefined ? [] : [loss]),
   ];
 }
 
@@ -274,6 +280,11 @@ export function describeRecovered(recovered: Recovered): string[] {
     `The cluster in ${place.dataDir} is ${state}`,
     `Duration: ${formatDuration(durations.total)} (plan ${formatDuration(durations.planning)}, unpacking ${formatDuration(durations.unpacking)}, verifying ${formatDuration(durations.verifying)}, ${formatCount(end.segments, 'segment')} replayed in ${formatDuration(durations.replaying)})`,
   ];
+}
+
+/** `undefined` where the target is no time. */
+export function lossInWords({ plan, lossMs }: Recovered): string | undefined {
+  return lossMs === undefined ? undefined : describeLoss(plan.target, lossMs);
 }
 
 function describeLoss({ kind }: RecoveryPlan['target'], lossMs: number): string {

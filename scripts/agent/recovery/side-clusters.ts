@@ -40,7 +40,7 @@ export function openSideClusters(ground: SideGround): SideClusters {
 }
 
 /** Commands for whoever sits at the host; the cluster is its owner's alone. @param end where its socket is, while it runs */
-function handlingOf(
+export function handlingOf(
   { dataDir, tablespaceDir, osUser, port }: RecoveryPlace,
   { folder }: ServerPrograms,
   end?: Pick<ReplayEnd, 'socketDir' | 'port'>,

@@ -81,6 +81,20 @@ const tell: Call[] = [
 
 const readCatalog = [backups.list('database/hostmaster_db_'), backups.get(MANIFEST)];
 
+/** What tells how far WAL reaches. */
+const measureWal = [
+  backups.list(`database/pitr/${CLUSTER}/wal/`),
+  backups.get(`${BASE}/manifest.json`),
+  backups.get(SEGMENT),
+  backups.get(`database/${HOST}/pitr/${CLUSTER}/wal/00000002.history`),
+  ...[PIECE, HOLE].flatMap((key) =>
+    ['database', `database/${HOST}`].flatMap((folder) => [
+      state.list(`${folder}/journal/${CLUSTER}/`),
+      state.get(`${folder}/${key}`),
+    ]),
+  ),
+];
+
 interface Expectation {
   /** The beginning of the logical ids of what the function has. */
   readonly id: string;
@@ -102,8 +116,20 @@ const functions: Record<string, Expectation> = {
   },
   restore: {
     id: 'FunctionsRestore',
-    does: [...startRuns(document('DocumentsRestore')), state.put(PLAN), state.get(PLAN), ...readCatalog],
+    does: [
+      ...startRuns(document('DocumentsRestore')),
+      state.put(PLAN),
+      state.get(PLAN),
+      ...readCatalog,
+      ...measureWal,
+    ],
     never: [
+      backups.get(`${BASE}/base-00001.tar.zst`),
+      backups.get(`${BASE}/backup_manifest`),
+      backups.get(DUMP),
+      backups.on('PutObjectTagging', SEGMENT),
+      state.on('DeleteObject', `database/${PIECE}`),
+      state.put(`database/${PIECE}`),
       ...findTagged,
       send(document('DocumentsBackup')),
       state.overwrite(PLAN),

@@ -69,7 +69,7 @@ describe.each(IDS)('the function %s', (id) => {
   });
 
   test('has no action with a wildcard, and no right to delete anything but the watch’s of superseded WAL', () => {
-    const known = id === 'Watch' ? ['s3:DeleteObject'] : [];
+    const known = id === 'Watch' || id === 'Restore' ? ['s3:DeleteObject'] : [];
     const actions = actionsOf(rightsOf(id)).filter((action) => !known.includes(action));
     expect(actions.filter((action) => /\*|Delete|Retention|LegalHold|Lifecycle|Policy/.test(action))).toEqual(
       [],
@@ -151,11 +151,11 @@ describe('what each function may ask of AWS', () => {
     }
   });
 
-  test('backups’ contents are read by none: their manifests are, and by the watch what WAL says of itself', () => {
+  test('backups’ contents are read by none: their manifests are, and by the watch and the restore what WAL says of itself', () => {
     const manifests = ['database/*.manifest.json', 'database/*/manifest.json'];
     for (const id of IDS) {
       const read = resourcesOf(id, 's3:GetObject').filter((arn) => arn.includes('backups-of-ours'));
-      const known = id === 'Watch' ? [...manifests, 'database/*/wal/*'] : manifests;
+      const known = id === 'Watch' || id === 'Restore' ? [...manifests, 'database/*/wal/*'] : manifests;
       expect(read.filter((arn) => !known.includes(arn.replace('arn:aws:s3:::backups-of-ours/', '')))).toEqual(
         [],
       );
