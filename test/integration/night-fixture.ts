@@ -19,6 +19,7 @@ import { synthesize } from '../../scripts/local-aws/synthesize.ts';
 import { reachableTempDir, serverUser } from '../../scripts/set-up/postgres-installation.ts';
 import { startWatchdog } from '../../scripts/set-up/watchdog.ts';
 import { startPostgres, type PostgresServer } from '../postgres-server.ts';
+import { prepareServiceHost, type ServiceHost } from './service-host.ts';
 
 export const INSTANCE_ID = 'i-0123456789abcdef0';
 export const DATABASE = 'hostmaster_prod';
@@ -44,6 +45,8 @@ export interface NightSetting {
   /** Further hosts, by instance id: this machine as well, so that only one of them may be up. */
   readonly others?: readonly string[];
   readonly secrets?: (postgres: PostgresServer) => Readonly<Record<string, string>>;
+  /** Where root runs the tests: the first host has a systemd. */
+  readonly systemd?: boolean;
 }
 
 /** The whole deployment on this machine: synthesized stacks, bundled functions, the built agent, a real PostgreSQL. */
@@ -54,11 +57,12 @@ export class Night {
   readonly host: DatabaseHost;
   readonly aws: LocalAws;
   readonly s3: S3Client;
+  readonly services: ServiceHost | undefined;
   readonly #clock: { offset: number };
   #night: number;
 
   private constructor(
-    parts: Pick<Night, 'folder' | 'postgres' | 'slack' | 'host' | 'aws'>,
+    parts: Pick<Night, 'folder' | 'postgres' | 'slack' | 'host' | 'aws' | 'services'>,
     clock: { offset: number },
   ) {
     this.folder = parts.folder;
@@ -66,6 +70,7 @@ export class Night {
     this.slack = parts.slack;
     this.host = parts.host;
     this.aws = parts.aws;
+    this.services = parts.services;
     const { endpoint, region } = parts.aws.s3;
     const { credentials } = parts.aws.operator;
     this.s3 = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
@@ -73,10 +78,17 @@ export class Night {
     this.#night = lastTwoOClock().getTime();
   }
 
-  static async begin({ configure, tags = {}, secrets, others = [] }: NightSetting): Promise<Night> {
+  static async begin({
+    configure,
+    tags = {},
+    secrets,
+    others = [],
+    systemd = false,
+  }: NightSetting): Promise<Night> {
     const folder = mkdtempSync(path.join(reachableTempDir(serverUser()), 'lifeboat-night-'));
     chmodSync(folder, 0o755);
     const host = prepareDatabaseHost(folder, INSTANCE_ID);
+    const services = systemd && serverUser() ? prepareServiceHost(path.join(folder, 'systemd')) : undefined;
     const [assets, postgres, slack] = await Promise.all([
       buildCheckout(path.join(folder, 'dist')),
       startPostgres({
@@ -95,7 +107,7 @@ export class Night {
       cdkOut,
       folder,
       hosts: [
-        { ...host.specification, tags },
+        { ...host.specification, tags, ...(services && { through: services.through }) },
         ...others.map((instanceId) => ({ ...prepareDatabaseHost(folder, instanceId).specification, tags })),
       ],
       secrets: secrets?.(postgres) ?? {},
@@ -105,7 +117,8 @@ export class Night {
     });
     await postgres.createDatabase(DATABASE);
     await postgres.psql(DATABASE, 'CREATE TABLE users AS SELECT generate_series(1, 1000) AS id');
-    return new Night({ folder, postgres, slack, host, aws }, clock);
+    services?.giveRole(aws.host(INSTANCE_ID).principal.credentials);
+    return new Night({ folder, postgres, slack, host, aws, services }, clock);
   }
 
   /** The last 02:00, and then a minute later each time: each is a run of its own, and takes no day to come. */
@@ -173,6 +186,7 @@ export class Night {
 
   async end(): Promise<void> {
     this.s3.destroy();
+    await this.services?.stopAll();
     await this.aws.close();
     await this.postgres.remove();
     this.slack.close();

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { serverUser } from '../../scripts/set-up/postgres-installation.ts';
 import { INSTANCE_ID, useNight } from './night-fixture.ts';
 
 const AWAY = 'i-0fedcba9876543210';
@@ -10,6 +12,7 @@ const SECRET = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:database-Ab
 /** Everything that the other deployment leaves out: hosts by tag, a time zone, a key, a password, a role that is there. */
 const night = useNight({
   tags: { lifeboat: 'nightly' },
+  systemd: true,
   others: [AWAY, UNKNOWN, STOPPED],
   secrets: (postgres) => ({
     [SECRET]: JSON.stringify({ username: postgres.superuser, password: postgres.password }),
@@ -28,6 +31,7 @@ const night = useNight({
         passwordSecretArn: SECRET,
         format: 'custom',
         compression: 'zstd',
+        pointInTimeRecovery: true,
       },
     ],
   }),
@@ -78,6 +82,23 @@ describe('a night of a fleet', () => {
     expect(aws.queues().flatMap(({ messages }) => messages)).toEqual([]);
   }, 60_000);
 
+  it('makes a dump and a base backup of the cluster, and one message of both', async () => {
+    const { aws, bucket } = night();
+    const [message = ''] = aws.messages().map((each) => each.message);
+    expect(message).toMatch(
+      /✅ Backup completed successfully\nFile: hostmaster_db_.*\nSize: .*\nBase backup: hostmaster_base_\w+, full\n/,
+    );
+    expect(message).toMatch(/\nRestorable to any second: .* UTC to .* UTC\n/);
+    const keys = await night().keys(bucket);
+    expect(keys).toContainEqual(
+      expect.stringMatching(
+        new RegExp(
+          `^database/${INSTANCE_ID}/pitr/hostmaster/\\d+/base/hostmaster_base_\\w+/manifest\\.json$`,
+        ),
+      ),
+    );
+  });
+
   it('keeps each host’s backups in a folder of its own', async () => {
     const keys = await night().keys(night().bucket);
     expect(keys).toContainEqual(
@@ -85,6 +106,46 @@ describe('a night of a fleet', () => {
     );
     expect(keys.filter((key) => !key.startsWith(`database/${INSTANCE_ID}/`))).toEqual([]);
   });
+
+  if (serverUser() !== undefined) {
+    const UNIT = 'hostmaster-wal.service';
+    const journal = async (): Promise<string[]> =>
+      (await night().keys(night().stateBucket)).filter((key) => key.includes('/journal/'));
+
+    it('installs the service that streams WAL, which does so with the host’s rights alone', async () => {
+      const { postgres, services, aws, bucket } = night();
+      expect(services!.calls()).toEqual(['daemon-reload', `enable ${UNIT}`, `restart ${UNIT}`]);
+      expect(aws.messages()[0]?.message).not.toContain('⚠️');
+      expect(services!.read(`etc/systemd/system/${UNIT}`)).not.toContain(postgres.password);
+      await postgres.psql(
+        'hostmaster_prod',
+        'CREATE TABLE streamed AS SELECT generate_series(1, 1000) AS id',
+      );
+      while ((await journal()).length === 0) await sleep(200);
+      expect((await journal())[0]).toMatch(new RegExp(`^database/${INSTANCE_ID}/journal/hostmaster/`));
+      await postgres.psql('postgres', 'SELECT pg_switch_wal()');
+      const segments = async (): Promise<string[]> =>
+        (await night().keys(bucket)).filter((key) => /\/wal\/00000001\/[0-9A-F]{24}\.zst$/.test(key));
+      while ((await segments()).length === 0) await sleep(200);
+      expect((await segments())[0]).toMatch(new RegExp(`^database/${INSTANCE_ID}/pitr/hostmaster/`));
+    }, 60_000);
+
+    it('leaves the service alone while it runs, and starts it again, and tells, when it was killed', async () => {
+      const { aws, services } = night();
+      const invoke = () => aws.invoke('StartRun', { operation: 'status', instanceId: INSTANCE_ID });
+      const [calls, pid] = [services!.calls().length, services!.pidOf(UNIT)];
+      await invoke();
+      await aws.waitForIdle();
+      expect([services!.calls().length, services!.pidOf(UNIT)]).toEqual([calls, pid]);
+      await services!.kill(UNIT);
+      await invoke();
+      await aws.waitForIdle();
+      expect(services!.pidOf(UNIT)).not.toBe(pid);
+      expect(aws.messages().at(-1)?.message).toContain(
+        `⚠️ ${UNIT}, which streams WAL, was failed, signal, exit status 9; it was started again`,
+      );
+    }, 60_000);
+  }
 
   it('is watched for each host', async () => {
     await night().watch();
@@ -116,6 +177,14 @@ describe('a night of a fleet', () => {
       expect.objectContaining({ action: 'secretsmanager:GetSecretValue', resource: SECRET }),
     );
     expect(calls).toContainEqual(expect.objectContaining({ action: 'kms:GenerateDataKey', resource: KEY }));
+    if (serverUser() !== undefined)
+      expect(calls).toContainEqual(
+        expect.objectContaining({
+          action: 's3:PutObject',
+          resource: expect.stringContaining(`/database/${INSTANCE_ID}/journal/`),
+          principal: night().aws.host(INSTANCE_ID).principal.id,
+        }),
+      );
     for (const role of ['StartRun', 'Watch'])
       expect(calls).toContainEqual(
         expect.objectContaining({

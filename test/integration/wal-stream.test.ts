@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseLsn } from '../../lib/domain/wal/lsn.ts';
+import { openWalServer } from '../../scripts/agent/wal-archive/wal-server.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import {
   compareWithServer,
@@ -41,6 +42,32 @@ describe('lifeboat wal stream', () => {
       (await heldObjects(stage)).map(({ parsed }) => parsed.series.systemIdentifier),
     );
     expect([...identifiers]).toEqual([await systemIdentifier(postgres)]);
+  });
+
+  it('ends the open segment where its role may, and says which right is missing', async () => {
+    const { postgres } = ground();
+    const file = 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())';
+    const open = (user: string, password: string) =>
+      openWalServer(
+        {
+          host: postgres.socketDir,
+          port: postgres.port,
+          name: 'postgres',
+          user,
+          password,
+          binDir: undefined,
+        },
+        {},
+      );
+    await postgres.psql('postgres', "CREATE ROLE weak LOGIN PASSWORD 'weak'");
+    await postgres.psql('postgres', 'CREATE TABLE written AS SELECT 1');
+    const before = await postgres.psql('postgres', file);
+    const [strong, weak] = [open(postgres.superuser, postgres.password), open('weak', 'weak')];
+    expect(await strong.switchWal()).toBe(true);
+    await postgres.psql('postgres', 'DROP TABLE written');
+    expect((await postgres.psql('postgres', file)) > before).toBe(true);
+    await expect(weak.switchWal()).rejects.toThrow(/permission denied for function pg_switch_wal/);
+    await Promise.all([strong.close(), weak.close()]);
   });
 
   it('keeps up with a load, and never confirms what S3 does not hold', async () => {

@@ -39,16 +39,28 @@ export async function keepBeating(
         beatAt = clock.monotonic();
         await server.heartbeat();
       }
-      if (switchDue() && (await server.switchWal())) log.info('The open WAL segment was a day old: switched');
       const state = (await server.facts(slot)).slot?.stream?.syncState ?? '';
       if (state !== '' && state !== 'async') onSynchronous(synchronous(state));
       trouble = undefined;
+      if (switchDue()) await endSegment({ log, server });
     } catch (error) {
       // The stream itself goes on: only an idle database's window stands still meanwhile.
       const { message } = asLifeboatError(error);
       if (trouble !== message) log.warn(`No heartbeat: ${message}`);
       trouble = message;
     }
+  }
+}
+
+/** Once tried; a role that may not is told so, and the segment goes on filling. */
+async function endSegment({ log, server }: Pick<HeartbeatPorts, 'log' | 'server'>): Promise<void> {
+  try {
+    if (await server.switchWal()) log.info('The open WAL segment was a day old, and was ended');
+  } catch (error) {
+    const { message } = asLifeboatError(error);
+    log.warn(
+      `The open WAL segment is a day old, and could not be ended: ${message}. GRANT EXECUTE ON FUNCTION pg_switch_wal() TO the role that streams`,
+    );
   }
 }
 

@@ -18,13 +18,16 @@ export class SegmentAge {
     this.#clock = clock;
   }
 
-  /** Whether the server should begin a new segment. @param position of the next byte to come */
+  /** Whether the server should begin a new segment now; asked for again only a day later. @param position of the next byte to come */
   isDue(position: Lsn, segmentSize: number): boolean {
     const segment = segmentStart(position, segmentSize);
+    const now = this.#clock.monotonic();
     if (segment !== this.#segment) {
       this.#segment = segment;
-      this.#since = this.#clock.monotonic();
+      this.#since = now;
     }
-    return position > segment && this.#clock.monotonic() - this.#since >= LONGEST_OPEN_MS;
+    if (position === segment || now - this.#since < LONGEST_OPEN_MS) return false;
+    this.#since = now;
+    return true;
   }
 }

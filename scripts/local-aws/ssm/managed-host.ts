@@ -13,6 +13,8 @@ export interface HostSpecification {
   readonly tags?: Readonly<Record<string, string>>;
   /** What the agent's service has in its environment besides what every service has. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** A program and its arguments that start each script: what makes of this machine one with other files. */
+  readonly through?: readonly string[];
 }
 
 interface Surroundings {
@@ -83,6 +85,7 @@ export class ManagedHost {
       orchestrationFolder: orchestration,
       downloadsFolder: path.join(orchestration, 'downloads'),
       environment: this.#environment(command),
+      through: this.#specification.through ?? [],
       cancelled: command.cancellation.signal,
       objects: this.#surroundings.objects,
     });

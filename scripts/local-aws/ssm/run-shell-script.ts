@@ -31,7 +31,8 @@ export async function runShellScript(rawInputs: unknown, context: StepContext): 
   await writeFile(script, `${inputs.runCommand.join('\n')}\n`, { mode: 0o700 });
   const cwd = workingDirectory(inputs.workingDirectory, context);
   if (!existsSync(cwd)) return failedToStart('fork/exec /usr/bin/sh: no such file or directory');
-  const child = spawn('/bin/sh', ['-c', script], {
+  const [program, ...args] = [...(context.through ?? []), '/bin/sh', '-c', script];
+  const child = spawn(program, args, {
     cwd,
     env: context.environment,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -18,6 +18,8 @@ export interface StepContext {
   readonly downloadsFolder: string;
   /** All of it: nothing of this process' own reaches a script. */
   readonly environment: Readonly<Record<string, string>>;
+  /** What a script is started by; empty: by nothing else. */
+  readonly through?: readonly string[];
   readonly cancelled: AbortSignal;
   readonly objects: ObjectSource;
 }

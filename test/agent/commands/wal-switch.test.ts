@@ -16,6 +16,8 @@ describe('The age of the open segment', () => {
     expect(open.isDue(34n * MB, SEGMENT)).toBe(false);
     now += HOUR;
     expect(open.isDue(34n * MB, SEGMENT)).toBe(true);
+    // Told once a day: a role that may not switch would be warned every minute.
+    expect(open.isDue(34n * MB, SEGMENT)).toBe(false);
     expect(open.isDue(48n * MB, SEGMENT)).toBe(false);
     now += 25 * HOUR;
     // Nothing is in it: there is nothing to switch.
