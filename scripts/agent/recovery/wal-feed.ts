@@ -25,7 +25,7 @@ export interface WalFeedOptions {
 const MIB = 1024 * 1024;
 /** What lies ready, and what is being fetched at a time; the latter is in memory. */
 const AHEAD_BYTES = 256 * MIB;
-const FETCHING_BYTES = 64 * MIB;
+const FETCHING_BYTES = 32 * MIB;
 /** Should a change in the folder go unnoticed. */
 const LOOK_EVERY_MS = 200;
 
