@@ -93,10 +93,10 @@ async function runToTarget(
   if (stop.kind === 'setting') {
     const server = await runServer(ground, request, feed, true);
     if (!server.exited) return { server, endOfWal: false };
-    if (!server.news.endedBeforeTarget || !stop.endOfWalSuffices) return server.fail();
+    if (!server.news.endedBeforeTarget || !stop.endOfWalSuffices) return await server.fail();
   }
   const server = await runServer(ground, request, feed, false);
-  if (server.exited) server.fail();
+  if (server.exited) await server.fail();
   return { server, endOfWal: true };
 }
 

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { chown, chmod, open } from 'node:fs/promises';
+import { chown, chmod, open, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
@@ -13,6 +13,8 @@ import { guardServer, type ServerGuard } from './server-guard.ts';
 export const SERVER_LOG = 'lifeboat_recovery.log';
 const STOP_MS = 30_000;
 const LOG_KEPT = 8_000;
+/** With less on the disk no server comes up: the first segment of the new timeline alone takes 16 MiB. */
+const LEAST_ROOM = 32 * 1024 * 1024;
 
 /** What the server said so far of its recovery; its messages are English, see `lc_messages` in `serverSettings`. */
 export interface RecoveryNews {
@@ -145,11 +147,13 @@ export class ServerProcess {
     this.#child.unref();
   }
 
-  /** @throws LifeboatError RESTORE_FAILED with its last words, DISK_FULL where they tell of that */
-  fail(): never {
+  /** @throws LifeboatError RESTORE_FAILED with its last words, DISK_FULL where they or the disk tell of that */
+  async fail(): Promise<never> {
     const words = this.said.split('\n').filter((line) => /FATAL|PANIC|ERROR|HINT|DETAIL|WARNING/.test(line));
     const message = `The recovered server ended: ${(words.length > 0 ? words : this.said.split('\n')).slice(-6).join('\n')}`;
-    if (/No space left on device|Disk quota exceeded/.test(this.said))
+    const { bavail, bsize } = await statfs(this.#dataDir);
+    // The log lies on the same disk: what it was last told may not be in it.
+    if (bavail * bsize < LEAST_ROOM || /No space left on device|Disk quota exceeded/.test(this.said))
       throw new LifeboatError('DISK_FULL', message);
     throw new LifeboatError('RESTORE_FAILED', message, {
       hint: 'See PostgreSQL’s message above; what was unpacked was removed and nothing else was changed.',
