@@ -105,13 +105,18 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
     .action((options: Options) => answer(async () => (await import('./cli/list.ts')).runList())(options, []));
   program
     .command('verify')
-    .argument('[id]', 'a backup’s id; the newest one when left out')
+    .argument('[id]', 'a dump’s id or a base backup’s; the newest of each kind when left out')
     .description('Read a backup again, every byte of every copy, and compare it with its manifest')
     .option('--all', 'every backup of the series')
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      examples('lifeboat verify', 'lifeboat verify hostmaster_db_20260115_020000', 'lifeboat verify --all'),
+      examples(
+        'lifeboat verify',
+        'lifeboat verify hostmaster_db_20260115_020000',
+        'lifeboat verify hostmaster_base_20260115_020000',
+        'lifeboat verify --all',
+      ),
     )
     .action((id: string | undefined, options: Options) =>
       answer(async (given, args) => (await import('./cli/verify.ts')).runVerify(given, args[0]))(
@@ -132,7 +137,9 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
     );
   program
     .command('retention')
-    .description('Show what may go and why; local files go, in S3 nothing does without --apply')
+    .description(
+      'Show what may go and why, base backups and WAL too; local files go, in S3 nothing does without --apply',
+    )
     .option(
       '--apply',
       'in S3 too: tag what may go, for the bucket’s lifecycle to remove (needs an operator’s rights)',

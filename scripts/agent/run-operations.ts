@@ -10,6 +10,7 @@ import { verify } from './commands/verify.ts';
 import type { Context } from './context.ts';
 import { openDumpFiles } from './data-path/archive-files.ts';
 import { digestReader } from './data-path/digest.ts';
+import { baseVerifier } from './data-path/volumes/base-verifier.ts';
 import { listAsJson, renderList } from './render/list.ts';
 import { renderRetention, retentionAsJson } from './render/retention.ts';
 import { renderStatus, statusAsJson } from './render/status.ts';
@@ -17,6 +18,7 @@ import { renderVerify, verifyAsJson } from './render/verify.ts';
 import { runBackup } from './run-backup.ts';
 import { openRestorePorts } from './restore-ports.ts';
 import { runRecovery } from './run-recovery.ts';
+import { openWalStores } from './wal-stores.ts';
 
 /** How an operation of a request ended. */
 export interface OperationEnd {
@@ -73,7 +75,8 @@ async function runRestore(context: Context, request: RunRequest): Promise<Operat
 
 async function runVerify(context: Context, { backupId, runId }: RunRequest): Promise<OperationEnd> {
   const { settings } = context;
-  const ports = { ...context, digests: digestReader, files: openDumpFiles(settings.backupDir) };
+  const files = openDumpFiles(settings.backupDir);
+  const ports = { ...context, digests: digestReader, bases: baseVerifier, files };
   const request = { app: settings.app, id: backupId, all: backupId === undefined, runId };
   const result = await verify(ports, request);
   return report(renderVerify(result), verifyAsJson(result), result.failure);
@@ -83,7 +86,10 @@ const HOUR_MS = 60 * 60 * 1000;
 
 async function runStatus(context: Context): Promise<OperationEnd> {
   const { app, maxBackupAgeHours } = context.settings;
-  const result = await status(context, { app, maxAgeMs: maxBackupAgeHours * HOUR_MS });
+  const result = await status(
+    { ...context, wal: openWalStores(context) },
+    { app, maxAgeMs: maxBackupAgeHours * HOUR_MS },
+  );
   return report(renderStatus(result), statusAsJson(result), result.failure);
 }
 
@@ -96,13 +102,16 @@ async function runList(context: Context): Promise<OperationEnd> {
 /** Only tells: in S3 the watcher tags, and here every backup removes what has expired. */
 async function runRetention(context: Context): Promise<OperationEnd> {
   const { app, localRetentionDays, s3RetentionDays } = context.settings;
-  const result = await retention(context, {
-    app,
-    localDays: localRetentionDays,
-    s3Days: s3RetentionDays,
-    dryRun: true,
-    s3: 'leave',
-  });
+  const result = await retention(
+    { ...context, wal: openWalStores(context) },
+    {
+      app,
+      localDays: localRetentionDays,
+      s3Days: s3RetentionDays,
+      dryRun: true,
+      s3: 'leave',
+    },
+  );
   return report(renderRetention(result), retentionAsJson(result), undefined);
 }
 

@@ -1,6 +1,6 @@
 import { LifeboatError } from '../../lib/domain/errors.ts';
 import type { ListedFile } from '../../lib/domain/backup/catalog.ts';
-import { readWalListing, type WalArchive } from '../../lib/domain/wal/archive.ts';
+import { WalArchiveBuilder, type WalArchive } from '../../lib/domain/wal/archive.ts';
 import { parseHoleRecord, type HoleRecord } from '../../lib/domain/wal/hole.ts';
 import {
   holePrefix,
@@ -9,7 +9,7 @@ import {
   walPrefix,
   type WalSeries,
 } from '../../lib/domain/wal/keys.ts';
-import { parseHistory, type TimelineSwitch } from '../../lib/domain/wal/timeline.ts';
+import { parseHistory } from '../../lib/domain/wal/timeline.ts';
 import { parseWalMetadata, type LastCommit } from '../../lib/domain/wal/wal-metadata.ts';
 import { commitCandidates, withCommits, type RestorableWindow } from '../../lib/domain/wal/window.ts';
 import type { ObjectStore } from './ports/store.ts';
@@ -25,27 +25,43 @@ export interface WalStores {
  * @throws LifeboatError S3_…, CORRUPT for a history file or a record that cannot be read
  */
 export async function readWalArchive(
-  { backups, state }: WalStores,
+  stores: WalStores,
   series: WalSeries,
   segmentSize: number,
 ): Promise<WalArchive> {
-  const files: ListedFile[] = [];
-  for await (const file of backups.list(walPrefix(series))) files.push(file);
-  for await (const file of state.list(journalPrefix(series))) files.push(file);
-  const histories = new Map<number, readonly TimelineSwitch[]>();
-  for (const { key } of files) {
-    const object = parsePitrKey(key);
-    if (object?.role !== 'history') continue;
-    histories.set(
-      object.timeline,
-      parseHistory((await backups.read(key)).toString('utf8'), backups.urlOf(key)),
-    );
+  return (await listWal(stores, series, segmentSize)).archive;
+}
+
+export interface ListedWal {
+  readonly archive: WalArchive;
+  /** Records of holes, and what PostgreSQL archived about its base backups. */
+  readonly others: readonly ListedFile[];
+}
+
+/** The same, with what lies beside the WAL. */
+export async function listWal(
+  { backups, state }: WalStores,
+  series: WalSeries,
+  segmentSize: number,
+): Promise<ListedWal> {
+  const builder = new WalArchiveBuilder(series, segmentSize);
+  const others: ListedFile[] = [];
+  for await (const file of backups.list(walPrefix(series))) {
+    const { key } = file;
+    const object = builder.add(file);
+    if (object?.role === 'history') {
+      const text = (await backups.read(key)).toString('utf8');
+      builder.addHistory(object.timeline, { switches: parseHistory(text, backups.urlOf(key)), file });
+    } else if (!object && key.endsWith('.backup')) others.push(file);
   }
+  for await (const file of state.list(journalPrefix(series))) builder.add(file);
   const holes: HoleRecord[] = [];
-  for await (const { key } of state.list(holePrefix(series))) {
-    holes.push(parseHoleRecord((await state.read(key)).toString('utf8'), state.urlOf(key)));
+  for await (const file of state.list(holePrefix(series))) {
+    holes.push(parseHoleRecord((await state.read(file.key)).toString('utf8'), state.urlOf(file.key)));
+    others.push(file);
   }
-  return readWalListing({ series, segmentSize, files, histories, holes });
+  builder.setHoles(holes);
+  return { archive: builder.archive(), others };
 }
 
 /** More objects in a row without a commit are not asked: the end of a stretch is then told a little early. */

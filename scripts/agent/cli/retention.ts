@@ -3,6 +3,7 @@ import type { Answer } from '../answer.ts';
 import { retention } from '../commands/retention.ts';
 import { openContext } from '../context.ts';
 import { renderRetention, retentionAsJson } from '../render/retention.ts';
+import { openWalStores } from '../wal-stores.ts';
 
 export async function runRetention(options: Readonly<Record<string, unknown>>): Promise<Answer> {
   const context = openContext({ json: options['json'] === true });
@@ -17,13 +18,16 @@ export async function runRetention(options: Readonly<Record<string, unknown>>): 
   // The lock of the series: a backup that is just being made must not lose its predecessor in the middle.
   const lock = await context.host.lock(settings.app, 'retention');
   try {
-    const result = await retention(context, {
-      app: settings.app,
-      localDays: settings.localRetentionDays,
-      s3Days: settings.s3RetentionDays,
-      dryRun: options['dryRun'] === true,
-      s3: apply ? (wantsDeletion ? 'delete' : 'tag') : 'leave',
-    });
+    const result = await retention(
+      { ...context, wal: openWalStores(context) },
+      {
+        app: settings.app,
+        localDays: settings.localRetentionDays,
+        s3Days: settings.s3RetentionDays,
+        dryRun: options['dryRun'] === true,
+        s3: apply ? (wantsDeletion ? 'delete' : 'tag') : 'leave',
+      },
+    );
     return { lines: renderRetention(result), json: retentionAsJson(result) };
   } finally {
     await lock.release();

@@ -4,6 +4,7 @@ import { verify } from '../commands/verify.ts';
 import { openContext } from '../context.ts';
 import { openDumpFiles } from '../data-path/archive-files.ts';
 import { digestReader } from '../data-path/digest.ts';
+import { baseVerifier } from '../data-path/volumes/base-verifier.ts';
 import { renderVerify, verifyAsJson } from '../render/verify.ts';
 
 export async function runVerify(
@@ -18,7 +19,12 @@ export async function runVerify(
   }
   const context = openContext({ json: options['json'] === true });
   const { settings, host } = context;
-  const ports = { ...context, digests: digestReader, files: openDumpFiles(settings.backupDir) };
+  const ports = {
+    ...context,
+    digests: digestReader,
+    bases: baseVerifier,
+    files: openDumpFiles(settings.backupDir),
+  };
   const result = await verify(ports, {
     app: settings.app,
     id,

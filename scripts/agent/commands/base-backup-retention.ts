@@ -1,4 +1,4 @@
-import { expiredBases } from '../../../lib/domain/base/base-retention.ts';
+import { decideBaseRetention } from '../../../lib/domain/base/base-floor.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { clockWasSet } from '../../../lib/domain/run/run-record.ts';
 import { readBases } from '../base-catalog.ts';
@@ -12,7 +12,11 @@ export async function removeExpiredBases(
   { app, days, justMade }: { readonly app: string; readonly days: number; readonly justMade: string },
 ): Promise<void> {
   const [local] = ports.stores;
-  const expired = expiredBases(await readBases(app, local), { days, now: ports.clock.now() });
+  const bases = await readBases(app, local, await ports.journal.records());
+  // No WAL lies beside them: there is no window that they have to open.
+  const expired = decideBaseRetention(bases, [], { days, now: ports.clock.now() }).flatMap(
+    ({ base, expire }) => (expire ? [base] : []),
+  );
   if (expired.length === 0) return;
   const labels = expired.map(({ label }) => label);
   const now = { time: ports.clock.now(), boot: ports.host.boot() };
@@ -24,11 +28,15 @@ export async function removeExpiredBases(
     );
   }
   for (const { label, files } of expired) {
-    // The manifest goes first: what an interruption leaves is then no longer a backup.
-    const keys = files.map(({ key }) => key);
-    for (const key of keys.toSorted((one, other) => rank(one) - rank(other))) await local.remove(key);
+    for (const key of manifestFirst(files)) await local.remove(key);
     ports.log.info(`Removed ${label}: older than ${days} days`);
   }
+}
+
+/** What an interruption leaves is then no longer a backup, instead of one with a file missing. */
+export function manifestFirst(files: readonly { readonly key: string }[]): string[] {
+  const keys = files.map(({ key }) => key);
+  return keys.toSorted((one, other) => rank(one) - rank(other));
 }
 
 function rank(key: string): number {

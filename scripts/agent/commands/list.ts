@@ -116,7 +116,10 @@ async function readOne(
   runs: Parameters<typeof readCatalog>[2],
 ): Promise<ReadStore> {
   try {
-    const [catalog, bases] = await Promise.all([readCatalog(app, [store], runs), readBases(app, store)]);
+    const [catalog, bases] = await Promise.all([
+      readCatalog(app, [store], runs),
+      readBases(app, store, runs),
+    ]);
     return { store, catalog, bases, failure: undefined };
   } catch (error) {
     return { store, catalog: undefined, bases: [], failure: asLifeboatError(error) };

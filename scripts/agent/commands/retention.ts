@@ -7,9 +7,18 @@ import { readCatalog } from '../catalog.ts';
 import type { Clock, Host, Log } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { ObjectStore } from '../ports/store.ts';
+import type { WalStores } from '../wal-listing.ts';
+import {
+  applyToRecovery,
+  decideInS3,
+  decideLocalBases,
+  type RecoveryDecisions,
+} from './recovery-retention.ts';
 
 export interface RetentionPorts {
   readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
+  /** Both buckets of point-in-time recovery, where there is S3. */
+  readonly wal?: WalStores | undefined;
   readonly journal: Journal;
   readonly host: Pick<Host, 'boot'>;
   readonly clock: Clock;
@@ -29,6 +38,8 @@ export interface RetentionRequest {
 export interface RetentionResult {
   readonly local: readonly RetentionDecision[];
   readonly s3: readonly RetentionDecision[] | undefined;
+  /** Base backups, and in S3 WAL as well. */
+  readonly recovery: { readonly local: RecoveryDecisions; readonly s3: RecoveryDecisions | undefined };
   /** What was done to the copies whose retention is over. */
   readonly localAction: 'none' | 'removed';
   readonly s3Action: 'none' | 'tagged' | 'deleted';
@@ -39,10 +50,27 @@ export async function retention(ports: RetentionPorts, request: RetentionRequest
   const [local, s3] = ports.stores;
   const localDecisions = await decide(ports, request.app, local, request.localDays);
   const s3Decisions = s3 && (await decide(ports, request.app, s3, request.s3Days, readPins(request)));
+  const wal = { ...ports, wal: ports.wal };
+  const { app, localDays, s3Days } = request;
+  const recovery = {
+    local: await decideLocalBases(wal, app, local, localDays),
+    s3: ports.wal && (await decideInS3(wal, ports.wal, { app, days: s3Days, pins: readPins(request) })),
+  };
   const act = !request.dryRun;
-  if (act) await removeCopies(local, localDecisions);
+  if (act) {
+    await removeCopies(local, localDecisions);
+    await applyToRecovery({ backups: local, state: local }, recovery.local, 'delete');
+  }
   const s3Action = act && s3 && s3Decisions ? await applyInS3(s3, s3Decisions, request.s3) : 'none';
-  return { local: localDecisions, s3: s3Decisions, localAction: act ? 'removed' : 'none', s3Action };
+  if (act && ports.wal && recovery.s3 && request.s3 !== 'leave')
+    await applyToRecovery(ports.wal, recovery.s3, request.s3);
+  return {
+    local: localDecisions,
+    s3: s3Decisions,
+    recovery,
+    localAction: act ? 'removed' : 'none',
+    s3Action,
+  };
 }
 
 /** The end of every backup: only its own folder, only after the new backup stands. @returns the ids that went */

@@ -1,18 +1,22 @@
-import { newestUsable, type Base } from '../../../lib/domain/base/base-catalog.ts';
+import { newestUsable, separateClusters, type Base } from '../../../lib/domain/base/base-catalog.ts';
 import { holdsDamage } from '../../../lib/domain/base/increment.ts';
 import { isFromFuture, latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
 import { estimateRestore, monthlyS3Cost, type RestoreEstimate } from '../../../lib/domain/backup/costs.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatDuration } from '../../../lib/domain/quantities.ts';
 import type { RunRecord } from '../../../lib/domain/run/run-record.ts';
+import { restorableWindow, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
 import { readBases } from '../base-catalog.ts';
 import { readCatalog } from '../catalog.ts';
 import type { Clock, Host } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { ObjectStore } from '../ports/store.ts';
+import { readLastCommits, readWalArchive, type WalStores } from '../wal-listing.ts';
 
 export interface StatusPorts {
   readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
+  /** Both buckets of point-in-time recovery, where there is S3. */
+  readonly wal?: WalStores | undefined;
   readonly journal: Journal;
   readonly host: Host;
   readonly clock: Clock;
@@ -30,6 +34,8 @@ export interface StatusResult {
   /** Where there are base backups: the newest good one. */
   readonly lastBase:
     { readonly label: string; readonly ageMs: number; readonly stores: readonly string[] } | undefined;
+  /** Of the newest cluster with a base backup in S3: which instants can be recovered. */
+  readonly window: RestorableWindow | undefined;
   readonly maxAgeMs: number;
   /** Dump sizes, oldest first. */
   readonly trend: readonly { readonly id: string; readonly time: Date; readonly bytes: number }[];
@@ -48,7 +54,8 @@ const TREND_LENGTH = 30;
 export async function status(ports: StatusPorts, request: StatusRequest): Promise<StatusResult> {
   const [local] = ports.stores;
   const runs = await ports.journal.records();
-  const { backups, bases, failure } = await readWhatCanBe(ports, request.app, runs);
+  const { backups, bases, ...read } = await readWhatCanBe(ports, request.app, runs);
+  const { window, failure = read.failure } = await readWindow(ports, request.app, bases);
   const now = ports.clock.now();
   const latest = latestBackup(backups, now);
   const lastGood = latest && {
@@ -62,6 +69,7 @@ export async function status(ports: StatusPorts, request: StatusRequest): Promis
     app: request.app,
     lastGood,
     lastBase: findLastBase(bases, now),
+    window,
     maxAgeMs: request.maxAgeMs,
     trend: trendOf(backups),
     lastFailure,
@@ -86,7 +94,7 @@ async function readWhatCanBe(
   const read = async (stores: readonly ObjectStore[]): Promise<Known> => ({
     backups: (await readCatalog(app, stores, runs)).backups,
     bases: await Promise.all(
-      stores.map(async (store) => ({ store: store.kind, bases: await readBases(app, store) })),
+      stores.map(async (store) => ({ store: store.kind, bases: await readBases(app, store, runs) })),
     ),
   });
   try {
@@ -95,6 +103,24 @@ async function readWhatCanBe(
   } catch (error) {
     // S3 is away: the local half is still worth telling, and the failure is the verdict.
     return { ...(await read([local])), failure: asLifeboatError(error) };
+  }
+}
+
+async function readWindow(
+  { wal }: StatusPorts,
+  app: string,
+  known: Known['bases'],
+): Promise<{ window: RestorableWindow | undefined; failure?: LifeboatError }> {
+  const stored = known.find(({ store }) => store === 's3')?.bases ?? [];
+  const [newest] = separateClusters(stored);
+  const size = newest && newestUsable(newest.bases)?.manifest.server.walSegmentSize;
+  if (!wal || !newest || size === undefined) return { window: undefined };
+  try {
+    const series = { app, systemIdentifier: newest.systemIdentifier };
+    const archive = await readWalArchive(wal, series, size);
+    return { window: await readLastCommits(wal, restorableWindow({ archive, bases: newest.bases })) };
+  } catch (error) {
+    return { window: undefined, failure: asLifeboatError(error) };
   }
 }
 

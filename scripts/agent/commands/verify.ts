@@ -1,16 +1,22 @@
 import { parseBackupId, requireBackupId } from '../../../lib/domain/backup/backup-id.ts';
 import { mergeCopies, type Backup, type BackupCopy } from '../../../lib/domain/backup/catalog.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
+import { newestUsable, type Base } from '../../../lib/domain/base/base-catalog.ts';
+import { parseBaseLabel } from '../../../lib/domain/base/base-label.ts';
+import { readBases } from '../base-catalog.ts';
 import { readCatalog } from '../catalog.ts';
 import type { DigestReader } from '../ports/backup.ts';
+import type { BaseVerifier } from '../ports/base-verification.ts';
 import type { Clock, Host, Log, Progress } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { DumpFiles } from '../ports/restore.ts';
 import type { ObjectStore } from '../ports/store.ts';
+import { verifyBase } from './verify-base.ts';
 
 export interface VerifyPorts {
   readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
   readonly digests: DigestReader;
+  readonly bases: BaseVerifier;
   readonly files: DumpFiles;
   readonly journal: Journal;
   readonly host: Host;
@@ -22,7 +28,7 @@ export interface VerifyPorts {
 
 export interface VerifyRequest {
   readonly app: string;
-  /** A backup's id; the newest one when neither this nor `all` is given. */
+  /** A dump's id or a base backup's label; the newest of each kind when neither this nor `all` is given. */
   readonly id: string | undefined;
   readonly all: boolean;
   readonly runId: string;
@@ -49,14 +55,17 @@ export interface VerifyResult {
 export async function verify(ports: VerifyPorts, request: VerifyRequest): Promise<VerifyResult> {
   const started = ports.clock.monotonic();
   const stores = ports.stores.filter((store) => store !== undefined);
-  const { backups, unreachable } = await readWhatCanBe(request.app, stores);
+  const { backups, bases, unreachable } = await readWhatCanBe(request.app, stores);
   const copies: VerifiedCopy[] = [];
-  for (const backup of choose(backups, request)) {
+  const labels = chooseBases(bases, request);
+  for (const backup of labels && request.id !== undefined ? [] : choose(backups, request)) {
     for (const copy of backup.copies) {
       const store = stores.find(({ kind }) => kind === copy.store)!;
       if (copy.state !== 'unfinished') copies.push(await verifyCopy(ports, request, store, copy));
     }
   }
+  for (const { store, base } of bases.filter(({ base: { label } }) => labels?.has(label)))
+    copies.push(await verifyBase(ports, { store, base, runId: request.runId }));
   if (copies.length === 0 && !unreachable) throw nothingToVerify(request);
   return {
     copies,
@@ -77,14 +86,46 @@ function nothingToVerify({ app, id }: VerifyRequest): LifeboatError {
 async function readWhatCanBe(
   app: string,
   stores: readonly ObjectStore[],
-): Promise<{ backups: readonly Backup[]; unreachable: LifeboatError | undefined }> {
-  const read = await Promise.allSettled(stores.map((store) => readCatalog(app, [store])));
+): Promise<{
+  backups: readonly Backup[];
+  bases: readonly StoredBase[];
+  unreachable: LifeboatError | undefined;
+}> {
+  const read = await Promise.allSettled(
+    stores.map(async (store) => ({
+      store,
+      catalog: await readCatalog(app, [store]),
+      bases: await readBases(app, store),
+    })),
+  );
   const failed = read.find((each) => each.status === 'rejected');
-  const catalogs = read.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const there = read.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   return {
-    backups: mergeCopies(catalogs.flatMap(({ backups }) => backups).flatMap(({ copies }) => copies)),
+    backups: mergeCopies(there.flatMap(({ catalog }) => catalog.backups).flatMap(({ copies }) => copies)),
+    bases: there.flatMap(({ store, bases }) => bases.map((base) => ({ store, base }))),
     unreachable: failed && asLifeboatError(failed.reason),
   };
+}
+
+interface StoredBase {
+  readonly store: ObjectStore;
+  readonly base: Base;
+}
+
+/** Labels; `undefined` where only dumps are asked for. What a run is still at work on, or has left, is no backup. */
+function chooseBases(
+  stored: readonly StoredBase[],
+  { id, all, app }: VerifyRequest,
+): ReadonlySet<string> | undefined {
+  const finished = stored.map(({ base }) => base).filter(({ state }) => state !== 'unfinished');
+  if (id !== undefined) {
+    if (parseBaseLabel(id) === undefined) return undefined;
+    if (finished.some(({ label }) => label === id)) return new Set([id]);
+    throw new LifeboatError('BACKUP_NOT_FOUND', `There is no base backup ${id} of ${app}`);
+  }
+  if (all) return new Set(finished.map(({ label }) => label));
+  const newest = newestUsable(finished) ?? finished[0];
+  return new Set(newest ? [newest.label] : []);
 }
 
 /** Without an id the newest one that a run finished, whatever has become of it: that is what should be looked at. */

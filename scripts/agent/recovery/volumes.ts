@@ -146,7 +146,7 @@ async function unpackFrames(
   onBytes: (bytes: number) => void,
 ): Promise<string> {
   const sha256 = createHash('sha256');
-  for await (const { stored, raw } of readFrames(work)) {
+  for await (const { stored, raw } of readVolumeFrames(work)) {
     work.interrupted.throwIfAborted();
     sha256.update(stored);
     await extractor.push(raw);
@@ -162,7 +162,13 @@ interface Frame {
   readonly raw: Buffer;
 }
 
-async function* readFrames(work: Work): AsyncGenerator<Frame> {
+type VolumeSource = Pick<Work, 'store' | 'prefix' | 'volume'>;
+
+/**
+ * A volume's frames in order, decompressed, some ahead of the one that is asked for.
+ * @throws LifeboatError CORRUPT for one that does not decode to its length
+ */
+export async function* readVolumeFrames(work: VolumeSource): AsyncGenerator<Frame> {
   const { frameSizes } = work.volume;
   const pending: Promise<Frame>[] = [];
   let offset = 0;
@@ -190,7 +196,7 @@ async function* readFrames(work: Work): AsyncGenerator<Frame> {
 }
 
 async function readFrame(
-  { store, prefix, volume: { key, rawSize, rawFrameSize, frameSizes } }: Work,
+  { store, prefix, volume: { key, rawSize, rawFrameSize, frameSizes } }: VolumeSource,
   index: number,
   range: { readonly offset: number; readonly length: number },
 ): Promise<Frame> {

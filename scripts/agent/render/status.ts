@@ -1,5 +1,6 @@
 import { displayName } from '../../../lib/domain/backup/series.ts';
 import { formatBytes, formatCount, formatDuration, formatTime } from '../../../lib/domain/quantities.ts';
+import { describeWindow, windowJson } from '../../../lib/domain/wal/window-report.ts';
 import type { StatusResult } from '../commands/status.ts';
 import { renderErrorAsJson } from './error.ts';
 
@@ -15,6 +16,11 @@ export function renderStatus(result: StatusResult): string[] {
       ? [
           `Last base backup  ${lastBase.label}, ${formatDuration(lastBase.ageMs)} ago (${lastBase.stores.map(nameOf).join(' and ')})`,
         ]
+      : []),
+    ...(result.window
+      ? describeWindow(result.window).map(
+          (line, index) => `${index === 0 ? 'Restorable      ' : ' '.repeat(16)}  ${line}`,
+        )
       : []),
     `Allowed age       ${formatDuration(result.maxAgeMs)}`,
     ...renderTrend(result.trend),
@@ -71,6 +77,7 @@ export function statusAsJson(result: StatusResult): unknown {
     ...rest,
     lastGood: rest.lastGood ?? null,
     lastBase: rest.lastBase ?? null,
+    window: rest.window ? windowJson(rest.window) : null,
     lastFailure: lastFailure ?? null,
     trend: trend.map(({ id, time, bytes }) => ({ id, time: time.toISOString(), bytes })),
     ...(failure ? (renderErrorAsJson(failure) as object) : { succeeded: true }),

@@ -1,13 +1,13 @@
 import type { Base } from '../../../lib/domain/base/base-catalog.ts';
-import { expiredBases } from '../../../lib/domain/base/base-retention.ts';
+import { decideBaseRetention } from '../../../lib/domain/base/base-floor.ts';
 import { DAY_MS, sampleBase, sampleIncrement, storedBases } from './sample-base.ts';
 
 const START = new Date('2026-01-04T02:00:00Z');
 const day = (days: number): Date => new Date(START.getTime() + days * DAY_MS);
 const labelsOf = (bases: readonly Base[], now: Date, days = 7): string[] =>
-  expiredBases(bases, { days, now }).map(({ label }) => label);
+  decideBaseRetention(bases, [], { days, now }).flatMap(({ base, expire }) => (expire ? [base.label] : []));
 
-describe('Retention of base backups', () => {
+describe('Retention of base backups without WAL', () => {
   it('lets go of what is old enough once a newer one stands', () => {
     const bases = storedBases([8, 1, 0].map((each) => sampleBase(day(each))));
     expect(labelsOf(bases, day(8.5))).toEqual([bases[1]!.label, bases[2]!.label]);
@@ -39,12 +39,13 @@ describe('Retention of base backups', () => {
     expect(labelsOf(storedBases([sampleBase(day(20)), orphan, damaged, good]), day(40))).toHaveLength(3);
   });
 
-  it('takes none from the future for a newer one, and leaves alone what has no manifest', () => {
+  it('takes none from the future for a newer one, and lets what has no manifest go like the others', () => {
     const good = sampleBase(day(0));
     expect(labelsOf(storedBases([sampleBase(day(5000)), good]), day(30))).toEqual([]);
     const unfinished = sampleBase(day(-50));
     const bases = storedBases([good, unfinished], [`${unfinished.label}/manifest.json`]);
-    expect(labelsOf(bases, day(30))).toEqual([]);
+    expect(labelsOf(bases, day(30))).toEqual([unfinished.label]);
+    expect(labelsOf(bases, day(-46))).toEqual([]);
   });
 
   it('goes by the recorded time across clusters, whose labels and timelines begin anew', () => {
