@@ -178,3 +178,15 @@ export async function isInRecovery(dataDir: string): Promise<boolean> {
   const names = await namesIn(dataDir);
   return names.includes('recovery.signal') || names.includes('standby.signal');
 }
+
+/**
+ * A cluster that was recovered has its socket in its own data directory, and PostgreSQL backs up the lock beside it. No server
+ * starts here while its process number is anybody's.
+ */
+export async function removeSocketLocks(dataDir: string): Promise<void> {
+  await onDisk(`Cannot clear ${dataDir}`, async () => {
+    for (const name of await namesIn(dataDir)) {
+      if (/^\.s\.PGSQL\.\d+\.lock$/.test(name)) await rm(path.join(dataDir, name), { force: true });
+    }
+  });
+}

@@ -249,6 +249,7 @@ export class Workplace implements RecoveryWorkplace {
     }
     // A standby's backup would have it; what a recovery is to be, it is told below.
     await rm(path.join(dataDir, 'standby.signal'), { force: true });
+    await files.removeSocketLocks(dataDir);
   }
 
   async #makeSocketDir(port: number): Promise<string> {
