@@ -10,13 +10,14 @@ import { format, resolveConfig } from 'prettier';
 import { LifeboatError } from '../../lib/domain/errors.ts';
 import { formatDuration } from '../../lib/domain/quantities.ts';
 import { replaceFigures } from './document.ts';
+import { EXACT } from './exactness.ts';
 import { KILLS } from './kills.ts';
 import { OUTAGE } from './outage.ts';
 import { seededRandom } from './random.ts';
 import type { Scenario, ScenarioContext, ScenarioResult } from './scenario.ts';
 import { SOAK } from './soak.ts';
 
-const SCENARIOS: readonly Scenario[] = [KILLS, OUTAGE, SOAK];
+const SCENARIOS: readonly Scenario[] = [EXACT, KILLS, OUTAGE, SOAK];
 
 const DOCUMENT = path.resolve(import.meta.dirname, '../../docs/reliability.md');
 const PACKAGE = path.resolve(import.meta.dirname, '../../package.json');
