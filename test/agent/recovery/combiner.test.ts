@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -88,7 +88,7 @@ describe('A pg_combinebackup whose recovery was killed', () => {
   });
 
   it('is no other process that has its number by now, and may be gone or never have been', async () => {
-    const other = path.join(folder, 'elsewhere');
+    const other = `${folder}-elsewhere`;
     mkdirSync(other);
     program('pg_combinebackup', SLOW);
     const child = spawn(path.join(folder, 'pg_combinebackup'), [`--output=${other}/result`], { cwd: folder });
@@ -104,6 +104,7 @@ describe('A pg_combinebackup whose recovery was killed', () => {
       await endAbandonedCombiner(folder);
     }
     await endAbandonedCombiner(other);
+    rmdirSync(other);
   });
 });
 
