@@ -7,7 +7,7 @@ import type { Environment } from './environment.ts';
 import { openMachine } from './host/machine.ts';
 import type { Log } from './ports/host.ts';
 import type { RunService } from './ports/run.ts';
-import { parseSettings } from './settings.ts';
+import { parseSettings, type Settings } from './settings.ts';
 
 /** The stream of WAL that a series’ runs look after; a restore leaves it alone. */
 export function openRunService(
@@ -16,7 +16,10 @@ export function openRunService(
 ): RunService | undefined {
   if (request.operation === 'restore') return undefined;
   const { app, osUser, dbHost, pointInTimeRecovery = false } = request.series;
-  const { backupDir, wal } = parseSettings(walSettingsOfRequest(request));
+  const settings = readSettings(request);
+  // Wrong settings fail the work, which says so in the run's result.
+  if (!settings) return undefined;
+  const { backupDir, wal } = settings;
   return openWalService(
     { machine: openMachine({ environment }), log },
     {
@@ -29,6 +32,14 @@ export function openRunService(
       variables: () => serviceVariables(request, environment),
     },
   );
+}
+
+function readSettings(request: RunRequest): Settings | undefined {
+  try {
+    return parseSettings(walSettingsOfRequest(request));
+  } catch {
+    return undefined;
+  }
 }
 
 /** How AWS is reached where that is said to the SSM agent; its keys are not, which the instance hands out to anybody. */
