@@ -51,6 +51,7 @@ export class WalFeed {
   #lookAgain = false;
   #ended = false;
   #taken = 0;
+  #writes = 0;
   #lastAsked = '';
   #repeats = 0;
   failure: LifeboatError | undefined;
@@ -100,7 +101,7 @@ export class WalFeed {
     await onDisk(`Cannot write to ${folder}`, async () => {
       await this.#write(failed ? 'failed' : 'ended', Buffer.alloc(0));
       for (const name of await readdir(path.join(folder, 'ready')))
-        await rm(path.join(folder, 'ready', name));
+        await rm(path.join(folder, 'ready', name), { force: true });
     });
   }
 
@@ -215,7 +216,9 @@ export class WalFeed {
   async #write(name: string, bytes: Buffer): Promise<void> {
     const { folder, owner } = this.#options;
     const target = path.join(folder, name);
-    const unfinished = path.join(folder, `.${path.basename(name)}.tmp`);
+    this.#writes += 1;
+    // A name of its own: a failure and the end may both be told at one time.
+    const unfinished = path.join(folder, `.${path.basename(name)}.${this.#writes}.tmp`);
     await onDisk(`Cannot write ${target}`, async () => {
       if (bytes.length === 0) await writeFile(unfinished, bytes, { mode: 0o600 });
       else {
