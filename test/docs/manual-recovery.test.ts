@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { reachableTempDir, serverUser } from '../../scripts/set-up/postgres-installation.ts';
 import { createTablespace, type BaseBackupJson } from '../integration/base-backup-fixture.ts';
 import { Stage, useGround } from '../integration/backup-fixture.ts';
@@ -97,10 +98,12 @@ beforeAll(async () => {
   await copyBucket();
 });
 
-afterAll(() => {
+afterAll(async () => {
   for (const folder of folders) {
     const pid = postmasterOf(path.join(folder, 'data'));
     if (pid !== undefined) process.kill(pid, 'SIGQUIT');
+    // It removes its pid file last; until then it writes to what is to be removed.
+    while (postmasterOf(path.join(folder, 'data')) !== undefined) await sleep(20);
     rmSync(folder, { recursive: true, force: true });
   }
 });
