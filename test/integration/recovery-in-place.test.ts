@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -218,6 +219,8 @@ describe('lifeboat restore --in-place on Debian', () => {
       renameSync(folder, path.join(moved, path.basename(folder)));
     mkdirSync(cluster.configDir);
     writeFileSync(hba, 'local all all trust\nhost all all 127.0.0.1/32 trust\n');
+    // Else the server's log would lie in Debian's place for it, which is none of a test's.
+    symlinkSync(path.join(cluster.root, 'log/main.log'), path.join(cluster.configDir, 'log'));
     const json = await inPlace('--to-time', good, '--timeline', '1', '--yes');
     expect([json.service.kind, json.before]).toEqual(['debian', null]);
     expect(await cluster.psql('SELECT count(*) FROM users')).toBe('600');
