@@ -140,10 +140,16 @@ describe('lifeboat restore --in-place on Debian', () => {
 
   it('goes back to the old cluster, and to the recovered one again', async () => {
     await stopStream(stream);
-    await inPlace('--undo');
+    const unasked = await restore(['--undo']);
+    expect([unasked.end.status, unasked.json.error?.code]).toEqual([2, 'USAGE']);
+    expect(unasked.json.error?.message).toMatch(/Stop Debian cluster .* Put the old cluster into /);
+    const dry = await restore(['--undo', '--yes', '--dry-run']);
+    expect([dry.end.status, dry.json.error?.code, cluster.runs]).toEqual([2, 'USAGE', true]);
+    expect(await newest()).toBe('601');
+    await inPlace('--undo', '--yes');
     expect(await tables()).toBe('elsewhere later');
     expect(await cluster.psql('SELECT count(*) FROM elsewhere')).toBe('0');
-    await inPlace('--finish', '--data-dir', cluster.dataDir);
+    await inPlace('--finish', '--yes', '--data-dir', cluster.dataDir);
     expect([await tables(), await cluster.psql('SELECT max(n) FROM users')]).toEqual([
       'elsewhere users',
       '601',
@@ -172,7 +178,7 @@ describe('lifeboat restore --in-place on Debian', () => {
     expect(await newest()).toBe('601');
     const kill = async (when: RegExp, held: string): Promise<void> => {
       writeFileSync(flag(held), '');
-      const agent = stage.start(['restore', '--in-place', '--finish']);
+      const agent = stage.start(['restore', '--in-place', '--finish', '--yes']);
       await agent.untilPrinted(when);
       agent.kill('SIGKILL');
       await agent.ended;
@@ -182,10 +188,10 @@ describe('lifeboat restore --in-place on Debian', () => {
     const next = await restore(target);
     expect([next.end.status, next.json.error?.code]).toEqual([3, 'IN_PLACE_UNFINISHED']);
     expect(next.json.error?.hint).toMatch(/--finish .*--undo/);
-    await inPlace('--undo');
+    await inPlace('--undo', '--yes');
     expect(await newest()).toBe('601');
     await kill(/Starting the commands given/, 'no-start');
-    await inPlace('--finish');
+    await inPlace('--finish', '--yes');
     expect(await newest()).toBe('600');
   });
 

@@ -110,6 +110,34 @@ export function judgeJournal(journal: InPlaceJournal | undefined, wish: InPlaceW
   return 'go';
 }
 
+/**
+ * One that was ended before it switched anything has changed nothing of the one before, which still can be taken back.
+ * @param found as it lies there
+ * @throws LifeboatError MANIFEST_NEWER, CORRUPT
+ */
+export function journalThatCounts(found: InPlaceJournal | undefined): InPlaceJournal | undefined {
+  if (found?.phase !== 'preparing' || found.previous === null) return found;
+  return parseInPlaceJournal(found.previous, `the journal before that of ${found.startedAt}`);
+}
+
+/** Whether all of its moves were made, or none: then it is known what lies where. */
+export function isSettled({ phase }: InPlaceJournal): boolean {
+  return phase === 'done' || phase === 'undone';
+}
+
+/**
+ * What must lie there, and what must not, before the first of these moves is made: `move` takes a name that is missing for a
+ * move that was made.
+ */
+export function placesFor(moves: readonly Move[]): {
+  readonly there: readonly string[];
+  readonly absent: readonly string[];
+} {
+  const renames = moves.filter((each) => each.kind === 'rename');
+  const there = renames.map(({ from }) => from);
+  return { there, absent: renames.map(({ to }) => to).filter((each) => !there.includes(each)) };
+}
+
 function unfinished(journal: InPlaceJournal): LifeboatError {
   const { startedAt, target, dataDir, phase } = journal;
   const what = phase === 'switching' ? 'a recovery in place' : 'the way back from a recovery in place';

@@ -3,12 +3,8 @@ import { parseCommand, type ServiceFacts } from '../../../lib/domain/base/in-pla
 import { parseRecoveryRequest, type RecoveryOptions } from '../../../lib/domain/base/recovery-target.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
-import {
-  planInPlace,
-  recoverInPlace,
-  resumeInPlace,
-  type InPlaceRequest,
-} from '../commands/recover-in-place.ts';
+import { planInPlace, recoverInPlace, type InPlaceRequest } from '../commands/recover-in-place.ts';
+import { resumeInPlace } from '../commands/resume-in-place.ts';
 import { openContext } from '../context.ts';
 import { askForConsent } from '../host/confirmation.ts';
 import type { InPlacePorts } from '../ports/in-place.ts';
@@ -85,10 +81,15 @@ function openPorts(context: ReturnType<typeof openContext>): InPlacePorts {
 }
 
 async function resume(options: Options, wish: 'finish' | 'undo'): Promise<Answer> {
+  if (options['dryRun'] === true) {
+    throw new LifeboatError('USAGE', `--dry-run means nothing with --${wish}`, {
+      hint: 'It says what it is about to do, and asks, before it stops the service.',
+    });
+  }
   const context = openContext({ json: options['json'] === true });
   const ports = openPorts(context);
   const dataDir = named(options) ?? (await findJournal(ports));
-  const done = await resumeInPlace(ports, wish, dataDir);
+  const done = await resumeInPlace(ports, { wish, dataDir, confirmed: options['yes'] === true });
   for (const line of render.describeResumed(done, wish)) context.log.info(line);
   return { lines: [], json: render.resumedAsJson(done, wish) };
 }

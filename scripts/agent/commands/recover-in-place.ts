@@ -25,7 +25,7 @@ import { combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatBytes } from '../../../lib/domain/quantities.ts';
 import type { InPlacePorts, RestoredConfiguration } from '../ports/in-place.ts';
 import type { RecoveryPlace } from '../ports/recovery.ts';
-import { switchBack, switchOver, type Switched } from './in-place-switch.ts';
+import { switchOver, type Switched } from './in-place-switch.ts';
 import { planRecover, type ReadyRecovery } from './recover-plan.ts';
 import { recover, type Recovered, type RecoverRequest } from './recover.ts';
 
@@ -259,27 +259,5 @@ async function prepareSwitch(
   } catch (error) {
     await giveUp(ports, journal);
     throw error;
-  }
-}
-
-export interface Resumed {
-  readonly journal: InPlaceJournal;
-  readonly switched: Switched;
-}
-
-/** `--finish`, `--undo`: goes on with what a journal says. @throws LifeboatError RESTORE_REFUSED when there is nothing to go on with */
-export async function resumeInPlace(
-  ports: Pick<InPlacePorts, 'site' | 'services' | 'host' | 'clock' | 'log'>,
-  wish: 'finish' | 'undo',
-  dataDir: string,
-): Promise<Resumed> {
-  const lock = await ports.host.lock(`in-place:${dataDir}`, `recovery in place, --${wish}`);
-  try {
-    const journal = await ports.site.readJournal(dataDir);
-    judgeJournal(journal, wish);
-    const work = wish === 'finish' ? switchOver : switchBack;
-    return { journal: journal!, switched: await work(ports, journal!) };
-  } finally {
-    await lock.release();
   }
 }

@@ -7,8 +7,8 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
  */
 export async function askForConsent(question: string, interrupted: AbortSignal): Promise<boolean> {
   if (!process.stdin.isTTY) {
-    throw new LifeboatError('USAGE', 'This replaces the live cluster, and nobody can be asked here', {
-      hint: 'Look at the plan with --dry-run; then confirm it with --yes. Nothing was touched.',
+    throw new LifeboatError('USAGE', `Nobody can be asked here: ${question}`, {
+      hint: 'Confirm it with --yes; the plan of a recovery is seen with --dry-run. Nothing was touched.',
     });
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });

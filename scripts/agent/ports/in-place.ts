@@ -14,6 +14,10 @@ export interface InPlacePorts extends RecoveryPorts {
 
 /** The live data directory, what lies beside it, and its tablespaces. */
 export interface InPlaceSite {
+  /** The name without symbolic links, also of one that is not there: what is locked, and what the journal lies beside. */
+  resolve(dataDir: string): Promise<string>;
+  /** Those of these names that are there. */
+  present(names: readonly string[]): Promise<ReadonlySet<string>>;
   /** Reads only. @throws LifeboatError DISK_FAILED */
   survey(dataDir: string): Promise<InPlaceFacts>;
   /** Who owns it, or would: the name that `RecoveryPlace.osUser` takes; `undefined` for a user without one. */

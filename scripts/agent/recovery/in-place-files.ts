@@ -73,7 +73,11 @@ export async function move(moves: readonly Move[]): Promise<void> {
 async function renameOnce({ from, to, own }: Extract<Move, { kind: 'rename' }>): Promise<void> {
   await onDisk(`Cannot rename ${from} to ${to}`, async () => {
     const isDone = own === 'to' ? await exists(to) : !(await exists(from));
-    if (isDone) return;
+    if (isDone) {
+      // What is missing at both ends was removed by somebody.
+      if (!(await exists(to))) throw new Error('there is neither of them');
+      return;
+    }
     await makeParent(to, from);
     // rename(2) replaces an empty folder only; anything else makes it fail.
     await rename(from, to);

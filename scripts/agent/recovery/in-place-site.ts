@@ -30,6 +30,13 @@ import { findPostmaster } from './postmaster.ts';
 
 export function openInPlaceSite(ground: ConfigurationGround): InPlaceSite {
   return {
+    resolve: (dataDir) => onDisk(`Cannot read ${dataDir}`, () => realPathOf(dataDir)),
+    present: async (names) => {
+      const found = new Set<string>();
+      for (const name of names)
+        if (await onDisk(`Cannot read ${name}`, () => files.exists(name))) found.add(name);
+      return found;
+    },
     survey,
     owner: async (dataDir) => (await ownerOf(dataDir))?.name,
     rooms,
@@ -45,20 +52,26 @@ export function openInPlaceSite(ground: ConfigurationGround): InPlaceSite {
     removeJournal: files.removeJournal,
     journaled: async (candidates) => {
       const found = await Promise.all(
-        candidates.map(async (each) => ((await files.readJournal(each)) ? [each] : [])),
+        candidates.map(async (each) => {
+          const dataDir = await realPathOf(each);
+          return (await files.readJournal(dataDir)) ? [dataDir] : [];
+        }),
       );
       return [...new Set(found.flat())];
     },
   };
 }
 
-/** Also of one that is not there: links in the folders above are followed. */
+/** Also of one that is not there: links in the folders above are followed, and itself one while what it leads to is away. */
 async function realPathOf(file: string): Promise<string> {
   try {
     return await realpath(file);
   } catch (error) {
     if (!isMissing(error) || file === path.dirname(file)) throw error;
-    return path.join(await realPathOf(path.dirname(file)), path.basename(file));
+    const above = await realPathOf(path.dirname(file));
+    const target = await readlink(file).catch(() => undefined);
+    if (target !== undefined) return await realPathOf(path.resolve(above, target));
+    return path.join(above, path.basename(file));
   }
 }
 

@@ -3,12 +3,8 @@ import { commandsOf, describeService } from '../../../lib/domain/base/in-place-s
 import { formatBytes, formatDuration } from '../../../lib/domain/quantities.ts';
 import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
 import { describeTarget } from '../../../lib/domain/base/recovery-target.ts';
-import type {
-  InPlaceRequest,
-  PlannedInPlace,
-  RecoveredInPlace,
-  Resumed,
-} from '../commands/recover-in-place.ts';
+import type { InPlaceRequest, PlannedInPlace, RecoveredInPlace } from '../commands/recover-in-place.ts';
+import type { Resumed } from '../commands/resume-in-place.ts';
 import { recoveredAsJson, recoveryPlanAsJson, renderRecoveryPlan } from './recovery.ts';
 
 export function renderInPlacePlan(planned: PlannedInPlace, { start }: InPlaceRequest): string[] {

@@ -7,7 +7,14 @@ import {
   type InPlaceFacts,
   type LiveCluster,
 } from '../../../lib/domain/base/in-place-plan.ts';
-import { judgeJournal, reversed, type InPlaceJournal } from '../../../lib/domain/base/in-place-journal.ts';
+import {
+  formatInPlaceJournal,
+  journalThatCounts,
+  judgeJournal,
+  placesFor,
+  reversed,
+  type InPlaceJournal,
+} from '../../../lib/domain/base/in-place-journal.ts';
 import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { fullManifest, volumeOf } from './manifests.ts';
@@ -122,7 +129,10 @@ class Tree {
   }
 
   #rename({ from, to, own }: Extract<InPlaceJournal['moves'][number], { kind: 'rename' }>): void {
-    if (own === 'to' ? this.names.has(to) : !this.names.has(from)) return;
+    if (own === 'to' ? this.names.has(to) : !this.names.has(from)) {
+      if (!this.names.has(to)) throw new Error(`neither ${from} nor ${to}`);
+      return;
+    }
     if (!this.names.delete(from) || this.names.has(to)) throw new Error(`${from} to ${to}: not possible`);
     this.names.add(to);
     for (const [link, target] of this.links) {
@@ -187,6 +197,21 @@ describe('The moves of a recovery in place', () => {
     }
   });
 
+  it('need all that they move before the first one, there and back, and nothing in the way', () => {
+    const expectReady = (tree: Tree, way: InPlaceJournal['moves']): void => {
+      const { there, absent } = placesFor(way);
+      expect(there.filter((name) => !tree.names.has(name))).toEqual([]);
+      expect(absent.filter((name) => tree.names.has(name))).toEqual([]);
+      expect(there).toHaveLength(4);
+      expect(absent).toHaveLength(2);
+    };
+    const tree = start();
+    expectReady(tree, moves);
+    tree.apply(moves);
+    expectReady(tree, reversed(moves));
+    expect(placesFor(reversed(moves)).there).toContain('/srv/data_before_t');
+  });
+
   it('leave nobody a half-made data directory: there is none while anything is on its way', () => {
     const tree = start();
     for (const [index, move] of moves.entries()) {
@@ -239,5 +264,30 @@ describe('The journal of a recovery in place', () => {
       ['undoing', 'IN_PLACE_UNFINISHED', 'go', 'go'],
       ['undone', 'go', 'go', 'RESTORE_REFUSED'],
     ]);
+  });
+
+  it('of a recovery that was ended before it switched leaves the one before to be taken back', () => {
+    const before: InPlaceJournal = {
+      schemaVersion: 1,
+      kind: 'recovery in place',
+      runId: 'first',
+      startedAt: '2026-01-17T09:00:00.000Z',
+      phase: 'done',
+      target: 'x',
+      service: { kind: 'systemd', unit: 'postgresql.service' },
+      dataDir: '/srv/data',
+      before: '/srv/data_before_t',
+      recovered: '/srv/data_recovered_t',
+      start: true,
+      wasRunning: true,
+      moves: [],
+      emptied: [],
+      previous: null,
+    };
+    const preparing: InPlaceJournal = { ...before, runId: 'second', phase: 'preparing' };
+    expect(journalThatCounts({ ...preparing, previous: formatInPlaceJournal(before) })).toEqual(before);
+    expect(journalThatCounts(preparing)).toBe(preparing);
+    expect(journalThatCounts(before)).toBe(before);
+    expect(journalThatCounts(undefined)).toBeUndefined();
   });
 });
