@@ -72,6 +72,7 @@ describe('lifeboat restore --in-place on Debian', () => {
     await cluster.psql('SELECT pg_reload_conf()');
     await cluster.psql(`CREATE TABLESPACE fast LOCATION '${space}'`);
     await cluster.psql('CREATE TABLE users AS SELECT generate_series(1, 500) AS n');
+    await cluster.psql(`CREATE TABLESPACE gone LOCATION '${cluster.makeFolder('gone')}'`);
     await cluster.psql('CREATE TABLE elsewhere TABLESPACE fast AS SELECT generate_series(1, 7) AS n');
     stage = await Stage.set({ ...ground(), postgres: cluster } as unknown as Ground, {});
     stream = await startStream(stage, { WAL_JOURNAL_SECONDS: '1' });
@@ -81,10 +82,16 @@ describe('lifeboat restore --in-place on Debian', () => {
       'INSERT INTO users SELECT generate_series(501, 600); INSERT INTO elsewhere VALUES (8)',
     );
     await cluster.psql(`ALTER SYSTEM SET work_mem = '5MB'`);
+    // Dropped before the target, yet in the base backup.
+    await cluster.psql('DROP TABLESPACE gone');
     good = await cluster.psql(
       `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`,
     );
-    await cluster.psql('DROP TABLE users; CREATE TABLE later (n int); DELETE FROM elsewhere');
+    await cluster.psql('DROP TABLE users; CREATE TABLE later (n int); DROP TABLE elsewhere');
+    // Another one in the same place.
+    await cluster.psql('DROP TABLESPACE fast');
+    await cluster.psql(`CREATE TABLESPACE fast LOCATION '${space}'`);
+    await cluster.psql('CREATE TABLE elsewhere (n int) TABLESPACE fast');
     await untilHeld(stage, await lsn());
   });
 

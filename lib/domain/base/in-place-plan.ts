@@ -131,12 +131,17 @@ function findClusterProblems(
 
 /** What lies in the locations of the recovered cluster's tablespaces by now. */
 export interface TablespaceFacts {
-  /** As in `PG_15_202209061`, the same for all of one major version. */
+  /** As in `PG_15_202209061`, the same for all of one major version; `''` where there is none of them. */
   readonly versionFolder: string;
+  /** OIDs of those that the recovered cluster has at the target; the others were dropped before. */
+  readonly kept: ReadonlySet<number>;
   /** OIDs of those where such a folder lies already: of the live cluster, or left behind by one that is gone. */
   readonly occupied: ReadonlySet<number>;
-  /** OIDs that the cluster which is moved aside has. */
-  readonly live: ReadonlySet<number>;
+  /**
+   * By those: the OIDs under which the cluster that is moved aside has the same location. Another one where its tablespace
+   * was dropped since, and one made anew in the same place.
+   */
+  readonly live: ReadonlyMap<number, readonly number[]>;
 }
 
 /**
@@ -145,17 +150,18 @@ export interface TablespaceFacts {
  */
 export function planMoves(
   { dataDir, recovered, before, tablespaces }: InPlaceLayout,
-  { versionFolder, occupied, live }: TablespaceFacts,
+  { versionFolder, kept, occupied, live }: TablespaceFacts,
 ): Move[] {
   const moves: Move[] = [];
   if (before !== undefined) moves.push({ kind: 'rename', from: dataDir, to: before, own: 'to' });
   for (const { oid, location, recovered: made, before: aside } of tablespaces) {
+    if (!kept.has(oid)) continue;
     const place = `${location}/${versionFolder}`;
     if (occupied.has(oid))
       moves.push({ kind: 'rename', from: place, to: `${aside}/${versionFolder}`, own: 'to' });
-    // So that the old cluster stays whole, and can be started where it lies.
-    if (before !== undefined && live.has(oid))
-      moves.push({ kind: 'link', link: `${before}/pg_tblspc/${oid}`, from: location, to: aside });
+    // So that the old cluster stays whole, can be started where it lies, and never leads into the recovered one's files.
+    for (const old of before === undefined ? [] : (live.get(oid) ?? []))
+      moves.push({ kind: 'link', link: `${before}/pg_tblspc/${old}`, from: location, to: aside });
     moves.push({ kind: 'rename', from: `${made}/${versionFolder}`, to: place, own: 'from' });
     moves.push({ kind: 'link', link: `${recovered}/pg_tblspc/${oid}`, from: made, to: location });
   }

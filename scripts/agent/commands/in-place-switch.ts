@@ -43,7 +43,16 @@ export async function switchOver(ports: SwitchPorts, journal: InPlaceJournal): P
 /** The old cluster becomes the live one again; what is there now goes where it was recovered. */
 export async function switchBack(ports: SwitchPorts, journal: InPlaceJournal): Promise<Switched> {
   const stopping = await stop(ports, journal, 'back');
-  return await moveAndStart(ports, journal, 'back', stopping);
+  try {
+    return await moveAndStart(ports, journal, 'back', stopping);
+  } catch (error) {
+    const failure = asLifeboatError(error);
+    const [again, instead] = [commandTo('undo', journal.dataDir), commandTo('finish', journal.dataDir)];
+    throw new LifeboatError(failure.code, failure.message, {
+      cause: failure,
+      hint: `Mend what is named above, then: ${again}. Or put the recovered cluster in place: ${instead}`,
+    });
+  }
 }
 
 interface Stopping {

@@ -194,15 +194,30 @@ async function makeOwned(folder: string, owner: { uid: number; gid: number } | u
 }
 
 async function surveyTablespaces(
-  { tablespaces }: InPlaceLayout,
+  { recovered, tablespaces }: InPlaceLayout,
   { cluster }: InPlaceFacts,
 ): Promise<TablespaceFacts> {
-  const [first] = tablespaces;
-  const versionFolder = first ? await files.versionFolderIn(first.recovered) : '';
-  if (versionFolder === undefined)
-    throw new LifeboatError('CORRUPT', `${first!.recovered} has no folder of a tablespace, PG_…`);
+  const kept = new Set<number>();
   const occupied = new Set<number>();
-  for (const { oid, location } of tablespaces)
+  const live = new Map<number, number[]>();
+  let versionFolder = '';
+  for (const { oid, recovered: made } of tablespaces) {
+    // Replaying DROP TABLESPACE takes the link away, and the folder that it leads to.
+    if (!(await files.exists(path.join(recovered, 'pg_tblspc', String(oid))))) continue;
+    const found = await files.versionFolderIn(made);
+    if (found === undefined) throw new LifeboatError('CORRUPT', `${made} has no folder of a tablespace, PG_…`);
+    kept.add(oid);
+    versionFolder = found;
+  }
+  for (const { oid, location } of tablespaces) {
+    if (!kept.has(oid)) continue;
     if (await files.exists(path.join(location, versionFolder))) occupied.add(oid);
-  return { versionFolder, occupied, live: new Set(cluster?.tablespaces.map(({ oid }) => oid)) };
+    const place = await realPathOf(location);
+    const there = (cluster?.tablespaces ?? []).filter((each) => each.location === place);
+    live.set(
+      oid,
+      there.map((each) => each.oid),
+    );
+  }
+  return { versionFolder, kept, occupied, live };
 }

@@ -116,7 +116,7 @@ class Tree {
   readonly names: Set<string>;
   readonly links: Map<string, string>;
 
-  constructor(names: readonly string[], links: readonly (readonly [string, string])[]) {
+  constructor(names: Iterable<string>, links: readonly (readonly [string, string])[]) {
     this.names = new Set(names);
     this.links = new Map(links);
   }
@@ -142,7 +142,7 @@ class Tree {
     }
   }
 
-  get state(): object {
+  get state(): { readonly names: string[]; readonly links: Readonly<Record<string, string>> } {
     return { names: [...this.names].toSorted(), links: Object.fromEntries(this.links) };
   }
 }
@@ -151,8 +151,9 @@ describe('The moves of a recovery in place', () => {
   const layout = layOut(facts, manifest, 't');
   const moves = planMoves(layout, {
     versionFolder: 'PG_15_1',
+    kept: new Set([16400]),
     occupied: new Set([16400]),
-    live: new Set([16400]),
+    live: new Map([[16400, [16400]]]),
   });
   const start = (): Tree =>
     new Tree(
@@ -220,12 +221,46 @@ describe('The moves of a recovery in place', () => {
     }
   });
 
+  it('leave the old cluster its files, under whatever number it has them in that location by now', () => {
+    const anew = planMoves(layout, {
+      versionFolder: 'PG_15_1',
+      kept: new Set([16400]),
+      occupied: new Set([16400]),
+      live: new Map([[16400, [20000]]]),
+    });
+    const tree = new Tree(start().names, [
+      ['/srv/data/pg_tblspc/20000', '/mnt/fast'],
+      ['/srv/data_recovered_t/pg_tblspc/16400', '/mnt/fast/recovered_t'],
+    ]);
+    const { links } = tree.state;
+    tree.apply(anew);
+    expect(tree.state.links).toEqual({
+      '/srv/data/pg_tblspc/16400': '/mnt/fast',
+      '/srv/data_before_t/pg_tblspc/20000': '/mnt/fast/before_t',
+    });
+    tree.apply(reversed(anew));
+    expect(tree.state.links).toEqual(links);
+  });
+
+  it('pass over a tablespace that was dropped before the target', () => {
+    const none = { versionFolder: '', kept: new Set<number>(), occupied: new Set<number>() };
+    expect(planMoves(layout, { ...none, live: new Map() })).toEqual([
+      { kind: 'rename', from: '/srv/data', to: '/srv/data_before_t', own: 'to' },
+      { kind: 'rename', from: '/srv/data_recovered_t', to: '/srv/data', own: 'from' },
+    ]);
+  });
+
   it('move what a lost cluster left in its tablespaces aside', () => {
     const tree = new Tree(
       ['/srv/data_recovered_t', '/mnt/fast/PG_15_1', '/mnt/fast/recovered_t/PG_15_1'],
       [['/srv/data_recovered_t/pg_tblspc/16400', '/mnt/fast/recovered_t']],
     );
-    const found = { versionFolder: 'PG_15_1', occupied: new Set([16400]), live: new Set<number>() };
+    const found = {
+      versionFolder: 'PG_15_1',
+      kept: new Set([16400]),
+      occupied: new Set([16400]),
+      live: new Map<number, number[]>(),
+    };
     tree.apply(planMoves(layOut(without, manifest, 't'), found));
     expect([...tree.names].toSorted()).toEqual([
       '/mnt/fast/PG_15_1',
