@@ -20,10 +20,9 @@ import {
   type InPlaceJournal,
   type Move,
 } from '../../../lib/domain/base/in-place-journal.ts';
-import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { isMissing, onDisk, syncFolder } from '../host/durable-file.ts';
 import { endAbandonedCombiner } from './combiner.ts';
-import { findPostmaster } from './postmaster.ts';
+import { requireNoServer } from './postmaster.ts';
 import { CHAIN_FOLDER } from './work-files.ts';
 
 function journalOf(dataDir: string): string {
@@ -120,14 +119,7 @@ const OURS = /_recovered_\d{8}_\d{6}$/;
 const OURS_OF_A_TABLESPACE = /\/recovered_\d{8}_\d{6}$/;
 
 export async function clear({ recovered, emptied }: InPlaceJournal): Promise<void> {
-  const postmaster = await findPostmaster(recovered);
-  if (postmaster) {
-    throw new LifeboatError(
-      'RESTORE_REFUSED',
-      `${recovered} is that of a recovery that was killed, and its server still runs (process ${postmaster.pid})`,
-      { hint: `End it first: kill -INT ${postmaster.pid}` },
-    );
-  }
+  await requireNoServer(recovered);
   if (!OURS.test(recovered)) return;
   await endAbandonedCombiner(path.join(recovered, CHAIN_FOLDER));
   const tablespaces = emptied.filter((folder) => OURS_OF_A_TABLESPACE.test(folder));

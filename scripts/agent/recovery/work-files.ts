@@ -16,6 +16,7 @@ import { z } from 'zod';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
 import { isMissing, onDisk } from '../host/durable-file.ts';
+import { requireNoServer } from './postmaster.ts';
 
 /** Says that a data directory is a recovery's half-made one, which the next run may clear away. */
 export const MARK = 'lifeboat_recovery.json';
@@ -48,14 +49,7 @@ export async function lookAt(dataDir: string): Promise<Mark | undefined> {
       hint: 'Name a folder that is not there yet with --data-dir. Nothing was touched.',
     });
   }
-  const pid = await postmasterOf(dataDir);
-  if (pid !== undefined && (await isAlive(pid))) {
-    throw new LifeboatError(
-      'RESTORE_REFUSED',
-      `${dataDir} is that of a recovery that was killed, and its server still runs (process ${pid})`,
-      { hint: `End it first: kill -INT ${pid}` },
-    );
-  }
+  await requireNoServer(dataDir);
   return mark;
 }
 
@@ -84,24 +78,6 @@ async function readMark(file: string): Promise<Mark | undefined> {
   } catch {
     // Somebody else's file: then the folder is refused as any other that is not empty.
     return undefined;
-  }
-}
-
-async function postmasterOf(dataDir: string): Promise<number | undefined> {
-  try {
-    const pid = Number((await readFile(path.join(dataDir, 'postmaster.pid'), 'utf8')).split('\n')[0]);
-    return Number.isInteger(pid) && pid > 1 ? pid : undefined;
-  } catch {
-    // No server was started, or it ended well.
-    return undefined;
-  }
-}
-
-async function isAlive(pid: number): Promise<boolean> {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
