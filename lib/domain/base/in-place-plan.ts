@@ -48,18 +48,21 @@ export interface InPlaceLayout {
   readonly tablespaces: readonly TablespaceStages[];
 }
 
+/** Where the recovered cluster is to have its tablespaces: where the live one has them by now, or else the backup's had. */
+function locationsFor({ cluster }: InPlaceFacts, { tablespaces }: BaseManifest): TablespacePlace[] {
+  const live = new Map(cluster?.tablespaces.map(({ oid, location }) => [oid, location]));
+  return tablespaces.map(({ oid, location }) => ({ oid, location: live.get(oid) ?? location }));
+}
+
 /** @param at UTC, as in names: 20260117_085459 */
 export function layOut(facts: InPlaceFacts, manifest: BaseManifest, at: string): InPlaceLayout {
-  const { dataDir, cluster, holds } = facts;
-  const live = new Map(cluster?.tablespaces.map(({ oid, location }) => [oid, location]));
+  const { dataDir, holds } = facts;
   return {
     dataDir,
     recovered: `${dataDir}_recovered_${at}`,
     before: holds === 'a cluster' ? `${dataDir}_before_${at}` : undefined,
-    tablespaces: manifest.tablespaces.map(({ oid, location }) => {
-      // Where the live one was moved to since the backup.
-      const place = live.get(oid) ?? location;
-      return { oid, location: place, recovered: `${place}/recovered_${at}`, before: `${place}/before_${at}` };
+    tablespaces: locationsFor(facts, manifest).map(({ oid, location }) => {
+      return { oid, location, recovered: `${location}/recovered_${at}`, before: `${location}/before_${at}` };
     }),
   };
 }
@@ -91,6 +94,17 @@ export function findInPlaceProblems(
     refuse(
       `This user may not rename ${dataDir}: that needs the right to write to the folder above`,
       'Run it as root (sudo), with the same settings.',
+    );
+  }
+  for (const { oid, location } of locationsFor(facts, plan.base.manifest)) {
+    if (location.startsWith('/')) continue;
+    // As a recovery past its CREATE TABLESPACE makes it: it has no place that outlives the data directory.
+    const own = `${dataDir}/${location}`;
+    refuse(
+      `The tablespace ${oid} of the base backup lies within the data directory, in ${location}`,
+      cluster
+        ? `Give it a place of its own while the server is stopped: mv ${own} /srv/tablespace_${oid} && ln -s /srv/tablespace_${oid} ${own}. Or recover beside with --data-dir.`
+        : 'Recover with --data-dir, without --in-place.',
     );
   }
   if (cluster) problems.push(...findClusterProblems(dataDir, cluster, plan, replace));

@@ -95,6 +95,21 @@ describe('A recovery in place', () => {
     });
   });
 
+  it('refuses a tablespace within the data directory, and says how to give it a place that then counts', () => {
+    const inside = [{ ...SPACE, location: 'pg_tblspc/16400' }];
+    const folded = { ...plan, base: { manifest: { ...manifest, tablespaces: inside } } } as RecoveryPlan;
+    const found = (changes: Partial<InPlaceFacts>): LifeboatError[] =>
+      findInPlaceProblems({ ...facts, ...changes }, folded, { replace: false });
+    const [problem, ...others] = found(withCluster({ tablespaces: [] }));
+    expect([problem?.code, others]).toEqual(['RESTORE_REFUSED', []]);
+    expect(problem?.message).toContain('16400 of the base backup lies within the data directory');
+    expect(problem?.hint).toContain('ln -s /srv/tablespace_16400 /srv/data/pg_tblspc/16400');
+    expect(found(without)[0]?.hint).toContain('--data-dir, without --in-place');
+    expect(found(withCluster({ tablespaces: [{ oid: 16400, location: '/srv/tablespace_16400' }] }))).toEqual(
+      [],
+    );
+  });
+
   it('counts the room on each disk: WAL beside the data directory', () => {
     expect(roomNeeded(layOut(facts, manifest, 't'), plan)).toEqual([
       { path: '/srv/data_recovered_t', bytes: 2000 },
