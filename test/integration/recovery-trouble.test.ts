@@ -172,16 +172,58 @@ describe('A recovery in trouble', () => {
     expect(error.hint).toMatch(/--data-dir/);
   });
 
+  /** Root may mount; an ordinary user is root for that, and itself again for the server's sake. */
+  function asMounter(): { readonly mounting: readonly string[]; readonly restoring: string } {
+    const [uid, gid] = [process.getuid!(), process.getgid!()];
+    if (uid === 0) return { mounting: ['unshare', '--mount'], restoring: '' };
+    const restoring = `unshare --user --map-user=${uid} --map-group=${gid}`;
+    return { mounting: ['unshare', '--mount', '--map-root-user'], restoring };
+  }
+
+  /**
+   * Restores to a disk of so many MiB which the live cluster lies on as well. A process that works in the data directory stands
+   * for its server, since the real one's files are out of sight there.
+   */
+  async function restoreBesideLive(mebibytes: number, meanwhile: string) {
+    const { mounting, restoring } = asMounter();
+    const live = ground().postgres.dataDir;
+    const disk = path.dirname(live);
+    const dataDir = path.join(disk, 'recovered');
+    const script = `here=$PWD; disk='${disk}'; made='${dataDir}'
+      mount -t tmpfs -o size=${mebibytes}m,mode=755 tmpfs "$disk" && mkdir '${live}' &&
+      cd '${live}' && echo $$ >postmaster.pid || exit 99
+      chown --reference='${recoveries.root}' "$disk"
+      ${meanwhile}
+      (cd "$here" && ${restoring} "$@"); status=$?; echo "left: $(ls -A "$made" 2>/dev/null | wc -l)" >&2; exit $status`;
+    const through = [...mounting, 'sh', '-c', script, 'sh'];
+    const end = await stage.run(['restore', '--latest', '--json', '--data-dir', dataDir], {}, { through });
+    const { error } = end.json() as { error?: { code: string; message: string } };
+    return { status: end.status, error, left: /left: (\d+)/.exec(end.stderr)?.[1] };
+  }
+
+  it('leaves a cluster that runs on the same disk its room', async () => {
+    const refused = await restoreBesideLive(1024, '');
+    expect(refused).toMatchObject({ status: 6, error: { code: 'DISK_FULL' }, left: '0' });
+    expect(refused.error!.message).toContain('and the cluster that runs on that disk (2.0G)');
+  });
+
+  it('gives up when the disk of a cluster that runs fills up meanwhile', async () => {
+    holdBack(`${stage.prefix}/${(await segments()).at(-2)!}`);
+    const fills = `(until [ -e "$made/postmaster.pid" ]; do kill -0 $$ || exit; sleep 0.05; done
+      fallocate -l 460M "$disk/filler") &`;
+    const gaveUp = await restoreBesideLive(2500, fills);
+    ground().s3.faults.clear();
+    expect(gaveUp).toMatchObject({ status: 6, error: { code: 'DISK_FULL' }, left: '0' });
+    expect(gaveUp.error!.message).toContain('The recovery gave up');
+  });
+
   /** Restores with a folder on a disk of so many bytes; what is left on it is printed. */
   async function restoreOnSmallDisk(bytes: number, small: string, dataDir: string, tablespaceDir: string) {
-    const [uid, gid] = [process.getuid!(), process.getgid!()];
-    // Root may mount; an ordinary user is root for that, and itself again for the server's sake.
-    const [mounting, restoring] =
-      uid === 0 ? ['', ''] : ['--map-root-user', `unshare --user --map-user=${uid} --map-group=${gid}`];
+    const { mounting, restoring } = asMounter();
     const script = `mount -t tmpfs -o size=${bytes},mode=755 tmpfs '${small}' || exit 99
       chown --reference='${recoveries.root}' '${small}'
       ${restoring} "$@"; status=$?; echo "left: $(find '${small}' -mindepth 1 | wc -l)" >&2; exit $status`;
-    const through = ['unshare', '--mount', mounting, 'sh', '-c', script, 'sh'].filter(Boolean);
+    const through = [...mounting, 'sh', '-c', script, 'sh'];
     const args = ['restore', '--latest', '--json', '--data-dir', dataDir, '--tablespace-dir', tablespaceDir];
     const end = await stage.run(args, {}, { through });
     const { error } = end.json() as { error?: { code: string; message: string; hint: string } };

@@ -23,7 +23,7 @@ import { estimateRecovery } from '../../../lib/domain/base/recovery-estimate.ts'
 import { describeTarget } from '../../../lib/domain/base/recovery-target.ts';
 import { combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatBytes } from '../../../lib/domain/quantities.ts';
-import type { InPlacePorts, RestoredConfiguration } from '../ports/in-place.ts';
+import type { InPlacePorts, RestoredConfiguration, Room } from '../ports/in-place.ts';
 import type { RecoveryPlace } from '../ports/recovery.ts';
 import { switchOver, type Switched } from './in-place-switch.ts';
 import { planRecover, type ReadyRecovery } from './recover-plan.ts';
@@ -46,7 +46,7 @@ export interface PlannedInPlace extends ReadyRecovery {
   readonly facts: InPlaceFacts;
   readonly layout: InPlaceLayout;
   readonly service: Service;
-  readonly rooms: readonly { readonly path: string; readonly needed: number; readonly free: number }[];
+  readonly rooms: readonly Room[];
   readonly configuration: RestoredConfiguration;
   readonly notes: readonly string[];
   readonly estimatedMs: number;
@@ -80,7 +80,7 @@ export async function planInPlace(ports: InPlacePorts, asked: InPlaceRequest): P
   const found = await services.survey(dataDir, programs);
   const service = decideService({ ...found, configFile, commands: asked.commands });
   const layout = layOut(facts, manifest, stamp(clock.now()));
-  const rooms = await site.rooms(roomNeeded(layout, plan));
+  const rooms = await site.rooms(roomNeeded(layout, plan), dataDir);
   // On the source itself the configuration is what it is by now.
   const configuration = isLive(facts, plan.systemIdentifier)
     ? { written: [], beside: [] }
@@ -119,9 +119,14 @@ export async function recoverInPlace(ports: InPlacePorts, asked: InPlaceRequest)
   const { dataDir } = planned.facts;
   const lock = await host.lock(`in-place:${dataDir}`, `recovery in place, run ${asked.runId}`);
   try {
-    requireRoom(planned);
+    const left = await site.readJournal(dataDir);
+    const clears = left !== undefined && judgeJournal(left, 'begin') === 'clear';
+    if (!clears) requireRoom(planned.rooms);
     await requireConsent(ports, planned, asked);
-    const journal = openJournal(ports, planned, asked, await clearUp(ports, dataDir));
+    const previous = await clearUp(ports, left);
+    // What a killed one left took room.
+    if (clears) requireRoom(await site.rooms(roomNeeded(planned.layout, planned.plan), dataDir));
+    const journal = openJournal(ports, planned, asked, previous);
     await site.makeLocations(planned.layout);
     await site.writeJournal(journal);
     const recovered = await recoverBeside(ports, asked, planned, journal);
@@ -132,14 +137,14 @@ export async function recoverInPlace(ports: InPlacePorts, asked: InPlaceRequest)
   }
 }
 
-function requireRoom({ rooms }: PlannedInPlace): void {
-  const short = rooms.filter(({ needed, free }) => free < needed);
+function requireRoom(rooms: readonly Room[]): void {
+  const short = rooms.filter(({ needed, free, reserve }) => free < needed + reserve);
   if (short.length === 0) return;
-  const told = short.map(
-    ({ path, needed, free }) =>
-      `${formatBytes(needed)} are needed on the disk of ${path}, ${formatBytes(free)} are free`,
-  );
-  throw new LifeboatError('DISK_FULL', told.join('; '), {
+  const told = short.map(({ path, needed, free, reserve }) => {
+    const kept = reserve === 0 ? '' : `, besides ${formatBytes(reserve)} for the live cluster to go on`;
+    return `${formatBytes(needed)} are needed on the disk of ${path}${kept}; ${formatBytes(free)} are free`;
+  });
+  throw new LifeboatError('DISK_FULL', told.join('\n'), {
     hint: 'Nothing was touched. Make room, or recover to another disk with --data-dir, without --in-place.',
   });
 }
@@ -158,8 +163,10 @@ async function requireConsent(
 }
 
 /** What one that was killed before it switched left behind. @returns the journal of the one before */
-async function clearUp({ site, log }: InPlacePorts, dataDir: string): Promise<string | null> {
-  const left = await site.readJournal(dataDir);
+async function clearUp(
+  { site, log }: InPlacePorts,
+  left: InPlaceJournal | undefined,
+): Promise<string | null> {
   if (!left) return null;
   if (judgeJournal(left, 'begin') !== 'clear') return formatInPlaceJournal({ ...left, previous: null });
   log.warn(`Clearing away what a recovery in place that was killed left in ${left.recovered}`);
@@ -225,6 +232,7 @@ async function recoverBeside(
     tablespaceDirs: new Map(layout.tablespaces.map(({ oid, recovered }) => [oid, recovered])),
     osUser: asked.osUser ?? (await site.owner(layout.dataDir)),
     port: undefined,
+    live: layout.dataDir,
     takesOver: true,
   };
   try {

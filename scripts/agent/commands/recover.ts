@@ -15,6 +15,7 @@ import type {
   ServerPrograms,
 } from '../ports/recovery.ts';
 import { planRecover, type ReadyRecovery } from './recover-plan.ts';
+import { requireRoom } from './recovery-room.ts';
 
 export interface RecoverRequest {
   readonly request: RecoveryRequest;
@@ -111,7 +112,12 @@ async function recoverAlone(
   announce(ports, plan, place);
   if (workplace.abandoned) log.warn(`Clearing away what a recovery that was killed left in ${place.dataDir}`);
   else if (!asked.ready)
-    await requireRoom(host.freeBytes(place.dataDir), plan, { place, besides: asked.besides?.(plan) ?? 0 });
+    requireRoom(plan, {
+      place,
+      free: await host.freeBytes(place.dataDir),
+      reserve: await workplace.reserve(plan),
+      besides: asked.besides?.(plan) ?? 0,
+    });
   interrupted.throwIfAborted();
   const planned = clock.monotonic();
   try {
@@ -163,28 +169,6 @@ function announce({ log }: RecoveryPorts, plan: RecoveryPlan, { dataDir }: Recov
   );
   for (const note of notes) log.info(`Note: ${note}`);
   for (const warning of warnings) log.warn(warning);
-}
-
-async function requireRoom(
-  free: Promise<number>,
-  { bytes, chain }: RecoveryPlan,
-  { place: { dataDir }, besides }: { readonly place: RecoveryPlace; readonly besides: number },
-): Promise<void> {
-  const there = await free;
-  const needed = bytes.disk + besides;
-  if (there >= needed) return;
-  const isChain = chain.length > 1;
-  const parts = [
-    isChain ? 'the base backups and what they are combined to' : 'the base backup',
-    ...(bytes.walOnDisk > 0 ? [`WAL (${formatBytes(bytes.walOnDisk)})`] : []),
-    ...(besides > 0 ? ['at most, the dump'] : []),
-  ];
-  const instead = isChain ? `, or the full one alone, which needs less: --base ${chain[0]!.label}` : '';
-  throw new LifeboatError(
-    'DISK_FULL',
-    `${formatBytes(needed)} are needed for ${parts.join(' and ')}; ${formatBytes(there)} are free for ${dataDir}`,
-    { hint: `Nothing was touched. Choose a larger disk with --data-dir${instead}.` },
-  );
 }
 
 async function unpack(

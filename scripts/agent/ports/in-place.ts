@@ -12,6 +12,15 @@ export interface InPlacePorts extends RecoveryPorts {
   readonly confirm: (question: string) => Promise<boolean>;
 }
 
+/** Bytes. */
+export interface Room {
+  readonly path: string;
+  readonly needed: number;
+  readonly free: number;
+  /** Of what is free, to be left to the live cluster. */
+  readonly reserve: number;
+}
+
 /** The live data directory, what lies beside it, and its tablespaces. */
 export interface InPlaceSite {
   /** The name without symbolic links, also of one that is not there: what is locked, and what the journal lies beside. */
@@ -22,10 +31,14 @@ export interface InPlaceSite {
   survey(dataDir: string): Promise<InPlaceFacts>;
   /** Who owns it, or would: the name that `RecoveryPlace.osUser` takes; `undefined` for a user without one. */
   owner(dataDir: string): Promise<string | undefined>;
-  /** What is needed and what is free, of each file system once. */
+  /**
+   * What is needed and what is free, of each file system once.
+   * @param dataDir of the live cluster: while it runs, its disks are to keep a reserve
+   */
   rooms(
     needs: readonly { readonly path: string; readonly bytes: number }[],
-  ): Promise<readonly { readonly path: string; readonly needed: number; readonly free: number }[]>;
+    dataDir: string,
+  ): Promise<readonly Room[]>;
   /** Makes the tablespaces' locations where they are missing, as on a new host. */
   makeLocations(layout: InPlaceLayout): Promise<void>;
   /**

@@ -65,6 +65,8 @@ export interface RecoveryPlace {
   readonly osUser: string | undefined;
   /** `undefined`: a Unix socket alone. */
   readonly port: number | undefined;
+  /** Data directory of the cluster beside which it is made; `undefined`: the source's own, where this host has it. */
+  readonly live?: string;
   /** It is to be the live cluster: what it writes must get to the archive and the WAL stream later on. */
   readonly takesOver?: boolean;
 }
@@ -73,6 +75,9 @@ export interface RecoveryPlace {
 export interface RecoveryWorkplace {
   /** A recovery that was killed left it half-made; `prepare` clears it away. */
   readonly abandoned: boolean;
+  /** Bytes that are to stay free on the disk of the data directory: a cluster that runs lies there too. */
+  reserve(plan: RecoveryPlan): Promise<number>;
+  /** From here on to the end of `replay` any step ends with DISK_FULL before a running cluster's disk is full. */
   prepare(plan: RecoveryPlan): Promise<void>;
   /**
    * Fetches, checks and unpacks all volumes of the chain, several at a time, and has a chain combined.

@@ -1,16 +1,5 @@
 import { constants } from 'node:fs';
-import {
-  access,
-  chown,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  readlink,
-  realpath,
-  stat,
-  statfs,
-} from 'node:fs/promises';
+import { access, chown, mkdir, open, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type {
   InPlaceFacts,
@@ -22,10 +11,11 @@ import type {
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
 import { findUser } from '../host/users.ts';
-import type { InPlaceSite } from '../ports/in-place.ts';
+import type { InPlaceSite, Room } from '../ports/in-place.ts';
 import { openConfigurationRestore, type ConfigurationGround } from './configuration-restore.ts';
 import { configureInPlace } from './in-place-configuration.ts';
 import * as files from './in-place-files.ts';
+import { findLiveDisks, measureDisk } from './live-disks.ts';
 import { findPostmaster } from './postmaster.ts';
 
 export function openInPlaceSite(ground: ConfigurationGround): InPlaceSite {
@@ -160,23 +150,21 @@ async function ownerOf(dataDir: string): ReturnType<typeof findUser> {
   return await findUser('postgres');
 }
 
-async function rooms(needs: Parameters<InPlaceSite['rooms']>[0]): ReturnType<InPlaceSite['rooms']> {
-  const disks = new Map<number, { path: string; needed: number; free: number }>();
+async function rooms(
+  needs: Parameters<InPlaceSite['rooms']>[0],
+  dataDir: string,
+): ReturnType<InPlaceSite['rooms']> {
+  const live = await findLiveDisks(dataDir, []);
+  const disks = new Map<number, Room & { needed: number }>();
   for (const { path: place, bytes } of needs) {
-    const folder = await nearest(place);
-    const { dev } = await stat(folder);
-    const known = disks.get(dev);
+    const { device, free, reserve } = await onDisk(`Cannot read the free space of ${place}`, () =>
+      measureDisk(place, live),
+    );
+    const known = disks.get(device);
     if (known) known.needed += bytes;
-    else {
-      const { bavail, bsize } = await statfs(folder);
-      disks.set(dev, { path: place, needed: bytes, free: bavail * bsize });
-    }
+    else disks.set(device, { path: place, needed: bytes, free, reserve });
   }
   return [...disks.values()];
-}
-
-async function nearest(place: string): Promise<string> {
-  return (await files.exists(place)) ? place : await nearest(path.dirname(place));
 }
 
 async function makeLocations({ dataDir, tablespaces }: InPlaceLayout): Promise<void> {
@@ -205,7 +193,8 @@ async function surveyTablespaces(
     // Replaying DROP TABLESPACE takes the link away, and the folder that it leads to.
     if (!(await files.exists(path.join(recovered, 'pg_tblspc', String(oid))))) continue;
     const found = await files.versionFolderIn(made);
-    if (found === undefined) throw new LifeboatError('CORRUPT', `${made} has no folder of a tablespace, PG_…`);
+    if (found === undefined)
+      throw new LifeboatError('CORRUPT', `${made} has no folder of a tablespace, PG_…`);
     kept.add(oid);
     versionFolder = found;
   }

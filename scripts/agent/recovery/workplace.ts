@@ -1,5 +1,4 @@
 import { mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
-import { freemem } from 'node:os';
 import path from 'node:path';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
 import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
@@ -23,17 +22,13 @@ import type { WalReader } from '../ports/wal.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import type { Environment } from '../environment.ts';
 import { replayWal } from './replay.ts';
-import { installedLibraries } from './server-programs.ts';
 import type { ServerProcess } from './server-process.ts';
-import {
-  hostBasedAuthentication,
-  preloadedLibraries,
-  serverSettings,
-  WORK_FOLDER,
-} from './settings-files.ts';
+import { configureServer } from './server-configuration.ts';
+import { WORK_FOLDER } from './settings-files.ts';
 import { ChainOfBackups } from './chain.ts';
 import { endAbandonedCombiner } from './combiner.ts';
 import { fetchFile } from './fetched-file.ts';
+import { findLiveDisks, guardDisks, measureDisk, type DiskGuard, type LiveDisks } from './live-disks.ts';
 import { unpackVolumes } from './volumes.ts';
 import * as files from './work-files.ts';
 
@@ -59,6 +54,7 @@ export class Workplace implements RecoveryWorkplace {
   #socketDir = '';
   /** Checksums of the files that were unpacked, by path; none of files that were combined. */
   #written: ReadonlyMap<string, string> = new Map();
+  #guard: DiskGuard | undefined;
   server: ServerProcess | undefined;
 
   private constructor(ground: WorkplaceGround, place: RecoveryPlace, mark: files.Mark | undefined) {
@@ -77,7 +73,28 @@ export class Workplace implements RecoveryWorkplace {
     return this.#mark !== undefined;
   }
 
-  async prepare({ base: { manifest }, chain }: RecoveryPlan): Promise<void> {
+  async reserve(plan: RecoveryPlan): Promise<number> {
+    const { dataDir } = this.#place;
+    return await onDisk(`Cannot read the free space of ${dataDir}`, async () => {
+      return (await measureDisk(dataDir, await this.#findLiveDisks(plan))).reserve;
+    });
+  }
+
+  async #findLiveDisks({ base: { manifest } }: Pick<RecoveryPlan, 'base'>): Promise<LiveDisks> {
+    const live = this.#place.live ?? manifest.settings['data_directory'];
+    const tablespaces = manifest.tablespaces.map(({ location }) => location);
+    return await findLiveDisks(live, tablespaces);
+  }
+
+  /** Ours, or the disk's. */
+  get #interrupted(): AbortSignal {
+    const { interrupted } = this.#ground;
+    return this.#guard ? AbortSignal.any([interrupted, this.#guard.signal]) : interrupted;
+  }
+
+  async prepare(plan: RecoveryPlan): Promise<void> {
+    const { base, chain } = plan;
+    const { manifest } = base;
     const { dataDir } = this.#place;
     const { owner } = this.#ground;
     if (this.#mark) {
@@ -99,6 +116,10 @@ export class Workplace implements RecoveryWorkplace {
       // Of a chain pg_combinebackup makes the links.
       if (chain.length === 1) await files.linkTo(folder, path.join(dataDir, 'pg_tblspc', String(oid)), owner);
     }
+    const live = await this.#findLiveDisks(plan);
+    this.#guard = await onDisk(`Cannot read the free space of ${dataDir}`, () =>
+      guardDisks([dataDir, ...folders, ...tablespaces.map((oid) => this.#tablespace(oid))], live),
+    );
   }
 
   #tablespace(oid: number): string {
@@ -125,8 +146,9 @@ export class Workplace implements RecoveryWorkplace {
     programs: ServerPrograms,
     onProgress: (rawBytes: number) => void,
   ): Promise<void> {
-    const { stores, owner, interrupted, log } = this.#ground;
+    const { stores, owner, log } = this.#ground;
     const { dataDir } = this.#place;
+    const interrupted = this.#interrupted;
     const ground = { store: stores.backups, owner, interrupted, onProgress };
     if (chain.length === 1) {
       await this.#fetchManifest(manifest, dataDir);
@@ -177,7 +199,7 @@ export class Workplace implements RecoveryWorkplace {
   }
 
   async verify(manifest: BaseManifest, onProgress: (bytes: number) => void): Promise<number> {
-    const { interrupted } = this.#ground;
+    const interrupted = this.#interrupted;
     const { dataDir } = this.#place;
     if (!manifest.backupManifest) return 0;
     const own = manifest.volumes.some(({ series }) => series === 'wal');
@@ -203,53 +225,22 @@ export class Workplace implements RecoveryWorkplace {
     action: RecoveryAction,
     onProgress: (segments: number) => void,
   ): Promise<ReplayEnd> {
-    await this.#configure(plan.base.manifest, programs);
     const { ground, place } = { ground: this.#ground, place: this.#place };
-    const { end, server } = await replayWal(
-      {
-        ...ground,
-        programs,
-        dataDir: place.dataDir,
-        socketDir: this.#socketDir,
-        port: place.port ?? DEFAULT_PORT,
-      },
-      { plan, action, onProgress, onStart: (server) => (this.server = server) },
-    );
-    this.server = server;
-    return end;
-  }
-
-  async #configure(manifest: BaseManifest, programs: ServerPrograms): Promise<void> {
-    const { dataDir, port, takesOver = false } = this.#place;
-    const { owner, log } = this.#ground;
-    const wanted = preloadedLibraries(manifest);
-    const libraries = await installedLibraries(programs, wanted);
-    const missing = wanted.filter((name) => !libraries.includes(name));
-    if (missing.length > 0)
-      log.warn(`Not installed here, and not loaded: ${missing.join(', ')} (shared_preload_libraries)`);
-    this.#socketDir = await this.#makeSocketDir(port ?? DEFAULT_PORT);
-    const listen = port !== undefined;
-    const own = {
-      socketDir: this.#socketDir,
-      port: port ?? DEFAULT_PORT,
-      listen,
-      libraries,
-      freeMemory: freemem(),
-      takesOver,
-    };
-    const contents = {
-      'postgresql.conf': serverSettings(manifest, own),
-      'postgresql.auto.conf': '',
-      'pg_hba.conf': hostBasedAuthentication(listen),
-      'pg_ident.conf': '',
-    };
-    for (const [name, text] of Object.entries(contents)) {
-      await files.keepSource(path.join(dataDir, name));
-      await files.writeOwn(path.join(dataDir, name), text, owner);
+    const port = place.port ?? DEFAULT_PORT;
+    const socketDir = await this.#makeSocketDir(port);
+    this.#socketDir = socketDir;
+    await configureServer({ ...ground, place, programs, socketDir, port }, plan.base.manifest);
+    const { dataDir } = place;
+    try {
+      const { end, server } = await replayWal(
+        { ...ground, interrupted: this.#interrupted, programs, dataDir, socketDir, port },
+        { plan, action, onProgress, onStart: (server) => (this.server = server) },
+      );
+      this.server = server;
+      return end;
+    } finally {
+      this.#guard?.end();
     }
-    // A standby's backup would have it; what a recovery is to be, it is told below.
-    await rm(path.join(dataDir, 'standby.signal'), { force: true });
-    await files.removeSocketLocks(dataDir);
   }
 
   async #makeSocketDir(port: number): Promise<string> {
@@ -276,6 +267,7 @@ export class Workplace implements RecoveryWorkplace {
   }
 
   async remove(): Promise<void> {
+    this.#guard?.end();
     if (!this.#begun) return;
     this.#begun = false;
     const { dataDir } = this.#place;

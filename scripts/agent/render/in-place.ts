@@ -29,8 +29,8 @@ export function renderInPlacePlan(planned: PlannedInPlace, { start }: InPlaceReq
     ),
     ...(start ? [`  start   ${commands.start.join(' ')}`] : ['  start   not (--action shutdown)']),
     ...rooms.map(
-      ({ path, needed, free }) =>
-        `  room    ${formatBytes(needed)} on the disk of ${path}; ${formatBytes(free)} free`,
+      ({ path, needed, free, reserve }) =>
+        `  room    ${formatBytes(needed)} on the disk of ${path}; ${formatBytes(free)} free${reserve === 0 ? '' : `, ${formatBytes(reserve)} of that for the live cluster to go on`}`,
     ),
     ...configuration.written.map((file) => `  config  ${file}, missing here`),
     ...configuration.beside.map((file) => `  config  ${file}, since there is another one already`),

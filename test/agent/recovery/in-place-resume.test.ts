@@ -191,9 +191,7 @@ describe('Going on with a recovery in place', () => {
     write(journalOf('switching'));
     expect(await resume('undo', true, alias)).toBe('done');
     expect(await resume('finish', true, alias)).toBe('done');
-    expect(did.filter((each) => each.startsWith('lock'))).toEqual(
-      Array(2).fill(`lock in-place:${dataDir}`),
-    );
+    expect(did.filter((each) => each.startsWith('lock'))).toEqual(Array(2).fill(`lock in-place:${dataDir}`));
     expect(await ports.site.journaled([alias, dataDir])).toEqual([dataDir]);
   });
 
