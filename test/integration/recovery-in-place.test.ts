@@ -29,6 +29,12 @@ interface InPlaceJson {
   readonly error?: { readonly code: string; readonly message: string; readonly hint: string };
 }
 
+interface WalStatusJson {
+  readonly storedLsn: string;
+  readonly lastCommit: { readonly time: string };
+  readonly window: { readonly latest: { readonly time: string } };
+}
+
 /** What happened to the live cluster: a table that a migration dropped, later than `good`. */
 describe('lifeboat restore --in-place on Debian', () => {
   const ground = useGround();
@@ -58,6 +64,27 @@ describe('lifeboat restore --in-place on Debian', () => {
   const newest = (): Promise<string> => cluster.psql('SELECT max(n) FROM users');
   const lsn = async (): Promise<bigint> => parseLsn(await cluster.psql('SELECT pg_current_wal_flush_lsn()'));
   const beside = (): string[] => readdirSync(path.dirname(cluster.dataDir)).toSorted();
+
+  /** The recovered cluster's is the newest: nobody may take it for the live one's unawares. */
+  const expectOldTimelineGoesOn = async (): Promise<void> => {
+    stream = await startStream(stage, { WAL_JOURNAL_SECONDS: '1' });
+    await cluster.psql('CREATE TABLE since AS SELECT 1 AS n');
+    const written = await lsn();
+    await untilHeld(stage, written);
+    const told = (await stage.run(['wal', 'status', '--json'])).json() as WalStatusJson;
+    expect(parseLsn(told.storedLsn) >= written).toBe(true);
+    expect(told.window.latest.time).toBe(told.lastCommit.time);
+    const latest = ['restore', '--latest', '--dry-run', '--json'];
+    const { error } = (await stage.run(latest)).json() as InPlaceJson;
+    expect([error?.code, error?.hint]).toEqual([
+      'TARGET_OUTSIDE_WINDOW',
+      expect.stringMatching(/--timeline 1, .*--timeline 2, /),
+    ]);
+    expect(error?.message).toMatch(/timeline 1 has one of .*, which timeline 2, the newest, does not have/);
+    const planned = await stage.run([...latest, '--timeline', '1']);
+    expect([planned.status, planned.json()]).toEqual([0, expect.objectContaining({ timeline: 1 })]);
+    await stopStream(stream);
+  };
 
   beforeAll(async () => {
     cluster = await DebianCluster.create({
@@ -145,7 +172,7 @@ describe('lifeboat restore --in-place on Debian', () => {
     await eventually(() => expect(readdirSync(archive)).toContain('00000002.history'));
   });
 
-  it('goes back to the old cluster, and to the recovered one again', async () => {
+  it('goes back to the old cluster, whose timeline goes on in S3, and to the recovered one again', async () => {
     await stopStream(stream);
     const unasked = await restore(['--undo']);
     expect([unasked.end.status, unasked.json.error?.code]).toEqual([2, 'USAGE']);
@@ -153,9 +180,11 @@ describe('lifeboat restore --in-place on Debian', () => {
     const dry = await restore(['--undo', '--yes', '--dry-run']);
     expect([dry.end.status, dry.json.error?.code, cluster.runs]).toEqual([2, 'USAGE', true]);
     expect(await newest()).toBe('601');
-    await inPlace('--undo', '--yes');
+    const undone = await stage.run(['restore', '--in-place', '--undo', '--yes']);
+    expect([undone.status, undone.printed]).toEqual([0, expect.stringContaining('S3 has two timelines')]);
     expect(await tables()).toBe('elsewhere later');
     expect(await cluster.psql('SELECT count(*) FROM elsewhere')).toBe('0');
+    await expectOldTimelineGoesOn();
     await inPlace('--finish', '--yes', '--data-dir', cluster.dataDir);
     expect([await tables(), await cluster.psql('SELECT max(n) FROM users')]).toEqual([
       'elsewhere users',
@@ -179,7 +208,7 @@ describe('lifeboat restore --in-place on Debian', () => {
     const { end, json } = await restore([...target, ...commands]);
     expect([end.status, json.error?.code]).toEqual([4, 'SERVICE_FAILED']);
     expect(json.error?.message).toMatch(
-      /no certificate[^]*The old cluster is back in .* and accepts connections/,
+      /no certificate[^]*The old cluster is back in .* and accepts connections[^]*S3 has two timelines/,
     );
     expect(json.error?.hint).toContain(`lifeboat restore --in-place --finish --data-dir ${cluster.dataDir}`);
     expect(await newest()).toBe('601');

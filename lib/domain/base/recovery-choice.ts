@@ -3,6 +3,7 @@ import { formatLsn, type Lsn } from '../wal/lsn.ts';
 import { timelineOfLsn } from '../wal/timeline.ts';
 import { describeWindow } from '../wal/window-report.ts';
 import {
+  lastWritten,
   stopOf,
   stopTimeOf,
   type RestorableStretch,
@@ -48,9 +49,13 @@ export function chooseRecovery(
   return { line, stretch, base: chooseBase(request, stretch, fits.base, window), notes };
 }
 
-function outsideWindow(message: string, window: RestorableWindow): LifeboatError {
+function outsideWindow(
+  message: string,
+  window: RestorableWindow,
+  options: { readonly hint?: string } = {},
+): LifeboatError {
   const lines = describeWindow(window).map((line) => `- ${line}`);
-  return new LifeboatError('TARGET_OUTSIDE_WINDOW', `${message}\nRestorable:\n${lines.join('\n')}`);
+  return new LifeboatError('TARGET_OUTSIDE_WINDOW', `${message}\nRestorable:\n${lines.join('\n')}`, options);
 }
 
 /** The timelines asked for that something can be recovered on, ascending; all without `--timeline`. */
@@ -99,10 +104,28 @@ function chooseLine(
       if (base !== undefined) return { line: newest };
       throw outsideWindow(`${sentence(target)} is not in the WAL that is there`, window);
     case 'latest':
-      return { line: newest };
+      return chooseLatest(lines, window);
     case 'immediate':
       return { line: lineOfNewestBase(lines) };
   }
+}
+
+/**
+ * The newest timeline, unless an older one was written to later: either the old cluster goes on, because the recovered one was
+ * put aside again, or the recovered one has just begun. The wrong one of the two lacks what everybody has done since, and only
+ * the operator knows which it is.
+ */
+function chooseLatest(lines: readonly RestorableTimeline[], window: RestorableWindow): Line {
+  const newest = lines.at(-1)!;
+  const last = lastWritten(lines)!;
+  if (last === newest) return { line: newest };
+  throw outsideWindow(
+    `Which commit is the latest depends on the timeline that is meant: timeline ${last.timeline} has one of ${last.latest.time}, which timeline ${newest.timeline}, the newest, does not have; that one ends with ${newest.latest.time}`,
+    window,
+    {
+      hint: `Say which: --timeline ${last.timeline}, if a recovery was undone and the old cluster goes on, or --timeline ${newest.timeline}, if the recovered one does. Nothing was touched.`,
+    },
+  );
 }
 
 /**

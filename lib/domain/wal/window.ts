@@ -18,7 +18,7 @@ export interface RestorableWindow {
   readonly holes: readonly WindowHole[];
   /** The earliest of all timelines. */
   readonly earliest: RestorablePoint | undefined;
-  /** Of the newest timeline. */
+  /** Of the timeline that was written to last, whatever its number. */
   readonly latest: RestorablePoint | undefined;
 }
 
@@ -95,7 +95,25 @@ function endsOf(timelines: readonly RestorableTimeline[]): Pick<RestorableWindow
   const earliest = timelines
     .map((each) => each.earliest)
     .toSorted((one, other) => (one.time < other.time ? -1 : 1))[0];
-  return { earliest, latest: timelines.at(-1)?.latest };
+  return { earliest, latest: lastWritten(timelines)?.latest };
+}
+
+/**
+ * The timeline whose last commit is the latest by recorded time. It need not be the one of the highest number: where a recovered
+ * cluster was put aside again, the old one goes on. One that holds all of another counts as later, whatever its clock said.
+ * @param timelines ascending
+ */
+export function lastWritten(timelines: readonly RestorableTimeline[]): RestorableTimeline | undefined {
+  let last = timelines[0];
+  for (const line of timelines) if (line.latest.time >= last!.latest.time) last = line;
+  return last && timelines.findLast((line) => holdsEndOf(line, last));
+}
+
+/** Whether nothing was left behind: the last commit of `other` lies on the way of `line` too. */
+function holdsEndOf(line: RestorableTimeline, { path, latest }: RestorableTimeline): boolean {
+  if (line.latest.lsn < latest.lsn) return false;
+  const lastByte = latest.lsn - 1n;
+  return timelineOfLsn(line.path, lastByte) === timelineOfLsn(path, lastByte);
 }
 
 export function stopOf({ manifest }: UsableBase): Lsn {

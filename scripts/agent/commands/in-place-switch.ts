@@ -2,6 +2,7 @@ import {
   commandTo,
   describeMoves,
   reversed,
+  TWO_TIMELINES,
   type InPlaceJournal,
 } from '../../../lib/domain/base/in-place-journal.ts';
 import { commandsOf, describeService } from '../../../lib/domain/base/in-place-service.ts';
@@ -145,9 +146,10 @@ function backInPlace(
     before === null
       ? `There is no cluster in ${dataDir}, as before`
       : `The old cluster is back in ${dataDir}${wasRunning ? ' and accepts connections' : ', stopped as before'}`;
+  const later = before === null ? '' : `\n${TWO_TIMELINES}`;
   return new LifeboatError(
     failure.code,
-    `${failure.message}\n${old}. The recovered one lies in ${recovered}.`,
+    `${failure.message}\n${old}. The recovered one lies in ${recovered}.${later}`,
     {
       cause: failure,
       hint: `Mend what is named above, then: ${commandTo('finish', dataDir)}. Or remove ${recovered}.`,

@@ -7,7 +7,7 @@ import { formatLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { dateOfPgTime, parsePgTime } from '../../../lib/domain/wal/pg-time.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../lib/domain/wal/segment.ts';
 import type { LastCommit } from '../../../lib/domain/wal/wal-metadata.ts';
-import { restorableWindow, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
+import { lastWritten, restorableWindow, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
 import { readBases } from '../base-catalog.ts';
 import type { Clock } from '../ports/host.ts';
 import type { SlotFacts, WalServer, WalServerFacts } from '../ports/wal.ts';
@@ -70,7 +70,7 @@ async function measureStored(
   const segmentSize = facts?.segmentSize ?? newestUsable(own)?.manifest.server.walSegmentSize;
   const archive = await readWalArchive(stores, series, segmentSize ?? DEFAULT_SEGMENT_SIZE);
   const window = await readLastCommits(stores, restorableWindow({ archive, bases: own }));
-  const tail = readTail(archive, window, facts?.slot);
+  const tail = readTail(archive, window, facts);
   if (!tail) return { ...NOTHING, window };
   const lastCommit = await findLastCommit(stores, tail.keys);
   return { held: tail.end, lastCommit, lag: facts && measureLag(facts, tail.end, lastCommit), window };
@@ -112,11 +112,12 @@ interface Tail {
 function readTail(
   archive: WalArchive,
   window: RestorableWindow,
-  slot: SlotFacts | undefined,
+  server: WalServerFacts | undefined,
 ): Tail | undefined {
-  const timeline = timelinesOf(archive).at(-1);
-  const stretch = window.timelines.at(-1)?.stretches.at(-1);
-  const from = slot?.restartLsn ?? stretch?.walEnd;
+  const timeline = timelineInUse(archive, window, server?.timeline);
+  const line = window.timelines.find((each) => each.timeline === timeline) ?? lastWritten(window.timelines);
+  const stretch = line?.stretches.at(-1);
+  const from = server?.slot?.restartLsn ?? stretch?.walEnd;
   if (timeline === undefined || from === undefined) return undefined;
   // One byte earlier: at a border between two segments the one that ends there tells that it is held.
   const files = [...followWal(archive, pathOf(archive, timeline), from > 0n ? from - 1n : from)];
@@ -124,6 +125,20 @@ function readTail(
   if (!last) return undefined;
   const keys = [last, ...files.toReversed()].flatMap((each) => each.files.toReversed().map(({ key }) => key));
   return { end: last.end, keys: [...new Set(keys)] };
+}
+
+/** The server's own, which need not be the newest: a recovered cluster may have been put aside again. */
+function timelineInUse(
+  archive: WalArchive,
+  window: RestorableWindow,
+  own: number | undefined,
+): number | undefined {
+  const stored = timelinesOf(archive);
+  const newest = stored.at(-1);
+  if (own !== undefined && stored.includes(own)) return own;
+  // One of which nothing can be recovered yet is streamed all the same.
+  const isRestorable = window.timelines.some(({ timeline }) => timeline === newest);
+  return isRestorable ? lastWritten(window.timelines)?.timeline : newest;
 }
 
 const MOST_ASKED = 200;

@@ -110,6 +110,8 @@ export interface WalServerFacts {
   readonly versionNumber: number;
   readonly systemIdentifier: string;
   readonly standby: boolean;
+  /** That it writes; `undefined` on a standby. */
+  readonly timeline: number | undefined;
   /** How far WAL was flushed (on a standby: replayed). */
   readonly flushLsn: Lsn;
   /** The server's clock. */

@@ -1,4 +1,4 @@
-import { commandTo } from '../../../lib/domain/base/in-place-journal.ts';
+import { commandTo, TWO_TIMELINES } from '../../../lib/domain/base/in-place-journal.ts';
 import { commandsOf, describeService } from '../../../lib/domain/base/in-place-service.ts';
 import { formatBytes, formatDuration } from '../../../lib/domain/quantities.ts';
 import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
@@ -125,10 +125,6 @@ function describeDowntime({ downtime, stopping, starting }: RecoveredInPlace['sw
   ];
 }
 
-/** Of two that go on, a recovery takes the newest timeline, which is the recovered cluster's. */
-const LATER =
-  'If the recovered one wrote WAL, S3 has a newer timeline than this cluster’s: a later recovery of this one needs --timeline <n> (SELECT timeline_id FROM pg_control_checkpoint())';
-
 export function describeResumed({ journal, switched }: Resumed, wish: 'finish' | 'undo'): string[] {
   const { dataDir, before, recovered, wasRunning, start } = journal;
   if (wish === 'finish') {
@@ -147,7 +143,7 @@ export function describeResumed({ journal, switched }: Resumed, wish: 'finish' |
   return [
     `✅ Taken back: in ${dataDir} there is ${old}`,
     ...describeDowntime(switched),
-    ...(before === null ? [] : [LATER]),
+    ...(before === null ? [] : [TWO_TIMELINES]),
     `The recovered cluster lies in ${recovered}. Put it in place again: ${commandTo('finish', dataDir)}`,
   ];
 }

@@ -127,13 +127,14 @@ export function openWalClusters({ backups, state }: WalStores, app: string): Wal
     },
     lastWrittenAt: async (systemIdentifier) => {
       const root = journalPrefix({ app, systemIdentifier });
-      const timeline = (await namesOf(state, root)).toSorted().at(-1);
-      if (timeline === undefined) return undefined;
-      const segment = (await namesOf(state, `${root}${timeline}/`)).toSorted().at(-1);
-      if (segment === undefined) return undefined;
       let last: Date | undefined;
-      for await (const { modifiedAt } of state.list(`${root}${timeline}/${segment}/`)) {
-        if (!last || modifiedAt > last) last = modifiedAt;
+      // Not of the newest timeline alone: a recovered cluster may have been put aside again, and the old one goes on.
+      for (const timeline of await namesOf(state, root)) {
+        const segment = (await namesOf(state, `${root}${timeline}/`)).toSorted().at(-1);
+        if (segment === undefined) continue;
+        for await (const { modifiedAt } of state.list(`${root}${timeline}/${segment}/`)) {
+          if (!last || modifiedAt > last) last = modifiedAt;
+        }
       }
       return last;
     },

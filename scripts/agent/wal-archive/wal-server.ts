@@ -70,6 +70,7 @@ const FACTS = `
   SELECT current_setting('server_version_num')::int AS version_number,
          (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
          pg_is_in_recovery() AS standby,
+         CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_flush_lsn()), 8) END AS timeline,
          (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
                ELSE pg_current_wal_flush_lsn() END)::text AS flush_lsn,
          clock_timestamp() AS now,
@@ -93,6 +94,7 @@ interface FactsRow extends Record<string, unknown> {
   readonly version_number: number;
   readonly system_identifier: string;
   readonly standby: boolean;
+  readonly timeline: string | null;
   readonly flush_lsn: string;
   readonly now: Date;
   readonly segment_size: number;
@@ -114,6 +116,7 @@ function describe(row: FactsRow): WalServerFacts {
     versionNumber: row.version_number,
     systemIdentifier: row.system_identifier,
     standby: row.standby,
+    timeline: row.timeline === null ? undefined : Number.parseInt(row.timeline, 16),
     flushLsn: parseLsn(row.flush_lsn),
     now: row.now,
     segmentSize: row.segment_size,

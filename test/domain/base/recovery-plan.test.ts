@@ -343,6 +343,34 @@ describe('A recovery to the latest', () => {
     });
   });
 
+  it('is nobody’s to choose but the operator’s where an older timeline was written to later than the newest', () => {
+    const bucket = forked().segments(1, 12, 13, '15:00');
+    const error = refusal(() => plan(bucket, { latest: true }));
+    expect(error).toMatchObject({ code: 'TARGET_OUTSIDE_WINDOW', exitStatus: 3 });
+    expect(error.message).toContain(
+      'timeline 1 has one of 2026-01-17T15:00:00.000000Z, which timeline 2, the newest, does not have; that one ends with 2026-01-17T12:30:00.000000Z\nRestorable:',
+    );
+    expect(error.hint).toMatch(/--timeline 1, .*--timeline 2, /);
+    expect(plan(bucket, { latest: true, timeline: '1' })).toMatchObject({
+      timeline: 1,
+      latest: { time: iso('15:00') },
+    });
+    expect(plan(bucket, { latest: true, timeline: '2' })).toMatchObject({
+      timeline: 2,
+      latest: { time: iso('12:30') },
+    });
+    bucket.base('14:10', lsnOf(12, 40), lsnOf(12, 99));
+    const base = 'hostmaster_base_20260117_140000';
+    expect(plan(bucket, { latest: true, base })).toMatchObject({ timeline: 1, base: { label: base } });
+  });
+
+  it('is the newest timeline’s where that has all of the older one, before its own first commit too', () => {
+    expect(plan(failedOver(), { latest: true }).timeline).toBe(2);
+    const bucket = failedOver();
+    bucket.remove('/00000002/');
+    expect(plan(bucket, { latest: true })).toMatchObject({ timeline: 2, latest: { time: iso('05:00') } });
+  });
+
   it('says so where a hole follows, or a newer timeline that cannot be reached', () => {
     const bucket = simple().segments(1, 14, 15, '11:00').segments(2, 16, 16, '12:00');
     const { notes } = plan(bucket, { latest: true });

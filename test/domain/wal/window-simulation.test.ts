@@ -17,13 +17,17 @@ import { commitEnd, liveOn, lsnOf, PitrModel, unitOf } from './pitr-model.ts';
  */
 const SEEDS = Array.from({ length: 40 }, (_, index) => index + 1);
 
-function grow(seed: number): PitrModel {
+/** @param undone how often an older timeline is gone back to, which then goes on */
+function grow(seed: number, undone = 0): PitrModel {
   const model = new PitrModel(seed);
   model.write(3, 60_000_000n);
+  if (undone > 0) model.base(false);
   const trouble = [0, 0.05, 0.15, 0.3][seed % 4]!;
   for (let step = 0; step < 60; step += 1) {
     liveOn(model, { hours: 3, trouble });
     if (model.chance() < 0.08) model.base(model.chance() < 0.5);
+    if (undone > 0 && model.chance() < undone)
+      model.live = model.timelines[model.upTo(model.timelines.length)]!;
   }
   return model;
 }
@@ -202,6 +206,50 @@ describe('A recovery of a random cluster', () => {
     },
   );
 });
+
+describe('The latest of a random cluster that is taken back to older timelines now and then', () => {
+  const outcomeOf = (seed: number): 'taken' | 'asked' => {
+    const model = grow(seed, 0.1);
+    const facts = factsOf(model);
+    const { timelines, latest } = facts.window;
+    const chosen = timelines.find((line) => line.latest === latest)!;
+    for (const line of timelines) expect(isNoLater(model, line, chosen)).toBe(true);
+    const newest = timelines.at(-1)!;
+    const plan = tryPlan(facts, { kind: 'latest' });
+    if (plan instanceof LifeboatError) {
+      expect(chosen.timeline).toBeLessThan(newest.timeline);
+      expect(plan.message).toContain(chosen.latest.time);
+      expect(plan.message).toContain(newest.latest.time);
+      return 'asked';
+    }
+    expect([plan.timeline, chosen.timeline]).toEqual([newest.timeline, newest.timeline]);
+    recover(model, plan);
+    return 'taken';
+  };
+
+  it.each(SEEDS)(
+    'with seed %d is taken where it is the newest timeline’s, and asked for elsewhere',
+    (seed) => {
+      expect(['taken', 'asked']).toContain(outcomeOf(seed));
+    },
+  );
+
+  it('is taken of some, and asked for of others', () => {
+    expect(new Set(SEEDS.map(outcomeOf))).toEqual(new Set(['taken', 'asked']));
+  });
+});
+
+/** Whether a timeline’s last commit is no later than that of `other`, or is on the way to it. */
+function isNoLater(
+  model: PitrModel,
+  { timeline, latest }: RestorableTimeline,
+  other: RestorableTimeline,
+): boolean {
+  if (latest.time <= other.latest.time) return true;
+  const writer = (number: number): number =>
+    model.writer(model.timelines[number - 1]!, unitOf(latest.lsn - 1n));
+  return latest.lsn <= other.latest.lsn && writer(timeline) === writer(other.timeline);
+}
 
 function expectedAt(model: PitrModel, { base, timeline, wal }: RecoveryPlan, time: string): number[] {
   const line = model.timelines[timeline - 1]!;

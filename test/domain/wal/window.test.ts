@@ -1,6 +1,11 @@
 import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
 import { describeWindow, windowJson } from '../../../lib/domain/wal/window-report.ts';
-import { commitCandidates, restorableWindow, withCommits } from '../../../lib/domain/wal/window.ts';
+import {
+  commitCandidates,
+  lastWritten,
+  restorableWindow,
+  withCommits,
+} from '../../../lib/domain/wal/window.ts';
 import { clock, iso, lsnOf, SERIES, WalBucket } from './wal-bucket.ts';
 
 const MIB = 1024 * 1024;
@@ -198,6 +203,29 @@ describe('The restorable window', () => {
     ]);
     bucket.segments(2, 4, 5, '12:00');
     expect(stretchesOf(bucket)[1]).toBe('2: 02:10 to 12:00, 0/6000000, 1');
+  });
+
+  it('ends with the last commit by recorded time, also of an older timeline that went on', () => {
+    // Recovered in place to 09:00, and taken back at 11:30.
+    const bucket = new WalBucket().base('02:10', lsnOf(3, 40), lsnOf(3, 312)).segments(1, 3, 5, '09:00');
+    bucket.history(2, [[1, lsnOf(5, MIB)]], '10:00').segments(2, 5, 6, '11:00');
+    expect(bucket.window().latest).toEqual({ time: iso('11:00'), lsn: lsnOf(7, -100) });
+    bucket.segments(1, 6, 8, '15:00');
+    const window = bucket.window();
+    expect(window.latest).toEqual({ time: iso('15:00'), lsn: lsnOf(9, -100) });
+    expect(lastWritten(window.timelines)!.timeline).toBe(1);
+    const bare = restorableWindow({ archive: bucket.archive(), bases: bucket.bases });
+    expect(withCommits(bare, bucket.commits).latest).toEqual(window.latest);
+    bucket.segments(2, 7, 7, '15:00');
+    expect(lastWritten(bucket.window().timelines)!.timeline).toBe(2);
+  });
+
+  it('goes on with the newest timeline when nothing was left behind, though its clock is slow', () => {
+    const bucket = new WalBucket().base('02:10', lsnOf(3, 40), lsnOf(3, 312)).segments(1, 3, 5, '09:00');
+    bucket.partial(1, 6, { time: '10:00', lsn: lsnOf(6, MIB - 8) }).history(2, [[1, lsnOf(6, MIB)]], '10:02');
+    expect(lastWritten(bucket.window().timelines)!.timeline).toBe(2);
+    bucket.segments(2, 6, 6, '09:59');
+    expect(lastWritten(bucket.window().timelines)!.timeline).toBe(2);
   });
 
   it('leaves out a base backup that lies on a branch, or whose cluster is another', () => {
