@@ -121,7 +121,10 @@ function announceCopies(
   }
 }
 
-/** What was written is read again: the file on disk, not the bytes in memory, is what a restore will find. */
+/**
+ * What was written is read again: whether it lies there whole, as it was meant. Much of it comes from the page cache; what the disk
+ * makes of it later a `lifeboat verify` finds.
+ */
 async function rereadLocally(
   ports: BackupPorts,
   copies: readonly CopyInProgress[],

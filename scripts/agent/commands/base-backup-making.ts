@@ -22,7 +22,7 @@ export interface BaseRun {
   readonly started: number;
 }
 
-/** From the checkpoint to the manifest; on return the backup exists. */
+/** From the checkpoint to the manifest; on return the backup exists. When it throws, nothing is at work on its files any more. */
 export async function makeBase(
   ports: BaseBackupPorts,
   request: BaseBackupRequest,
@@ -30,11 +30,25 @@ export async function makeBase(
 ): Promise<BaseManifest> {
   const { ready, label } = run;
   const { store } = ready;
+  if (store.kind !== 'local') return await writeBase(ports, request, run);
   const series = seriesOf(request, ready);
-  const rereading =
-    store.kind === 'local'
-      ? new Rereading(ports, store, (name) => volumeKey(series, label, name))
-      : undefined;
+  const rereading = new Rereading(ports, store, (name) => volumeKey(series, label, name));
+  try {
+    return await writeBase(ports, request, run, rereading);
+  } finally {
+    await rereading.end();
+  }
+}
+
+async function writeBase(
+  ports: BaseBackupPorts,
+  request: BaseBackupRequest,
+  run: BaseRun,
+  rereading?: Rereading,
+): Promise<BaseManifest> {
+  const { ready, label } = run;
+  const { store } = ready;
+  const series = seriesOf(request, ready);
   const options = writerOptions(ports, request, run, rereading);
   const parts = await copyCluster(ports, request, run, options);
   requireWholeWal(parts.stream.start, parts.written, ready.facts.walSegmentSize);

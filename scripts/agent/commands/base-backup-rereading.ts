@@ -6,13 +6,15 @@ import type { ObjectStore } from '../ports/store.ts';
 type WrittenFile = Pick<BaseVolume, 'key' | 'size' | 'crc32'>;
 
 /**
- * What was written is read again, each file as soon as it is complete: the files on disk, not the bytes in memory, are what a
- * restore will find.
+ * What was written is read again, each file as soon as it is complete: whether the right bytes lie under the right names, in their
+ * whole length. They were written a moment ago, so most of them come from the system's page cache, not from the disk: what that
+ * makes of them later only a `lifeboat verify` finds that runs when they have left the memory.
  */
 export class Rereading {
   readonly #ports: Pick<BaseBackupPorts, 'digests' | 'interrupted'>;
   readonly #store: ObjectStore;
   readonly #placeOf: (name: string) => string;
+  readonly #ended = new AbortController();
   /** One file after the other. */
   #work: Promise<void> = Promise.resolve();
 
@@ -38,8 +40,17 @@ export class Rereading {
     await this.#work;
   }
 
+  /** Nothing is read any more once it returns: what is left of a run that failed is then removed. */
+  async end(): Promise<void> {
+    this.#ended.abort();
+    // What was found is the failure's matter, or was thrown by `finish` already.
+    await this.#work.catch(() => undefined);
+  }
+
   async #reread({ key, size, crc32 }: WrittenFile): Promise<void> {
-    const { digests, interrupted } = this.#ports;
+    const { digests } = this.#ports;
+    const interrupted = AbortSignal.any([this.#ports.interrupted, this.#ended.signal]);
+    interrupted.throwIfAborted();
     const place = this.#placeOf(key);
     const found = await digests.checksum(this.#store, place, { size, interrupted });
     if (found.crc32 === crc32 && found.size === size) return;
