@@ -35,6 +35,7 @@ export interface Bucket {
   list(prefix: string, options?: ListOptions): AsyncGenerator<BucketObject>;
   /** The folders directly under `prefix`, each with its slash; objects are not listed. */
   folders(prefix: string): AsyncGenerator<string>;
+  /** None of an object that is not there. */
   tags(key: string): Promise<Tags>;
   /** Replaces all of them. */
   setTags(key: string, tags: Tags): Promise<void>;
@@ -102,7 +103,9 @@ export function openBucket(client: S3Client, name: string, clock: Pick<Clock, 's
     folders: (prefix) => listFolders(client, name, prefix),
     tags: async (key) => {
       const command = new GetObjectTaggingCommand({ Bucket: name, Key: key });
-      const { TagSet: set } = await call('GetObjectTagging', key, () => client.send(command));
+      const { TagSet: set } = await call('GetObjectTagging', key, () =>
+        client.send(command).catch(nothingWhereGone),
+      );
       return Object.fromEntries((set ?? []).map(({ Key: tag, Value: value }) => [tag ?? '', value ?? '']));
     },
     setTags: async (key, tags) => {
@@ -112,6 +115,11 @@ export function openBucket(client: S3Client, name: string, clock: Pick<Clock, 's
     },
     remove: (keys) => removeObjects(client, name, keys),
   };
+}
+
+function nothingWhereGone(error: unknown): { readonly TagSet?: undefined } {
+  if (errorName(error) === 'NoSuchKey') return {};
+  throw error as Error;
 }
 
 interface Writer {

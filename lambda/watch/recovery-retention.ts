@@ -56,7 +56,7 @@ export async function* retainRecovery(work: RetentionWork): WalRetention {
   }
   const policy = { days: work.days, now: work.now };
   const tagging = new Tagging(work);
-  const decisions = await decideBases(work, bases, surveys, policy);
+  const decisions = await decideBases(work, tagging, bases, surveys, policy);
   yield* tagBases(tagging, decisions);
   let removed = 0;
   for (const survey of surveys) {
@@ -86,7 +86,8 @@ function segmentSizeKnown(bases: readonly Base[], { series }: WalPlace): number 
 
 /** A pin on any object of a base backup pins it, and what it is restored from; only those that would go are asked. */
 async function decideBases(
-  { backups, prefix }: RetentionWork,
+  work: RetentionWork,
+  tagging: Tagging,
   bases: readonly Base[],
   surveys: readonly WalSurvey[],
   policy: PitrPolicy,
@@ -95,21 +96,27 @@ async function decideBases(
   const first = decideBaseRetention(bases, archives, policy);
   const pinned = new Set<string>();
   for (const { base } of first.filter(({ expire }) => expire)) {
-    const tags = await forEachOf(base.files, AT_ONCE, async ({ key }) => {
-      return await settle(backups.tags(`${prefix}/${key}`));
-    });
-    // What cannot be asked may be pinned.
-    if (tags.some((each) => each instanceof LifeboatError || OBJECT_TAG.pinned in each))
-      pinned.add(base.label);
+    const pins = await forEachOf(
+      base.files,
+      AT_ONCE,
+      async ({ key }) => await mayBePinned(work, tagging, key),
+    );
+    if (pins.includes(true)) pinned.add(base.label);
   }
   return pinned.size === 0 ? first : decideBaseRetention(bases, archives, { ...policy, pinned });
 }
 
-async function settle<Value>(work: Promise<Value>): Promise<Value | LifeboatError> {
+/** What cannot be asked may be; that somebody must know, for it stays for as long as that lasts. */
+async function mayBePinned(
+  { backups, prefix }: RetentionWork,
+  tagging: Tagging,
+  key: string,
+): Promise<boolean> {
   try {
-    return await work;
+    return OBJECT_TAG.pinned in (await backups.tags(`${prefix}/${key}`));
   } catch (error) {
-    return asLifeboatError(error);
+    tagging.fail(asLifeboatError(error));
+    return true;
   }
 }
 

@@ -2,11 +2,13 @@ import type { DeploymentConfig } from '../../lib/domain/deployment/config.ts';
 import { newestUsable, separateClusters, type Base } from '../../lib/domain/base/base-catalog.ts';
 import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
 import type { WalSeries } from '../../lib/domain/wal/keys.ts';
+import { dateOfPgTime, parsePgTime } from '../../lib/domain/wal/pg-time.ts';
 import type { LastCommit } from '../../lib/domain/wal/wal-metadata.ts';
 import {
   commitCandidates,
   restorableWindow,
   withCommits,
+  type RestorableStretch,
   type RestorableWindow,
 } from '../../lib/domain/wal/window.ts';
 import { isDue, type WatchedFolder } from '../../lib/domain/watch/places.ts';
@@ -137,6 +139,8 @@ async function measure(
     series.live = live;
     if (!done) return false;
     live.surveyedAt = now;
+    // A whole listing takes its time: what was listed first is older than what was listed last.
+    await live.survey.listNew();
   } else {
     await live.survey.listNew();
     if (relist) await live.survey.listHoles();
@@ -181,14 +185,17 @@ async function listSeries(
   return {
     ...common,
     ...going,
-    live: known?.live && goesOn(known.live, place, listedAt) ? known.live : await beginSurvey(place, bases),
+    live: known && goesOn(known, place, listedAt) ? known.live : await beginSurvey(place, bases),
     facts: known?.facts?.systemIdentifier === systemIdentifier ? known.facts : undefined,
   };
 }
 
-function goesOn({ surveyedAt, place }: LiveCluster, { series }: WalPlace, now: Date): boolean {
-  if (place.series.systemIdentifier !== series.systemIdentifier) return false;
-  return surveyedAt === undefined || now.getTime() - surveyedAt.getTime() < DAY_MS;
+/** Not while there is a hole: whatever fills it lies before what is listed as new. */
+function goesOn({ live, facts }: SeriesRecovery, { series }: WalPlace, now: Date): boolean {
+  if (live?.place.series.systemIdentifier !== series.systemIdentifier) return false;
+  const { surveyedAt } = live;
+  if (surveyedAt === undefined) return true;
+  return now.getTime() - surveyedAt.getTime() < DAY_MS && (facts?.openHoles ?? 0) === 0;
 }
 
 async function beginSurvey(place: WalPlace, bases: readonly Base[]): Promise<LiveCluster> {
@@ -208,16 +215,32 @@ async function finish<Answer>(work: Steps<Answer>, inTime: () => boolean): Promi
   return false;
 }
 
-/** With the last commit of the newest timeline, which is what tells the latest restorable instant. */
+/** With the last commits that may tell the latest restorable instant. */
 async function readWindow({ survey, place }: LiveCluster, bases: readonly Base[]): Promise<RestorableWindow> {
   const window = restorableWindow({ archive: survey.archive, bases });
-  const end = window.timelines.at(-1)?.stretches.at(-1);
-  if (!end) return window;
   const commits = new Map<string, LastCommit | null>();
-  for (const key of commitCandidates(end)) {
-    const commit = await lastCommitIn(place, key);
-    commits.set(key, commit);
-    if (commit || commits.size === MOST_ASKED) break;
+  for (const end of endsInUse(window)) {
+    let asked = 0;
+    for (const key of commitCandidates(end)) {
+      if (!commits.has(key)) commits.set(key, await lastCommitIn(place, key));
+      asked += 1;
+      if (commits.get(key) || asked === MOST_ASKED) break;
+    }
   }
   return withCommits(window, commits);
+}
+
+/**
+ * Of the newest timeline, and of an older one that S3 received WAL of after the newest had begun, as where a recovery in place was
+ * undone. Of the others nothing new is to be learnt.
+ */
+function endsInUse({ timelines }: RestorableWindow): RestorableStretch[] {
+  const newest = timelines.at(-1);
+  if (!newest) return [];
+  const began = dateOfPgTime(parsePgTime(newest.began.time));
+  return timelines.flatMap((line) => {
+    const end = line.stretches.at(-1)!;
+    const received = end.tail.at(-1)?.files.at(-1)?.modifiedAt;
+    return line === newest || (received && received >= began) ? [end] : [];
+  });
 }

@@ -30,6 +30,20 @@ const STEP = 1000;
 const OUT_OF_ORDER = 64;
 
 /**
+ * Where a recovery in place was undone, the old timeline goes on although there is a newer one. One of which nothing came for so
+ * long is found again with the whole listing only.
+ */
+const MAY_GO_ON_MS = 7 * 24 * 60 * 60 * 1000;
+
+/** What is known of a timeline's end. */
+interface TimelineEnd {
+  /** The newest complete one; `undefined`: there is none. */
+  segment: string | undefined;
+  /** When S3 received its newest WAL. */
+  receivedAt: Date;
+}
+
+/**
  * The WAL of one cluster as it lies in S3. It is listed whole once, and after that only behind what is known: a segment
  * takes 13 bytes of memory, of the journal only the pieces of segments that are not complete are kept.
  */
@@ -42,7 +56,7 @@ export class WalSurvey {
   /** When S3 received the newest and the oldest WAL; `undefined`: there is none. */
   newestAt: Date | undefined;
   oldestAt: Date | undefined;
-  #lastSegment: { readonly timeline: number; readonly name: string } | undefined;
+  readonly #ends = new Map<number, TimelineEnd>();
 
   constructor(place: WalPlace, segmentSize: number) {
     this.#place = place;
@@ -62,17 +76,38 @@ export class WalSurvey {
 
   /** What has come since; a hole's record only with `listHoles`. */
   async listNew(): Promise<void> {
-    const { backups, state, prefix, series } = this.#place;
+    const { prefix, series } = this.#place;
     const timeline = timelinesOf(this.archive).at(-1);
     const root = `${prefix}/${walPrefix(series)}`;
     const journal = `${prefix}/${journalPrefix(series)}`;
-    const [walAfter, journalAfter] = timeline === undefined ? [root, journal] : this.#ends(timeline);
+    for (const older of this.#mayGoOn(timeline)) {
+      const folder = `${formatTimeline(older)}/`;
+      await this.#listBehind([root + folder, journal + folder], this.#endsOf(older));
+    }
+    const all = [root, journal] as const;
+    await this.#listBehind(all, timeline === undefined ? all : this.#endsOf(timeline));
+    this.#builder.forgetSuperseded();
+  }
+
+  #mayGoOn(newest: number | undefined): number[] {
+    const { newestAt } = this;
+    if (newestAt === undefined) return [];
+    const since = newestAt.getTime() - MAY_GO_ON_MS;
+    return [...this.#ends].flatMap(([timeline, { receivedAt }]) =>
+      timeline !== newest && receivedAt.getTime() >= since ? [timeline] : [],
+    );
+  }
+
+  async #listBehind(
+    [root, journal]: readonly [string, string],
+    [walAfter, journalAfter]: readonly [string, string],
+  ): Promise<void> {
+    const { backups, state } = this.#place;
+    // The journal first: a segment whose end comes meanwhile is then there, not missing before the pieces of the next.
+    for await (const object of state.list(journal, { after: journalAfter }))
+      await this.#add(this.#relative(object));
     for await (const object of backups.list(root, { after: walAfter }))
       await this.#add(this.#relative(object));
-    for await (const object of state.list(journal, { after: journalAfter })) {
-      await this.#add(this.#relative(object));
-    }
-    this.#builder.forgetSuperseded();
   }
 
   async listHoles(): Promise<void> {
@@ -88,19 +123,19 @@ export class WalSurvey {
     this.#builder.setHoles(records);
   }
 
-  /** Keys of the newest timeline behind which something new may lie. */
-  #ends(timeline: number): [wal: string, journal: string] {
+  /** Keys of a timeline behind which something new may lie. */
+  #endsOf(timeline: number): [wal: string, journal: string] {
     const { prefix, series } = this.#place;
     const root = `${prefix}/${walPrefix(series)}${formatTimeline(timeline)}`;
     const journal = `${prefix}/${journalPrefix(series)}${formatTimeline(timeline)}`;
-    const last = this.#lastSegment;
-    if (last?.timeline !== timeline) return [root, journal];
+    const last = this.#ends.get(timeline)?.segment;
+    if (last === undefined) return [root, journal];
     const { segmentSize } = this.archive;
-    const { start } = parseSegmentName(last.name, segmentSize)!;
+    const { start } = parseSegmentName(last, segmentSize)!;
     const back = start - BigInt(OUT_OF_ORDER) * BigInt(segmentSize);
     const after = segmentName(timeline, back > 0n ? back : 0n, segmentSize);
     // "0" sorts behind the "/" of the segment's own pieces, and before the next segment.
-    return [`${root}/${after}`, `${journal}/${last.name}0`];
+    return [`${root}/${after}`, `${journal}/${last}0`];
   }
 
   async *#take(objects: AsyncIterable<BucketObject>): Steps<void> {
@@ -126,9 +161,11 @@ export class WalSurvey {
     const { modifiedAt } = file;
     if (!this.newestAt || modifiedAt > this.newestAt) this.newestAt = modifiedAt;
     if (!this.oldestAt || modifiedAt < this.oldestAt) this.oldestAt = modifiedAt;
-    const last = this.#lastSegment;
-    if (object.role === 'wal' && (!last || object.segment > last.name))
-      this.#lastSegment = { timeline: object.timeline, name: object.segment };
+    const end = this.#ends.get(object.timeline) ?? { segment: undefined, receivedAt: modifiedAt };
+    if (modifiedAt > end.receivedAt) end.receivedAt = modifiedAt;
+    if (object.role === 'wal' && (end.segment === undefined || object.segment > end.segment))
+      end.segment = object.segment;
+    this.#ends.set(object.timeline, end);
   }
 
   #addBackupHistory(file: ListedFile): void {

@@ -113,6 +113,48 @@ describe('the watch over restorable windows', () => {
     expect(measured()).toMatchObject({ LatestRestorableAgeSeconds: 0, UnhealedHoles: 0 });
   });
 
+  it('sees what comes of a timeline after its successor was heard of', async () => {
+    await cluster.base(3);
+    await cluster.segment(3);
+    await cluster.history(2, 1, lsnOf(5, 8 * 1024 * 1024));
+    await stage.watch();
+    stage.passMinutes(5);
+    await cluster.segment(4);
+    await cluster.partial(1, 5);
+    await stage.watch();
+    expect(measured()).toMatchObject({
+      LatestRestorableAgeSeconds: 0,
+      WalSilenceSeconds: 0,
+      UnhealedHoles: 0,
+    });
+  });
+
+  it('goes by the old timeline again where a recovery in place was undone', async () => {
+    await cluster.base(3);
+    await cluster.segment(3);
+    await cluster.segment(4);
+    await stage.watch();
+    stage.passMinutes(5);
+    await cluster.history(2, 1, lsnOf(4, 1024));
+    await cluster.segment(4, { timeline: 2 });
+    await stage.watch();
+    const fresh = { LatestRestorableAgeSeconds: 0, WalSilenceSeconds: 0, UnhealedHoles: 0 };
+    expect(measured()).toMatchObject(fresh);
+    for (const number of [5, 6, 7]) {
+      stage.passMinutes(60);
+      await cluster.segment(number);
+      await cluster.piece(number + 1, 0, 1);
+      await stage.watch();
+      expect(measured()).toMatchObject(fresh);
+    }
+    stage.passMinutes(20);
+    await cluster.piece(8, 1, 2, { commit: false });
+    await stage.watch();
+    expect(measured()).toMatchObject({ ...fresh, LatestRestorableAgeSeconds: 1200 });
+    await stage.coldWatch();
+    expect(measured()).toMatchObject({ ...fresh, LatestRestorableAgeSeconds: 1200 });
+  });
+
   it('counts a hole until a base backup stands behind it', async () => {
     await cluster.base(3);
     await cluster.segment(3);
@@ -128,6 +170,37 @@ describe('the watch over restorable windows', () => {
     await stage.watch();
     expect(measured()).toMatchObject({ UnhealedHoles: 0 });
     expect(measured().LatestRestorableAgeSeconds).toBeLessThanOrEqual(3600);
+  });
+
+  it('counts a gap that is not on record only when it is still there at the next look', async () => {
+    await cluster.base(3);
+    await cluster.segment(3);
+    await cluster.segment(5);
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 0 });
+    // It was on its way, as is another one by now.
+    await cluster.segment(4);
+    await cluster.piece(7, 0, 1);
+    stage.passMinutes(5);
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 0 });
+    stage.passMinutes(5);
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 1 });
+  });
+
+  it('sees within the hour that a hole is filled, however far back', async () => {
+    await cluster.base(3);
+    await cluster.segment(3);
+    for (let number = 5; number < 75; number += 1) await cluster.segment(number);
+    await stage.watch();
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 1 });
+    await cluster.segment(4);
+    do stage.passMinutes(5);
+    while (!isDue('listing', FOLDER, stage.clock.now()));
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 0 });
   });
 
   it('goes on telling ages when S3 refuses to tell more, and says so', async () => {
@@ -222,6 +295,17 @@ describe('the retention of base backups and WAL', () => {
     await stage.watch({ retention: 'all' });
     expect(await tagged([bases[0]![0]!, bases[1]![0]!, bases[2]![0]!])).toEqual([true, false, true]);
     expect(await tagged(wal.slice(0, 4))).toEqual([true, false, false, false]);
+  });
+
+  it('says so when it cannot ask whether a base backup is pinned, and keeps that one', async () => {
+    const { bases } = await live(9);
+    const key = bases[0]![0]!;
+    stage.s3.faults.deny({ action: 'GetObjectTagging', key });
+    await expect(stage.watch({ retention: 'all' })).rejects.toThrow(/GetObjectTagging/);
+    expect(await tagged([bases[0]![1]!, bases[1]![1]!])).toEqual([false, true]);
+    stage.s3.faults.clear();
+    await stage.coldWatch({ retention: 'all' });
+    expect(await tagged([key, bases[0]![1]!])).toEqual([true, true]);
   });
 
   it('takes tags off again when what superseded them is damaged', async () => {

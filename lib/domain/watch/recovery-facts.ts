@@ -3,9 +3,14 @@ import { isFromFuture } from '../backup/catalog.ts';
 import { holdsDamage } from '../base/increment.ts';
 import { METRIC } from '../names.ts';
 import type { Lsn } from '../wal/lsn.ts';
-import { dateOfPgTime, parsePgTime } from '../wal/pg-time.ts';
+import { dateOfPgTime, formatPgTime, parsePgTime, pgTimeOfDate } from '../wal/pg-time.ts';
 import { timelineOfLsn } from '../wal/timeline.ts';
-import type { RestorableWindow } from '../wal/window.ts';
+import {
+  lastWritten,
+  type RestorableTimeline,
+  type RestorableWindow,
+  type WindowHole,
+} from '../wal/window.ts';
 
 /** What the alarms want to know of a series with point-in-time recovery, told by what lies in S3 alone. */
 export interface RecoveryFacts {
@@ -16,8 +21,10 @@ export interface RecoveryFacts {
   readonly window: RecoveryWindow | undefined;
   /** When the newest good base backup was finished. */
   readonly newestBaseAt: Date | undefined;
-  /** Where WAL is missing, and no base backup behind it has begun a new stretch. */
+  /** Where WAL is missing for certain, and no base backup behind it has begun a new stretch. */
   readonly openHoles: number;
+  /** First bytes that seem to be missing, for certain or not. */
+  readonly seenMissing: readonly Lsn[];
   /** When S3 received the newest WAL; `undefined`: it never did. */
   readonly walReceivedAt: Date | undefined;
 }
@@ -50,43 +57,56 @@ export function recoveryFacts(
   const good = bases.filter((base) => isUsable(base) && !holdsDamage(base) && !isFromFuture(base.time, now));
   const finished = good.map(({ time }) => time.getTime());
   const since = [...bases.map(({ time }) => time), ...(walSince ? [walSince] : [])];
+  const known = before?.systemIdentifier === window.systemIdentifier ? before : undefined;
+  const line = lastWritten(window.timelines.map((each) => withKnownEnd(each, known?.window)));
+  const holes = openHolesOf(window, line);
   return {
     systemIdentifier: window.systemIdentifier,
     since: new Date(Math.min(now.getTime(), ...since.map((time) => time.getTime()))),
-    window: windowOf(
-      window,
-      before?.systemIdentifier === window.systemIdentifier ? before.window : undefined,
-    ),
+    window: windowOf(window, line),
     newestBaseAt: finished.length === 0 ? undefined : new Date(Math.max(...finished)),
-    openHoles: openHolesOf(window),
+    openHoles: holes.filter((hole) => isCertain(hole, known)).length,
+    seenMissing: holes.map(({ from }) => from),
     walReceivedAt,
   };
 }
 
+/** With the last commit that was found before, where the WAL up to it is still there. */
+function withKnownEnd(line: RestorableTimeline, known: RecoveryWindow | undefined): RestorableTimeline {
+  const { latest, walEnd } = line.stretches.at(-1)!;
+  const still = known && known.timeline === line.timeline && known.latestLsn <= walEnd;
+  if (!still || known.latestLsn <= latest.lsn) return line;
+  return { ...line, latest: { time: formatPgTime(pgTimeOfDate(known.latest)), lsn: known.latestLsn } };
+}
+
 function windowOf(
-  { earliest, timelines }: RestorableWindow,
-  before: RecoveryWindow | undefined,
+  { earliest }: RestorableWindow,
+  line: RestorableTimeline | undefined,
 ): RecoveryWindow | undefined {
-  const line = timelines.at(-1);
-  const end = line?.stretches.at(-1);
-  if (!earliest || !line || !end) return undefined;
-  const still = before && before.timeline === line.timeline && before.latestLsn <= end.walEnd;
-  const later = still && before.latestLsn > end.latest.lsn;
+  if (!earliest || !line) return undefined;
   return {
     earliest: dateOf(earliest.time),
-    latest: later ? before.latest : dateOf(end.latest.time),
-    latestLsn: later ? before.latestLsn : end.latest.lsn,
+    latest: dateOf(line.latest.time),
+    latestLsn: line.latest.lsn,
     timeline: line.timeline,
   };
 }
 
-/** On the way to the newest timeline: what an abandoned one lacks keeps nobody from recovering the present. */
-function openHolesOf({ timelines, holes }: RestorableWindow): number {
-  const path = timelines.at(-1)?.path;
-  if (!path) return 0;
+/** On the way to the timeline in use: what an abandoned one lacks keeps nobody from recovering the present. */
+function openHolesOf({ holes }: RestorableWindow, line: RestorableTimeline | undefined): WindowHole[] {
+  if (!line) return [];
+  const { path } = line;
   return holes.filter(
     ({ until, timeline, from }) => until === undefined && timelineOfLsn(path, from) === timeline,
-  ).length;
+  );
+}
+
+/**
+ * On record, or seen at the last look too: several segments are sent at once, so on a busy host one of them may be there before
+ * the one that precedes it.
+ */
+function isCertain({ from, reason }: WindowHole, before: RecoveryFacts | undefined): boolean {
+  return reason !== undefined || before?.seenMissing.includes(from) === true;
 }
 
 function dateOf(time: string): Date {
