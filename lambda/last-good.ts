@@ -1,11 +1,11 @@
 import { isFromFuture } from '../lib/domain/backup/catalog.ts';
 import { seriesPrefix } from '../lib/domain/backup/keys.ts';
-import { parseBaseLabel } from '../lib/domain/base/base-label.ts';
-import { parseBaseManifest } from '../lib/domain/base/base-manifest.ts';
+import { isUsable } from '../lib/domain/base/base-catalog.ts';
+import { holdsDamage } from '../lib/domain/base/increment.ts';
 import type { LastGoodBackup } from '../lib/domain/run/outcome.ts';
-import { baseManifestKey, basesPrefix, pitrAppPrefix, type WalSeries } from '../lib/domain/wal/keys.ts';
+import { readBaseCatalog } from './base-catalog.ts';
 import type { Bucket } from './bucket.ts';
-import { LARGEST_MANIFEST, listFolder, openManifests, readCatalog } from './catalog.ts';
+import { listFolder, openManifests, readCatalog } from './catalog.ts';
 
 /** Where a series' backups lie. */
 interface Place {
@@ -29,36 +29,14 @@ export async function lastGoodDump({
   return newest && { id: newest.id, finishedAt: new Date(newest.manifest!.finishedAt) };
 }
 
-/** The newest base backup with a manifest and without damaged pages, of whatever cluster. */
-export async function lastGoodBase(place: Place): Promise<LastGoodBackup | undefined> {
-  const { backups, prefix, app } = place;
-  const found: { series: WalSeries; label: string }[] = [];
-  for await (const cluster of backups.folders(`${prefix}/${pitrAppPrefix(app)}`)) {
-    const series = { app, systemIdentifier: nameOf(cluster) };
-    for await (const folder of backups.folders(`${prefix}/${basesPrefix(series)}`))
-      if (parseBaseLabel(nameOf(folder))) found.push({ series, label: nameOf(folder) });
-  }
-  for (const { series, label } of found.toSorted((one, other) => (one.label < other.label ? 1 : -1))) {
-    const good = await readGood(place, series, label);
-    if (good) return good;
-  }
-  return undefined;
-}
-
-async function readGood(
-  { backups, prefix, now }: Place,
-  series: WalSeries,
-  label: string,
-): Promise<LastGoodBackup | undefined> {
-  const key = `${prefix}/${baseManifestKey(series, label)}`;
-  const text = await backups.read(key, LARGEST_MANIFEST);
-  if (text === undefined) return undefined; // A run that has not ended, or was killed.
-  const { pageChecksums, finishedAt } = parseBaseManifest(text, `s3://${backups.name}/${key}`);
-  const good = pageChecksums.failures === 0 && !isFromFuture(new Date(finishedAt), now);
-  return good ? { id: label, finishedAt: new Date(finishedAt) } : undefined;
-}
-
-/** `name` of `some/where/name/`. */
-function nameOf(folder: string): string {
-  return folder.slice(0, -1).split('/').at(-1) ?? '';
+/** The newest base backup that is whole and without damaged pages, of whatever cluster. What cannot be read hides no other. */
+export async function lastGoodBase({
+  backups,
+  prefix,
+  app,
+  now,
+}: Place): Promise<LastGoodBackup | undefined> {
+  const { bases } = await readBaseCatalog(backups, new Map(), { prefix, app });
+  const good = bases.find((base) => isUsable(base) && !holdsDamage(base) && !isFromFuture(base.time, now));
+  return good && { id: good.label, finishedAt: good.time };
 }

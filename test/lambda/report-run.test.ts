@@ -34,7 +34,7 @@ async function endedRun(statusDetails: string, stdout = ''): Promise<{ runId: st
   return { runId: runs[0]!.runId, commandId: command.id };
 }
 
-/** A base backup’s last object; of an unfinished one its first. */
+/** Of an unfinished one all but the manifest. */
 async function putBase(
   startedAt: string,
   change: Partial<BaseManifest> | 'unfinished' = {},
@@ -42,14 +42,14 @@ async function putBase(
   const unfinished = change === 'unfinished';
   const manifest = sampleBase(new Date(startedAt), unfinished ? {} : change);
   const key = `database/${baseManifestKey({ app: 'hostmaster', systemIdentifier: CLUSTER }, manifest.label)}`;
-  await stage.s3Client.send(
-    new PutObjectCommand({
-      Bucket: 'backups',
-      Key: unfinished ? key.replace('manifest.json', 'base-00001.tar.zst') : key,
-      Body: formatBaseManifest(manifest),
-    }),
-  );
+  for (const { key: name, size } of [...manifest.volumes, manifest.backupManifest!])
+    await put(key.replace('manifest.json', name), new Uint8Array(size));
+  if (!unfinished) await put(key, formatBaseManifest(manifest));
   return manifest;
+}
+
+async function put(key: string, body: string | Uint8Array): Promise<void> {
+  await stage.s3Client.send(new PutObjectCommand({ Bucket: 'backups', Key: key, Body: body }));
 }
 
 /** EventBridge's word for what ListCommandInvocations has in detail. */
@@ -151,6 +151,9 @@ describe('a run that the host has written a result of', () => {
     const lastBase = await putBase('2026-01-16T01:50:00Z');
     await putBase('2026-01-16T22:00:00Z', { pageChecksums: { verified: true, failures: 3 } });
     await putBase('2026-01-16T23:00:00Z', 'unfinished');
+    const pitr = 'database/pitr/hostmaster';
+    await put(`${pitr}/${CLUSTER}/base/hostmaster_base_20260116_231000/manifest.json`, '{');
+    await put(`${pitr}/old/base/hostmaster_base_20260116_232000/manifest.json`, '{}');
     const { runId, commandId } = await endedRun('Failed');
     const { kind: _, ...dump } = goodResult(runId).outcome as Extract<RunOutcome, { kind: 'backup' }>;
     const failure = {
