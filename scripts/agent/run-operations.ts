@@ -77,7 +77,8 @@ async function runVerify(context: Context, { backupId, runId }: RunRequest): Pro
   const { settings } = context;
   const files = openDumpFiles(settings.backupDir);
   const ports = { ...context, digests: digestReader, bases: baseVerifier, files };
-  const request = { app: settings.app, id: backupId, all: backupId === undefined, runId };
+  const all = backupId === undefined ? ('dumps' as const) : false;
+  const request = { app: settings.app, id: backupId, all, runId };
   const result = await verify(ports, request);
   return report(renderVerify(result), verifyAsJson(result), result.failure);
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseBackupId } from '../backup/backup-id.ts';
+import { parseBaseLabel } from '../base/base-label.ts';
 import type { DeploymentConfig, SeriesConfig } from '../deployment/config.ts';
 import { LifeboatError } from '../errors.ts';
 import { BACKUP_KINDS, type BackupKind } from '../run/backup-kind.ts';
@@ -15,10 +16,15 @@ export interface StartPayload {
   readonly scheduledFor: Date | undefined;
   /** Of one host; all of the series' when left out. */
   readonly instanceId: string | undefined;
-  /** `verify`: one backup; all of them when left out. */
+  /** `verify`: one dump or base backup; all dumps and the newest base backup when left out. */
   readonly backupId: string | undefined;
   /** Those that were asked for; all when none was named. */
   readonly series: readonly SeriesConfig[];
+}
+
+/** Of a dump or a base backup. */
+function appOf(backupId: string): string | undefined {
+  return (parseBackupId(backupId) ?? parseBaseLabel(backupId))?.app;
 }
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -35,8 +41,8 @@ const payloadSchema = z.strictObject({
   backupId: z
     .string()
     .refine(
-      (text) => parseBackupId(text) !== undefined,
-      'is no backup id such as hostmaster_db_20260117_020000',
+      (text) => appOf(text) !== undefined,
+      'is no backup id such as hostmaster_db_20260117_020000 or hostmaster_base_20260117_020000',
     )
     .optional(),
 });
@@ -74,7 +80,7 @@ function selectSeries(
   { app, backupId, instanceId }: RawPayload,
   { series }: DeploymentConfig,
 ): SeriesConfig[] {
-  const wanted = app ?? (backupId === undefined ? undefined : parseBackupId(backupId)?.app);
+  const wanted = app ?? (backupId === undefined ? undefined : appOf(backupId));
   return series.filter(
     (each) => (wanted === undefined || each.app === wanted) && mayLiveOn(each, instanceId),
   );
@@ -102,7 +108,7 @@ function findContradictions(payload: RawPayload, config: DeploymentConfig, now: 
 function judgeBackupId({ operation, app, backupId }: RawPayload, apps: readonly string[]): string[] {
   if (backupId === undefined) return [];
   const problems = operation === 'verify' ? [] : [`backupId: belongs to verify, not to ${operation}`];
-  const owner = parseBackupId(backupId)?.app ?? '';
+  const owner = appOf(backupId) ?? '';
   if (app !== undefined && owner !== app) problems.push(`backupId: ${backupId} is no backup of ${app}`);
   else if (!apps.includes(owner))
     problems.push(`backupId: ${backupId} is of no series of this deployment, which has ${listApps(apps)}`);

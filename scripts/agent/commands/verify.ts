@@ -30,7 +30,8 @@ export interface VerifyRequest {
   readonly app: string;
   /** A dump's id or a base backup's label; the newest of each kind when neither this nor `all` is given. */
   readonly id: string | undefined;
-  readonly all: boolean;
+  /** `dumps`: every dump, but of the base backups the newest, for each is as large as the cluster. */
+  readonly all: boolean | 'dumps';
   readonly runId: string;
 }
 
@@ -123,14 +124,14 @@ function chooseBases(
     if (finished.some(({ label }) => label === id)) return new Set([id]);
     throw new LifeboatError('BACKUP_NOT_FOUND', `There is no base backup ${id} of ${app}`);
   }
-  if (all) return new Set(finished.map(({ label }) => label));
+  if (all === true) return new Set(finished.map(({ label }) => label));
   const newest = newestUsable(finished) ?? finished[0];
   return new Set(newest ? [newest.label] : []);
 }
 
 /** Without an id the newest one that a run finished, whatever has become of it: that is what should be looked at. */
 function choose(backups: readonly Backup[], { id, all, app }: VerifyRequest): readonly Backup[] {
-  if (all) return backups;
+  if (all !== false) return backups;
   if (id === undefined) {
     return backups.filter(({ copies }) => copies.some(({ state }) => state !== 'unfinished')).slice(0, 1);
   }

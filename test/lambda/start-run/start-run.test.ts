@@ -279,6 +279,7 @@ describe('start-run on one host', () => {
     ],
     [{ operation: 'verify', backupId: '../../etc/passwd' }, /backupId: is no backup id/],
     [{ operation: 'verify', backupId: 'billing_db_20260117_020000' }, /is of no series of this deployment/],
+    [{ operation: 'verify', backupId: 'billing_base_20260117_020000' }, /is of no series of this deployment/],
     [{ operation: 'backup', scheduledFor: 'tonight' }, /scheduledFor/],
     [
       { operation: 'backup', scheduledFor: '2020-01-01T00:00:00Z' },
@@ -300,8 +301,13 @@ describe('start-run on one host', () => {
   it('asks for each other operation the same way', async () => {
     await stage.startRun({ operation: 'verify', backupId: 'hostmaster_db_20260116_020000' });
     await stage.startRun({ operation: 'status', app: 'hostmaster', instanceId: HOST });
+    await stage.startRun({ operation: 'verify', backupId: 'hostmaster_base_20260116_020000' });
     expect(sentRequest(0)).toMatchObject({ operation: 'verify', backupId: 'hostmaster_db_20260116_020000' });
     expect(sentRequest(1)).toMatchObject({ operation: 'status' });
+    expect(sentRequest(2)).toMatchObject({
+      operation: 'verify',
+      backupId: 'hostmaster_base_20260116_020000',
+    });
   });
 });
 
