@@ -76,11 +76,15 @@ export function describeSize({ bytes, rawBytes }: { bytes: number; rawBytes: num
   return `${formatBytes(bytes)} (${formatBytes(rawBytes)} before compression)`;
 }
 
-export function describeStored({ startLsn, stopLsn, location, restorable }: StoredBaseBackup): string[] {
+/** @param where what the location's line begins with */
+export function describeStored(
+  { startLsn, stopLsn, location, restorable }: StoredBaseBackup,
+  where = 'Lies at',
+): string[] {
   return [
     `WAL: ${startLsn} to ${stopLsn}, all of it in the backup`,
     ...(restorable ? [describeRestorable(restorable)] : []),
-    `Lies at: ${oneLine(location)}`,
+    `${where}: ${oneLine(location)}`,
   ];
 }
 
@@ -91,7 +95,8 @@ function describeRestorable({
   holes,
 }: NonNullable<StoredBaseBackup['restorable']>): string {
   const [from, to] = [earliest, latest].map((time) => oneLine(time).slice(0, 19).replace('T', ' '));
-  const but = holes === 0 ? '' : `, but for ${formatCount(holes, 'hole')}: lifeboat wal status tells of each`;
+  const but =
+    holes === 0 ? '' : `, but for ${formatCount(holes, 'hole')}: wal status on its host tells of each`;
   return `Restorable to any second: ${from} UTC to ${to} UTC${but}`;
 }
 

@@ -55,7 +55,7 @@ function describeGood({ dump, base, ...run }: BothOutcome): string[] {
     '',
     describeDatabase(run),
     ...(dump ? describeDump(dump) : []),
-    ...(base ? describeStored(base) : []),
+    ...(base ? describeStored(base, 'Base backup lies at') : []),
     ...run.warnings.map(describeWarning),
     ...(dump ? [`Restore with: lifeboat restore ${dump.id}`] : []),
     `Run: ${oneLine(run.runId)}`,
@@ -75,7 +75,10 @@ function describeBad(
       ? [`Dump made all the same: ${oneLine(dump.id)}, ${formatBytes(dump.bytes)}`, ...describeDump(dump)]
       : [`Dump: ${describeLastGood(lastGood, now)}`]),
     ...(base
-      ? [`Base backup stored all the same: ${oneLine(base.label)}`, ...describeStored(base)]
+      ? [
+          `Base backup stored all the same: ${oneLine(base.label)}`,
+          ...describeStored(base, 'Base backup lies at'),
+        ]
       : [`Base backup: ${describeLastGood(lastGoodBase, now)}`]),
     ...run.warnings.map(describeWarning),
     `Run: ${oneLine(run.runId)}`,
@@ -85,6 +88,6 @@ function describeBad(
 function describeDump({ locations, totals }: StoredDump): string[] {
   return [
     `Holds: ${describeTotals(totals)}`,
-    ...locations.map((location) => `Lies at: ${oneLine(location)}`),
+    ...locations.map((location) => `Dump lies at: ${oneLine(location)}`),
   ];
 }

@@ -16,6 +16,11 @@ export interface AlarmRule {
   readonly next?: string;
 }
 
+/** Stands in `next` for the app's name. */
+export const APP_HERE = '<app>';
+/** From any place: the host of a stack has no `lifeboat` in its PATH, and its settings come with each request. */
+const MAKE_BASE = `invoke start-run with {"operation":"backup","kind":"base","app":"${APP_HERE}"}`;
+
 export const ALARMS = {
   backupTooOld: {
     id: 'backup-too-old',
@@ -52,28 +57,28 @@ export const ALARMS = {
     title: 'The latest transactions cannot be recovered from S3',
     runbookHeading: 'Alarm: recovery behind',
     per: 'recovery',
-    next: 'On its host, run: lifeboat wal status',
+    next: 'How far S3 is behind, and why, is told by wal status on its host; the command is in the runbook, On a host of the stack',
   },
   walSilent: {
     id: 'wal-silent',
     title: 'No WAL reaches S3',
     runbookHeading: 'Alarm: WAL silent',
     per: 'recovery',
-    next: 'On its host, see whether the service of the WAL stream runs: systemctl list-units "*-wal*"',
+    next: 'On its host, see whether the service of the WAL stream runs: systemctl list-units --all "*-wal*"',
   },
   recoveryHole: {
     id: 'recovery-hole',
     title: 'WAL is missing, and no base backup stands behind it',
     runbookHeading: 'Alarm: recovery hole',
     per: 'recovery',
-    next: 'On its host, run: lifeboat backup --kind base',
+    next: `Unless one is under way, have a base backup made: ${MAKE_BASE}`,
   },
   baseTooOld: {
     id: 'base-too-old',
     title: 'The newest base backup is too old',
     runbookHeading: 'Alarm: base backup too old',
     per: 'recovery',
-    next: 'Look what the last run said; on its host, run: lifeboat backup --kind base',
+    next: `Look what the last run said, then have one made: ${MAKE_BASE}`,
   },
   lambdaErrors: {
     id: 'lambda-errors',

@@ -12,6 +12,7 @@ import {
   ALARM_METRIC,
   alarmName,
   ALARMS,
+  APP_HERE,
   RECOVERY_ALARM_METRIC,
   runbookAnchor,
   type AlarmRule,
@@ -192,7 +193,7 @@ export class Alarms extends Construct {
     const { name, notifications } = this.#config;
     const alarm = new Alarm(scope, id, {
       alarmName: alarmName(name, rule, label, nest),
-      alarmDescription: describeAlarm(rule, of, notifications.runbookUrl),
+      alarmDescription: describeAlarm(rule, { of, app: label }, notifications.runbookUrl),
       metric,
       evaluationPeriods: 1,
       ...setting,
@@ -214,8 +215,13 @@ interface AlarmDetails extends AlarmSetting {
 }
 
 /** What the message shows: `The newest verified backup is too old. Series hostmaster.` and the link, on its own line. */
-function describeAlarm({ title, runbookHeading, next }: AlarmRule, of: string, runbookUrl: string): string {
-  return `${title}. ${of}.${next === undefined ? '' : ` ${next}`}\nRunbook: ${runbookUrl}#${runbookAnchor(runbookHeading)}`;
+function describeAlarm(
+  { title, runbookHeading, next }: AlarmRule,
+  { of, app = '' }: { readonly of: string; readonly app: string | undefined },
+  runbookUrl: string,
+): string {
+  const todo = next === undefined ? '' : ` ${next.replaceAll(APP_HERE, app)}`;
+  return `${title}. ${of}.${todo}\nRunbook: ${runbookUrl}#${runbookAnchor(runbookHeading)}`;
 }
 
 function keysOf({ pointInTimeRecovery }: SeriesConfig): (SeriesAlarm | RecoveryAlarm)[] {

@@ -49,10 +49,10 @@ describe('The message of a dump and a base backup', () => {
       '',
       'Database: hostmaster_prod on db1',
       'Holds: 12 tables, 1,234,567 rows',
-      'Lies at: s3://backups/database/hostmaster_db_20260117_020000.sql.gz',
+      'Dump lies at: s3://backups/database/hostmaster_db_20260117_020000.sql.gz',
       'WAL: 16/B3000028 to 16/B374D848, all of it in the backup',
       'Restorable to any second: 2026-01-10 02:04:11 UTC to 2026-01-17 02:05:59 UTC',
-      `Lies at: ${base.location}`,
+      `Base backup lies at: ${base.location}`,
       'Restore with: lifeboat restore hostmaster_db_20260117_020000',
       'Run: run-1',
     ]);
@@ -61,7 +61,7 @@ describe('The message of a dump and a base backup', () => {
   it('does not promise the seconds that a hole takes away', () => {
     const restorable = { ...base.restorable, holes: 2 };
     const { body } = describeBothBackups({ ...GOOD, base: { ...base, restorable } }, NOW);
-    expect(body).toContain('02:05:59 UTC, but for 2 holes: lifeboat wal status tells of each\n');
+    expect(body).toContain('02:05:59 UTC, but for 2 holes: wal status on its host tells of each\n');
   });
 
   it('of which one failed says what stands, and the last good one of the other', () => {

@@ -101,7 +101,7 @@ describe('a series with point-in-time recovery', () => {
   ])('rings with %s, says what to do next, and tells when it is over', (id, MetricName, setting) => {
     const alarm = all.get(`Lifeboat-${id}-guarded`);
     expect(alarm).toMatchObject({ MetricName, ComparisonOperator: 'GreaterThanThreshold', ...setting });
-    expect(text(alarm?.['AlarmDescription'])).toMatch(/lifeboat (wal|backup)|systemctl/);
+    expect(text(alarm?.['AlarmDescription'])).toMatch(/wal status|systemctl|"kind":"base","app":"\w+"/);
     expect(list(alarm?.['OKActions'])).toHaveLength(1);
   });
 
