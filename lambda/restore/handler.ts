@@ -85,7 +85,7 @@ export function makeHandler(edges: RestoreEdges): Handler<RestoreAnswer> {
     if (payload.action === 'list') return await listBackups(edges, target);
     return 'source' in payload
       ? await plan(edges, payload, target)
-      : await planToPointInTime(edges, payload, target);
+      : await planToPointInTime(edges, payload, target, context);
   };
 }
 
@@ -131,6 +131,7 @@ async function planToPointInTime(
   edges: RestoreEdges,
   { toDatabase, replace, globals, ...payload }: RecoveryPlanPayload,
   target: Target,
+  context: LambdaContext,
 ): Promise<RestoreAnswer> {
   const { config, state, backups, clock } = edges;
   const { series, instanceId } = target;
@@ -139,7 +140,8 @@ async function planToPointInTime(
   if (takesOut(requested)) requireTargetName(toDatabase ?? requested.database ?? series.database);
   if (requested.table !== undefined) parseTableList(requested.table);
   const now = clock.now();
-  const place = { backups, state, prefix: backupPrefix(config, target), app: series.app };
+  const remainingMs = (): number => context.getRemainingTimeInMillis();
+  const place = { backups, state, prefix: backupPrefix(config, target), app: series.app, remainingMs };
   const input: RecoveryPlanInput = {
     now,
     series,

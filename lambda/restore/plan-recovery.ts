@@ -20,7 +20,14 @@ export interface PitrPlace {
   /** The series' folder in both, without a slash at its end. */
   readonly prefix: string;
   readonly app: string;
+  /** Until the function is ended. */
+  readonly remainingMs: () => number;
 }
+
+/** Left for the answer. */
+const RESERVE_MS = 20_000;
+/** More objects in a row without a commit are not asked: the end of a stretch is then told a little early. */
+const MOST_ASKED = 200;
 
 interface Cluster {
   readonly archive: WalArchive;
@@ -36,7 +43,8 @@ export interface RemoteRecovery {
 
 /**
  * From what lies in S3 alone, as the command on the host plans it.
- * @throws LifeboatError BACKUP_NOT_FOUND, TARGET_OUTSIDE_WINDOW with the window in its text
+ * @throws LifeboatError BACKUP_NOT_FOUND, TARGET_OUTSIDE_WINDOW with the window in its text; S3_UNAVAILABLE when there is no time
+ * for all that has to be listed
  */
 export async function planFromS3(place: PitrPlace, request: RecoveryRequest): Promise<RemoteRecovery> {
   const { bases } = await readBaseCatalog(place.backups, new Map(), place);
@@ -59,7 +67,7 @@ export async function planFromS3(place: PitrPlace, request: RecoveryRequest): Pr
 }
 
 async function readCluster(
-  { backups, state, prefix, app }: PitrPlace,
+  { backups, state, prefix, app, remainingMs }: PitrPlace,
   systemIdentifier: string,
   bases: BaseCatalog['bases'],
 ): Promise<Cluster> {
@@ -67,15 +75,30 @@ async function readCluster(
   const known = bases.find(({ manifest }) => manifest)?.manifest?.server.walSegmentSize;
   const survey = new WalSurvey(place, await segmentSizeOf(place, known));
   const pages = survey.listAll();
-  for (let page = await pages.next(); page.done !== true;) page = await pages.next();
+  for (let page = await pages.next(); page.done !== true; page = await pages.next())
+    requireTime(remainingMs, app);
   const { archive } = survey;
   const window = restorableWindow({ archive, bases });
   const commits = new Map<string, LastCommit | null>();
   for (const stretch of window.timelines.flatMap((line) => line.stretches)) {
+    let asked = 0;
     for (const key of commitCandidates(stretch)) {
+      requireTime(remainingMs, app);
       if (!commits.has(key)) commits.set(key, await lastCommitIn(place, key));
-      if (commits.get(key)) break;
+      asked += 1;
+      if (commits.get(key) || asked === MOST_ASKED) break;
     }
   }
   return { archive, window: withCommits(window, commits), commits };
+}
+
+function requireTime(remainingMs: () => number, app: string): void {
+  if (remainingMs() >= RESERVE_MS) return;
+  throw new LifeboatError(
+    'S3_UNAVAILABLE',
+    `There is too much WAL of ${app} to be listed in this function’s time`,
+    {
+      hint: 'Plan it on the host, as the runbook’s “On a host of the stack” says: lifeboat restore --to-time … --dry-run. Nothing was touched.',
+    },
+  );
 }

@@ -152,6 +152,15 @@ describe('The restore function, asked for a point in time', () => {
     expect(stage.ssm.commands).toEqual([]);
   });
 
+  it('ends with words, not with its time, where there is too much to list', async () => {
+    const late = stage.context({ getRemainingTimeInMillis: () => 15_000 });
+    await expect(stage.restore({ action: 'plan', ...AT_FOUR }, late)).rejects.toMatchObject({
+      code: 'S3_UNAVAILABLE',
+      message: expect.stringContaining('too much WAL of hostmaster'),
+      hint: expect.stringContaining('--dry-run'),
+    });
+  });
+
   it('says so where there is no base backup', async () => {
     const empty = await startStage(CONFIG);
     try {

@@ -24,7 +24,10 @@ interface FunctionSize {
 
 export const WATCH_INTERVAL = Duration.minutes(5);
 
-/** The watch ends before its next run begins; start-run may send to a thousand hosts; the others answer one question. */
+/**
+ * The watch ends before its next run begins; start-run may send to a thousand hosts; a plan of a recovery lists all the WAL of a
+ * cluster, a million objects in a few minutes; the others answer one question.
+ */
 const SIZE: Readonly<Record<FunctionName, FunctionSize>> = {
   'start-run': {
     description: 'Starts backups and other runs on the database hosts',
@@ -33,8 +36,8 @@ const SIZE: Readonly<Record<FunctionName, FunctionSize>> = {
   },
   restore: {
     description: 'Lists backups, plans restores and starts what was planned and confirmed',
-    timeout: Duration.minutes(2),
-    memoryMb: 512,
+    timeout: Duration.minutes(15),
+    memoryMb: 1769,
   },
   'report-run': {
     description: 'Tells how a run ended',
