@@ -3,8 +3,8 @@ import type { Lsn } from '../../../lib/domain/wal/lsn.ts';
 import type { Clock } from '../ports/host.ts';
 
 /**
- * An idle database writes a few bytes a minute, so one segment may stay open for months; its pieces in the state bucket are
- * not made to last that long (lib/infra/storage/lifecycle.ts), a complete segment in the backup bucket is.
+ * An idle database writes a few bytes a minute, so one segment may stay open for months: thousands of pieces in the state bucket,
+ * which has no lock, each of them needed. A complete segment is one object, under the backup bucket's lock.
  */
 const LONGEST_OPEN_MS = 24 * 60 * 60 * 1000;
 
