@@ -39,6 +39,8 @@ export class ServerProcess {
   #rest = '';
   #tail = '';
   exited = false;
+  /** That it exited with; null where a signal ended it. */
+  #status: number | null = null;
   readonly news: RecoveryNews = {
     paused: false,
     stuck: false,
@@ -54,13 +56,14 @@ export class ServerProcess {
     this.#offset = offset;
     this.#guard = guard;
     this.#gone = new Promise((resolve) => {
-      const end = (): void => {
+      const end = (status: number | null): void => {
         this.exited = true;
+        this.#status = status;
         guard?.dismiss();
         resolve();
       };
       child.once('exit', end);
-      child.once('error', end);
+      child.once('error', () => end(null));
     });
   }
 
@@ -132,7 +135,23 @@ export class ServerProcess {
     if (line.includes('database system is ready to accept connections')) news.promoted = true;
   }
 
-  /** Fast; at once when that takes too long. */
+  /**
+   * Fast, for as long as its last checkpoint takes: a gigabyte of memory on a slow disk is minutes.
+   * @throws LifeboatError RESTORE_FAILED, DISK_FULL unless it ended cleanly; the interruption's
+   */
+  async shutDown(interrupted: AbortSignal): Promise<void> {
+    interrupted.throwIfAborted();
+    this.#child.kill('SIGINT');
+    await new Promise<void>((resolve) => {
+      interrupted.addEventListener('abort', () => resolve(), { once: true });
+      void this.#gone.then(resolve);
+    });
+    interrupted.throwIfAborted();
+    await this.listen();
+    if (this.#status !== 0) await this.fail();
+  }
+
+  /** For one that is not needed any more: fast; at once when that takes too long. */
   async stop(): Promise<void> {
     if (this.exited) return;
     this.#child.kill('SIGINT');
