@@ -265,14 +265,16 @@ describe('A recovery in trouble', () => {
     recoveries.end(dataDir);
   });
 
-  it('refuses WAL of another cluster, which PostgreSQL would take for the end of the WAL', async () => {
-    const dataDir = recoveries.folder();
-    const key = (await segments()).at(-3)!;
+  /** While `work` goes on, a segment in S3 has other bytes, with a SHA-256 that fits them. */
+  async function withOtherBytes(
+    key: string,
+    change: (wal: Buffer) => void,
+    work: () => Promise<void>,
+  ): Promise<void> {
     const whole = await stage.object(key);
     const metadata = await walMetadata(stage, key);
     const wal = zstdDecompressSync(whole);
-    // The system identifier in the header of the segment's first page.
-    wal.writeBigUInt64LE(wal.readBigUInt64LE(24) + 1n, 24);
+    change(wal);
     const rawSha256 = createHash('sha256').update(wal).digest('hex');
     const put = async (Body: Buffer, sha256: string): Promise<void> => {
       await ground().client.send(
@@ -286,14 +288,47 @@ describe('A recovery in trouble', () => {
     };
     await put(zstdCompressSync(wal), rawSha256);
     try {
+      await work();
+    } finally {
+      await put(whole, metadata.rawSha256);
+    }
+  }
+
+  it('refuses WAL of another cluster, which PostgreSQL would take for the end of the WAL', async () => {
+    const dataDir = recoveries.folder();
+    const key = (await segments()).at(-3)!;
+    // The system identifier in the header of the segment's first page.
+    const change = (wal: Buffer): void => void wal.writeBigUInt64LE(wal.readBigUInt64LE(24) + 1n, 24);
+    await withOtherBytes(key, change, async () => {
       const { end, json } = await recoveries.run(stage, ['--latest', '--data-dir', dataDir]);
       expect([end.status, json.error?.code]).toEqual([7, 'CORRUPT']);
       expect(json.error?.message).toMatch(/it is WAL of the cluster \d+, not of \d+/);
       expect(json.error?.message).toContain(path.basename(key));
       expectNothing(dataDir);
-    } finally {
-      await put(whole, metadata.rawSha256);
-    }
+    });
+  });
+
+  it('does not take a record that the source damaged for the end of the WAL, and recovers what comes before', async () => {
+    const key = (await segments()).at(-3)!;
+    const change = (wal: Buffer): void => void wal.writeUInt8(255 - wal[500_000]!, 500_000);
+    await withOtherBytes(key, change, async () => {
+      let before = '';
+      for (const action of ['promote', 'pause']) {
+        const dataDir = recoveries.folder();
+        const args = ['--latest', '--action', action, '--data-dir', dataDir];
+        const { end, json } = await recoveries.run(stage, args);
+        expect([end.status, json.error?.code]).toEqual([7, 'CORRUPT']);
+        const segment = path.basename(key, '.zst');
+        expect(json.error?.message).toMatch(
+          new RegExp(`beyond \\w+/\\w+, in ${segment} \\(incorrect .* checksum`),
+        );
+        before = /--to-lsn (\S+)\./.exec(json.error!.hint)![1]!;
+        expectNothing(dataDir);
+      }
+      const json = await recoveries.recover(stage, '--to-lsn', before);
+      expect(json.reached).toMatchObject({ lsn: before, endOfWal: true });
+      recoveries.end(json.dataDir);
+    });
   });
 
   it('leaves a folder that is somebody else’s as it is, also one with tablespaces', async () => {

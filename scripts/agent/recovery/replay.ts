@@ -10,6 +10,7 @@ import { parseHistory } from '../../../lib/domain/wal/timeline.ts';
 import { connect } from '../postgres/connection.ts';
 import type { RecoveryAction, ReplayEnd, ServerPrograms } from '../ports/recovery.ts';
 import { assembleSegment, requireOwnWal } from './assembled-segment.ts';
+import { requireReplayedWhole } from './replayed-whole.ts';
 import { ServerProcess } from './server-process.ts';
 import { RECOVERY_SETTINGS, recoverySettings, WORK_FOLDER } from './settings-files.ts';
 import { TablespacesInside } from './tablespaces-inside.ts';
@@ -61,7 +62,8 @@ export async function replayWal(
     await feed.open();
     const { server, endOfWal } = await runToTarget(ground, request, feed);
     const told = server.news.promoted ? await askFiles(ground, server) : await askServer(ground);
-    if (action === 'shutdown') await server.stop();
+    if (endOfWal) requireReplayedWhole(plan, { lsn: told.lsn, asked: feed.lastAsked, said: server.said });
+    if (action === 'shutdown') await server.shutDown(ground.interrupted);
     failed = false;
     const end = { ...told, endOfWal, segments: feed.taken, socketDir: ground.socketDir, port: ground.port };
     return { end, server };

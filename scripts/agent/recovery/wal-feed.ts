@@ -68,6 +68,11 @@ export class WalFeed {
     return this.#taken;
   }
 
+  /** The name of the file that was asked for last, be it there or not; empty before the first. */
+  get lastAsked(): string {
+    return this.#lastAsked;
+  }
+
   /** The same file was asked for again and again: a standby has read all there is. */
   get exhausted(): boolean {
     return this.#repeats >= 2;
