@@ -80,8 +80,8 @@ export interface RecoveryWorkplace {
   /** From here on to the end of `replay` any step ends with DISK_FULL before a running cluster's disk is full. */
   prepare(plan: RecoveryPlan): Promise<void>;
   /**
-   * Fetches, checks and unpacks all volumes of the chain, several at a time, and has a chain combined.
-   * @throws LifeboatError CORRUPT, S3_…, DISK_FULL; RESTORE_FAILED with pg_combinebackup's words
+   * Fetches, checks and unpacks all volumes of the chain, several at a time, has a chain combined, and brings all to the disk.
+   * @throws LifeboatError CORRUPT, S3_…, DISK_FULL, DISK_FAILED; RESTORE_FAILED with pg_combinebackup's words
    */
   unpack(plan: RecoveryPlan, programs: ServerPrograms, onProgress: (rawBytes: number) => void): Promise<void>;
   /** Compares every file with PostgreSQL's own manifest. @returns how many. @throws LifeboatError CORRUPT */

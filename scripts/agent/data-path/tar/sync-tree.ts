@@ -1,38 +1,43 @@
 import { open, readdir } from 'node:fs/promises';
-import path from 'node:path';
 import { onDisk } from '../../host/durable-file.ts';
 
 /** More than the disk's queue is deep gains nothing. */
 const IN_FLIGHT = 16;
+const SLASH = Buffer.from('/');
 
 /**
- * Brings a folder and all below it to the disk: files first, then the folders that hold their names. Links are not
- * followed.
- * @param files `false` where the files were synced as they were written
- * @throws LifeboatError DISK_FAILED, DISK_FULL
+ * Brings a folder and all below it to the disk: of each folder the files first, then the folder that holds their names. Links
+ * are not followed. Names are bytes: those of files that somebody put into a data directory need not be UTF-8.
+ * @throws LifeboatError DISK_FAILED, DISK_FULL, or the interruption's
  */
-export async function syncTree(folder: string, files = true): Promise<void> {
-  const { folders, files: found } = await listTree(folder);
-  if (files) await eachOf(found, syncPath);
-  await eachOf(folders, syncPath);
+export async function syncTree(folder: string, interrupted?: AbortSignal): Promise<void> {
+  const pending: Buffer[] = [Buffer.from(folder)];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { folders, files } = await list(next);
+    pending.push(...folders);
+    await eachOf([...files, next], (path) => {
+      interrupted?.throwIfAborted();
+      return syncPath(path);
+    });
+  }
 }
 
-async function listTree(folder: string): Promise<{ folders: string[]; files: string[] }> {
-  const found = { folders: [folder], files: [] as string[] };
-  const entries = await onDisk(`Cannot list ${folder}`, () =>
-    readdir(folder, { withFileTypes: true, recursive: true }),
+async function list(folder: Buffer): Promise<{ folders: Buffer[]; files: Buffer[] }> {
+  const found = { folders: [] as Buffer[], files: [] as Buffer[] };
+  const entries = await onDisk(`Cannot list ${folder.toString()}`, () =>
+    readdir(folder, { withFileTypes: true, encoding: 'buffer' }),
   );
   for (const entry of entries) {
-    const name = path.join(entry.parentPath, entry.name);
-    if (entry.isDirectory()) found.folders.push(name);
-    else if (entry.isFile()) found.files.push(name);
+    const path = Buffer.concat([folder, SLASH, entry.name]);
+    if (entry.isDirectory()) found.folders.push(path);
+    else if (entry.isFile()) found.files.push(path);
   }
   return found;
 }
 
-function syncPath(name: string): Promise<void> {
-  return onDisk(`Cannot bring ${name} to the disk`, async () => {
-    const handle = await open(name, 'r');
+function syncPath(path: Buffer): Promise<void> {
+  return onDisk(`Cannot bring ${path.toString()} to the disk`, async () => {
+    const handle = await open(path, 'r');
     try {
       await handle.sync();
     } finally {
@@ -41,10 +46,15 @@ function syncPath(name: string): Promise<void> {
   });
 }
 
-async function eachOf(names: readonly string[], work: (name: string) => Promise<void>): Promise<void> {
+async function eachOf(paths: readonly Buffer[], work: (path: Buffer) => Promise<void>): Promise<void> {
   let next = 0;
   const worker = async (): Promise<void> => {
-    for (let name = names[next++]; name !== undefined; name = names[next++]) await work(name);
+    try {
+      for (let path = paths[next++]; path !== undefined; path = paths[next++]) await work(path);
+    } catch (error) {
+      next = paths.length;
+      throw error;
+    }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
 }

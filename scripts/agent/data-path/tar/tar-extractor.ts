@@ -21,8 +21,6 @@ export interface TarExtractionOptions {
   /** The checksum to take of a file while it is written. @param name a character for each byte */
   readonly digestOf?: (name: string) => FileDigest | undefined;
   readonly onDigest?: (name: string, hex: string) => void;
-  /** Each file is on the disk, not only in the machine's memory, before it counts as written. */
-  readonly sync?: boolean;
 }
 
 /** A kept member that is larger is no file of PostgreSQL's that somebody would keep. */
@@ -46,6 +44,7 @@ export class TarExtraction {
   bytes = 0;
   #unsynced = 0;
   #writingBack = false;
+  #failure: unknown;
 
   constructor(options: TarExtractionOptions) {
     this.options = options;
@@ -56,18 +55,24 @@ export class TarExtraction {
    * The kernel would keep gigabytes in memory until the server syncs all its files at its start, and the processor would
    * wait for the disk then; so the disk works meanwhile. One file at a time: more would take the thread pool.
    */
-  startWriteBack(file: FileHandle, bytes: number): void {
+  startWriteBack(file: FileHandle, name: string, bytes: number): void {
     this.#unsynced += bytes;
     if (this.#writingBack || this.#unsynced < WRITE_BACK_STEP) return;
     this.#unsynced = 0;
     this.#writingBack = true;
-    // Only a beginning: what cannot be synced is found out when the server does.
-    void file
-      .datasync()
-      .catch(() => undefined)
+    void onDisk(`Cannot write ${name}`, () => file.datasync())
+      .catch((error: unknown) => {
+        // Linux tells of bytes that did not reach the disk once: whoever syncs the file later on does not hear of it.
+        this.#failure ??= error;
+      })
       .finally(() => {
         this.#writingBack = false;
       });
+  }
+
+  /** @throws LifeboatError DISK_FULL, DISK_FAILED for bytes that did not reach the disk, as far as is known by now */
+  requireWritten(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** @param where the archive, as errors name it */
@@ -120,11 +125,14 @@ export class VolumeExtractor {
     }
     await Promise.all(this.#active);
     if (this.#failure !== undefined) throw this.#failure;
+    this.#extraction.requireWritten();
   }
 
-  /** @throws LifeboatError CORRUPT when the archive ends within a member */
+  /** @throws LifeboatError CORRUPT when the archive ends within a member; DISK_FULL, DISK_FAILED */
   finish(): void {
     this.#reader.finish();
+    // All its files are closed, which waits for what the disk was told to write of them.
+    this.#extraction.requireWritten();
   }
 
   /** Closes what is open; never throws, because the error that led here is the one to report. */
@@ -181,8 +189,6 @@ export class VolumeExtractor {
   async #completeFile(file: OpenFile): Promise<void> {
     try {
       await this.#writePieces(file);
-      const handle = file.handle!;
-      if (this.#extraction.options.sync) await this.#onFile(file, () => handle.datasync());
     } finally {
       await file.handle?.close();
     }
@@ -205,18 +211,19 @@ export class VolumeExtractor {
     }
     file.handle ??= await this.#extraction.folder.createFile(file.place);
     const handle = file.handle;
+    const name = this.#nameOf(file);
     for (const piece of file.pieces.splice(0)) {
-      const writing = this.#onFile(file, () => writeAt(handle, piece, file.written));
+      const writing = onDisk(`Cannot write ${name}`, () => writeAt(handle, piece, file.written));
       // While the thread pool writes.
       file.digest?.update(piece);
       await writing;
       file.written += piece.length;
-      this.#extraction.startWriteBack(handle, piece.length);
+      this.#extraction.startWriteBack(handle, name, piece.length);
     }
   }
 
-  #onFile<Result>(file: OpenFile, work: () => Promise<Result>): Promise<Result> {
-    return onDisk(`Cannot write ${this.#extraction.options.folder}/${file.place.toString()}`, work);
+  #nameOf({ place }: OpenFile): string {
+    return `${this.#extraction.options.folder}/${place.toString()}`;
   }
 }
 

@@ -10,9 +10,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { fileDigest } from '../../../../scripts/agent/data-path/tar/file-digest.ts';
-import { syncTree } from '../../../../scripts/agent/data-path/tar/sync-tree.ts';
 import {
   TarExtraction,
   type TarExtractionOptions,
@@ -126,8 +126,7 @@ describe('Unpacking volumes', () => {
     await splitter.push({ kind: 'data', bytes: base });
     await splitter.finish();
     expect(volumes.length).toBeGreaterThan(8);
-    await extract(volumes.toReversed(), { folder: folder('side by side'), sync: true }, 100_000);
-    await syncTree(folder('side by side'), false);
+    await extract(volumes.toReversed(), { folder: folder('side by side') }, 100_000);
     expect(difference(folder('side by side'), folder('judge'))).toBe('');
   });
 
@@ -140,7 +139,24 @@ describe('Unpacking volumes', () => {
       const facts = statSync(path.join(entry.parentPath, entry.name));
       expect({ uid: facts.uid, gid: facts.gid }).toEqual(owner);
     }
-    await syncTree(folder('given'));
+  });
+
+  it('fails where the disk refuses what was written before, though every write was taken', async () => {
+    const probe = await open(folder('judge', 'PG_VERSION'), 'r');
+    const failure = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
+    const datasync = jest.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'datasync');
+    datasync.mockRejectedValueOnce(failure);
+    await probe.close();
+    try {
+      const archive = Buffer.concat([member('large', Buffer.alloc(64 * MIB)), TAR_TRAILER]);
+      await expect(extract([archive], { folder: folder('refused') })).rejects.toMatchObject({
+        code: 'DISK_FAILED',
+        message: expect.stringContaining(`Cannot write ${folder('refused', 'large')}: EIO`),
+      });
+      expect(datasync).toHaveBeenCalledTimes(1);
+    } finally {
+      datasync.mockRestore();
+    }
   });
 
   it('keeps members in memory that it is told to keep', async () => {
