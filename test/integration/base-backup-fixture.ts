@@ -66,12 +66,26 @@ function serverFolder(parent: string, name: string): string {
   return folder;
 }
 
-export async function createTablespace({ postgres, folder }: Ground, name: string): Promise<string> {
+/** @param around statements before and behind it, of the same session */
+export async function createTablespace(
+  { postgres, folder }: Ground,
+  name: string,
+  around: readonly [string, string] = ['', ''],
+): Promise<string> {
   chmodSync(folder, 0o755);
   const location = serverFolder(folder, `space-${name}`);
-  await postgres.psql('postgres', `CREATE TABLESPACE ${name} LOCATION '${location}'`);
+  const [before, behind] = around;
+  await postgres.psql('postgres', `${before} CREATE TABLESPACE ${name} LOCATION '${location}'; ${behind}`);
   return location;
 }
+
+/** For a session: waits until a base backup reads files. */
+export const UNTIL_BACKED_UP = `
+  DO $$ BEGIN
+    WHILE NOT EXISTS (SELECT FROM pg_stat_progress_basebackup WHERE phase = 'streaming database files') LOOP
+      PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
+    END LOOP;
+  END $$;`;
 
 /** A backup's files, and the data directory made of them by zstd and tar alone, as a stranger would. */
 export class Unpacked {

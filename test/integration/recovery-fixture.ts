@@ -102,6 +102,17 @@ export class RecoveryGround {
     rmSync(this.root, { recursive: true, force: true });
   }
 
+  /** Ends a server, paused or not, and has it go on from what lies there. @throws Error unless it comes up */
+  restart(dataDir: string): void {
+    const log = path.join(dataDir, 'restart.log');
+    const args = ['-D', dataDir, '-w', '-m', 'fast', '-l', log, 'restart'];
+    try {
+      this.runAsServer(path.join(this.#origin.binDir, 'pg_ctl'), args, this.#origin.binDir);
+    } catch (error) {
+      throw new Error(existsSync(log) ? readFileSync(log, 'utf8') : 'no log', { cause: error });
+    }
+  }
+
   end(dataDir: string): void {
     const pid = postmasterOf(dataDir);
     if (pid === undefined) return;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { createTablespace } from './base-backup-fixture.ts';
+import { createTablespace, UNTIL_BACKED_UP } from './base-backup-fixture.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import { RecoveryGround } from './recovery-fixture.ts';
 import { flushLsn, startStream, stopStream, untilHeld, WAL_SERVER } from './wal-fixture.ts';
@@ -24,7 +24,7 @@ describe('A recovery past CREATE TABLESPACE, beside the live cluster', () => {
     const { postgres } = ground();
     const sql = (text: string): Promise<string> => postgres.psql('postgres', text);
     const stage = await Stage.set(ground(), {});
-    recoveries = new RecoveryGround(postgres);
+    recoveries ??= new RecoveryGround(postgres);
     const backup = await stage.run(['backup', '--kind', 'base', '--json']);
     if (backup.status !== 0) throw new Error(backup.printed);
     const agent = await startStream(stage);
@@ -53,7 +53,33 @@ describe('A recovery past CREATE TABLESPACE, beside the live cluster', () => {
     expect(lstatSync(path.join(json.dataDir, 'pg_tblspc', oid)).isDirectory()).toBe(true);
     expect(fingerprint(location)).toEqual(before);
     recoveries.end(json.dataDir);
+    const paused = await recoveries.recover(stage, '--to-lsn', lsn, '--exclusive', '--action', 'pause');
+    recoveries.restart(paused.dataDir);
+    expect(recoveries.psql(paused, 'SELECT pg_is_in_recovery(), count(*) FROM late')).toBe('t|1000');
+    recoveries.end(paused.dataDir);
     await postgres.start();
     expect(await sql('SELECT count(*), min(n), max(n) FROM late')).toBe('5000|-1000|4000');
+  });
+
+  it('goes on where the tablespace was made while the base backup ran', async () => {
+    const { postgres } = ground();
+    recoveries ??= new RecoveryGround(postgres);
+    const stage = await Stage.set(ground(), {});
+    const backup = stage.start(['backup', '--kind', 'base']);
+    const location = await createTablespace(ground(), 'meanwhile', [
+      UNTIL_BACKED_UP,
+      'CREATE TABLE meanwhile TABLESPACE meanwhile AS SELECT generate_series(1, 700) AS n; CHECKPOINT',
+    ]);
+    const { status, printed } = await backup.ended;
+    expect({ status, printed }).toMatchObject({ status: 0 });
+    const before = fingerprint(location);
+    const json = await recoveries.recover(stage, '--latest');
+    // Its record lies in the WAL that came with the base backup, before the backup's end.
+    expect(recoveries.psql(json, 'SELECT count(*) FROM meanwhile')).toBe('700');
+    expect(recoveries.psql(json, 'SHOW allow_in_place_tablespaces')).toBe('on');
+    recoveries.psql(json, 'INSERT INTO meanwhile VALUES (0); CHECKPOINT');
+    recoveries.end(json.dataDir);
+    expect(fingerprint(location)).toEqual(before);
+    expect(await postgres.psql('postgres', 'SELECT count(*) FROM meanwhile')).toBe('700');
   });
 });

@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises';
-import { freemem } from 'node:os';
 import path from 'node:path';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
+import { freeMemory } from '../host/free-memory.ts';
 import type { Log } from '../ports/host.ts';
 import type { RecoveryPlace, ServerPrograms } from '../ports/recovery.ts';
 import { installedLibraries } from './server-programs.ts';
@@ -24,13 +24,18 @@ export async function configureServer(
   manifest: BaseManifest,
 ): Promise<void> {
   const { dataDir, takesOver = false } = place;
-  const wanted = preloadedLibraries(manifest);
+  const { wanted, leftOut } = preloadedLibraries(manifest);
   const libraries = await installedLibraries(programs, wanted);
   const missing = wanted.filter((name) => !libraries.includes(name));
   if (missing.length > 0)
     log.warn(`Not installed here, and not loaded: ${missing.join(', ')} (shared_preload_libraries)`);
+  if (leftOut.length > 0)
+    log.info(
+      `Not loaded, as they would begin to work here: ${leftOut.join(', ')} (shared_preload_libraries)`,
+    );
   const listen = place.port !== undefined;
-  const own = { socketDir, port, listen, libraries, freeMemory: freemem(), takesOver };
+  const { versionNumber } = programs;
+  const own = { socketDir, port, listen, libraries, freeMemory: freeMemory(), versionNumber, takesOver };
   const contents = {
     'postgresql.conf': serverSettings(manifest, own),
     'postgresql.auto.conf': '',

@@ -25,6 +25,8 @@ export interface ServerSettings {
   readonly libraries: readonly string[];
   /** Bytes that nothing on this host needs now. */
   readonly freeMemory: number;
+  /** Of the server that reads them, as in `server_version_num`: one that does not know a setting does not start. */
+  readonly versionNumber: number;
   /** Nothing of its WAL may be lost until it runs with the source's settings. */
   readonly takesOver?: boolean;
 }
@@ -45,6 +47,14 @@ function sharedBuffers(freeMemory: number): string {
  */
 const KEEP_WAL = [['wal_keep_size', '512MB']] as const;
 
+/**
+ * A tablespace that was made after the base backup is a folder in pg_tblspc (see `keepTablespacesInside`). Without this
+ * PostgreSQL panics over one as soon as it is consistent (CheckTablespaceDirectory in xlogrecovery.c): where it was made
+ * during the base backup, whenever recovery is begun once more, and in a backup of such a cluster.
+ */
+const TABLESPACES_INSIDE = [['allow_in_place_tablespaces', 'on']] as const;
+const FIRST_WITH_TABLESPACES_INSIDE = 140_005;
+
 /** postgresql.conf of the recovered cluster: nothing of it goes out, nobody from elsewhere comes in. */
 export function serverSettings({ settings }: BaseManifest, own: ServerSettings): string {
   const kept = OF_THE_SOURCE.flatMap((name) => {
@@ -58,6 +68,7 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ['unix_socket_permissions', '0700'],
     ['archive_mode', own.takesOver && settings['archive_mode'] !== 'off' ? 'on' : 'off'],
     ...(own.takesOver ? KEEP_WAL : []),
+    ...(own.versionNumber >= FIRST_WITH_TABLESPACES_INSIDE ? TABLESPACES_INSIDE : []),
     ['archive_command', ''],
     ['primary_conninfo', ''],
     ['primary_slot_name', ''],
@@ -111,12 +122,29 @@ function line([name, value]: readonly [string, string]): string {
   return `${name} = '${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 
-/** As the source loads them, without what would start to work on its own, such as pg_cron's jobs. */
-export function preloadedLibraries({ settings }: BaseManifest): string[] {
-  return (settings['shared_preload_libraries'] ?? '')
-    .split(',')
-    .map((name) => name.trim().replaceAll('"', ''))
-    .filter((name) => /^[\w$./-]+$/.test(name) && !NEVER.has(name.replace(/^.*\//, '')));
+interface PreloadedLibraries {
+  /** As the source loads them. */
+  readonly wanted: readonly string[];
+  /** Those that would start to work on their own. */
+  readonly leftOut: readonly string[];
 }
 
-const NEVER: ReadonlySet<string> = new Set(['pg_cron', 'pg_partman_bgw', 'pgagent', 'timescaledb-bgw']);
+export function preloadedLibraries({ settings }: BaseManifest): PreloadedLibraries {
+  const names = (settings['shared_preload_libraries'] ?? '')
+    .split(',')
+    .map((name) => name.trim().replaceAll('"', ''))
+    .filter((name) => /^[\w$./-]+$/.test(name));
+  const works = (name: string): boolean => WORK_ALONE.has(name.replace(/^.*\//, '').replace(/\.so$/, ''));
+  return { wanted: names.filter((name) => !works(name)), leftOut: names.filter(works) };
+}
+
+/** Jobs, and replication whose workers `max_logical_replication_workers` does not keep from their subscriptions. */
+const WORK_ALONE: ReadonlySet<string> = new Set([
+  'pg_cron',
+  'pg_partman_bgw',
+  'pgagent',
+  'timescaledb-bgw',
+  'pglogical',
+  'spock',
+  'bdr',
+]);

@@ -30,7 +30,8 @@ const SLASH = 0x2f;
 /**
  * Replayed as it is, CREATE TABLESPACE leads into the path that the source had: beside a live cluster into the live
  * tablespace, whose files the rest of the WAL would then overwrite with older ones. Without a path PostgreSQL makes the
- * tablespace inside pg_tblspc (allow_in_place_tablespaces, which replay does not ask for; from 14.5 on. Earlier ones stop.).
+ * tablespace inside pg_tblspc (from 14.5 on; earlier ones stop). Replay makes it whatever allow_in_place_tablespaces says,
+ * but does not become consistent with it unless that is on: `serverSettings` turns it on.
  * The path's first byte becomes its end, and the record's checksum is made anew; nothing is moved.
  *
  * @param segment a whole one; it is changed

@@ -19,7 +19,7 @@ export class TablespacesInside {
       if (this.#told.has(oid)) continue;
       this.#told.add(oid);
       this.#log.info(
-        `The tablespace in ${location} was made after the base backup: pg_tblspc/${oid} takes its place`,
+        `The tablespace in ${location} was made after the base backup: pg_tblspc/${oid} takes its place (standbys of this cluster will need allow_in_place_tablespaces = on)`,
       );
     }
     return segment;

@@ -8,6 +8,7 @@ import { BACKUP_MANIFEST, basePrefix, type WalSeries } from '../../../lib/domain
 import { parseBackupManifest, type BackupManifest } from '../data-path/tar/backup-manifest.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
 import { verifyAgainstManifest } from '../data-path/tar/manifest-verification.ts';
+import { syncTree } from '../data-path/tar/sync-tree.ts';
 import { WrittenDigests } from '../data-path/tar/written-digests.ts';
 import { onDisk } from '../host/durable-file.ts';
 import type {
@@ -173,6 +174,9 @@ export class Workplace implements RecoveryWorkplace {
     }
     const map = this.#tablespaces.map((oid) => `${oid} ${this.#tablespace(oid)}\n`).join('');
     if (map !== '') await files.writeOwn(path.join(dataDir, 'tablespace_map'), map, owner);
+    // The server would sync them too, but only logs what fails; and the checksums are those of what was written, not of the disk.
+    for (const folder of [dataDir, ...this.#tablespaces.map((oid) => this.#tablespace(oid))])
+      await syncTree(folder, interrupted);
   }
 
   async #fetchManifest(manifest: BaseManifest, folder: string): Promise<void> {

@@ -17,6 +17,7 @@ describe('The settings of a recovered cluster', () => {
     listen: false,
     libraries: ['pg_stat_statements'],
     freeMemory: 2e9,
+    versionNumber: 150_004,
   };
 
   it('take from the source what recovery needs, and nothing that would go out', () => {
@@ -46,11 +47,25 @@ describe('The settings of a recovered cluster', () => {
     expect(text.match(/shared_buffers/g)).toHaveLength(1);
   });
 
-  it('load the source’s libraries without those that start jobs of their own', () => {
+  it.each([
+    [140_004, false],
+    [140_005, true],
+    [150_000, true],
+    [180_001, true],
+  ])('let the server %d have tablespaces inside pg_tblspc: %s', (versionNumber, expected) => {
+    const text = serverSettings(manifestWith({}), { ...own, versionNumber });
+    expect(text.includes("\nallow_in_place_tablespaces = 'on'\n")).toBe(expected);
+  });
+
+  it('load the source’s libraries without those that start jobs or replication of their own', () => {
     const manifest = manifestWith({
-      shared_preload_libraries: 'pg_stat_statements, "pg_cron" ,$libdir/auto_explain',
+      shared_preload_libraries:
+        'pg_stat_statements, "pg_cron" ,$libdir/auto_explain,pglogical, $libdir/spock.so,bdr',
     });
-    expect(preloadedLibraries(manifest)).toEqual(['pg_stat_statements', '$libdir/auto_explain']);
+    expect(preloadedLibraries(manifest)).toEqual({
+      wanted: ['pg_stat_statements', '$libdir/auto_explain'],
+      leftOut: ['pg_cron', 'pglogical', '$libdir/spock.so', 'bdr'],
+    });
   });
 
   it('quote a target’s name so that it stays a name', () => {
