@@ -61,9 +61,12 @@ describe('The server of a data directory', () => {
   });
 
   it('may run where nobody can see whose process it is, and then none is named to be killed', async () => {
-    // Ended, and nobody takes note of it: it has no working directory any more.
-    const parent = startIn(root, 'true & echo $!; exec sleep 600');
+    // Ended, and nobody takes note of it: it has no working directory any more. Told to end only once its parent is no shell
+    // any longer, since a shell would take note.
+    const parent = startIn(root, 'exec 3<&0; (read -r _ <&3) & echo $!; exec sleep 600');
     const pid = Number(await new Promise<Buffer>((resolve) => parent.stdout!.once('data', resolve)));
+    await eventually(() => expect(readFileSync(`/proc/${parent.pid}/comm`, 'utf8')).toBe('sleep\n'));
+    parent.stdin!.write('\n');
     await eventually(() => expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) Z /));
     sayPid(pid);
     expect(await findPostmaster(dataDir)).toMatchObject({ pid, isCertain: false });
