@@ -80,6 +80,46 @@ describe('npm test', () => {
   });
 });
 
+describe('A file of tests that failed in the whole run', () => {
+  const run = { status: 1, passed: 90, failed: 1, failedFiles: [{ path: '/a.test.ts', passed: 9 }] };
+
+  /** What comes of a first run and, if there is one, of the second, and which files that was about. */
+  function look(first: object, second: object): { result: object; asked: string[] } {
+    const expression = `await (async () => {
+      const asked = [];
+      const run = (files) => { asked.push(...files); return ${JSON.stringify(second)}; };
+      return { result: await module.withAnotherLook(${JSON.stringify(first)}, run), asked };
+    })()`;
+    return JSON.parse(call('another-look.mjs', expression).split('\n').at(-1)!);
+  }
+
+  it('is run once more by itself, and its tests are then counted once', () => {
+    const { result, asked } = look(run, { status: 0, passed: 10, failed: 0, failedFiles: [] });
+    expect(asked).toEqual(['/a.test.ts']);
+    expect(result).toMatchObject({ status: 0, passed: 91, failed: 0, unsteady: ['/a.test.ts'] });
+  });
+
+  it('has failed when it fails again', () => {
+    const { result } = look(run, { ...run, passed: 9 });
+    expect(result).toMatchObject({ status: 1, passed: 90, failed: 1, unsteady: [] });
+  });
+
+  it('has failed when the second run has no result', () => {
+    const { result } = look(run, { status: 137, passed: 0, failed: 1 });
+    expect(result).toMatchObject({ passed: 81, failed: 1, unsteady: [] });
+  });
+
+  it('has failed when it is one of many', () => {
+    const many = {
+      ...run,
+      failedFiles: Array.from({ length: 4 }, (_, n) => ({ path: `/${n}.test.ts`, passed: 1 })),
+    };
+    const { result, asked } = look(many, {});
+    expect(asked).toEqual([]);
+    expect(result).toEqual(many);
+  });
+});
+
 describe('set-up', () => {
   it('says what it can do when asked for something else', () => {
     const done = node([SET_UP, 'everything']);
