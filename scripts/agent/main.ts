@@ -9,6 +9,6 @@ setFlagsFromString('--no-incremental-marking');
 if (process.argv[2] === '--version' && process.argv.length === 3) {
   console.log(LIFEBOAT_VERSION);
 } else {
-  const { runCommandLine } = await import('./command-line.ts');
+  const { runCommandLine } = await import('./command-line/command-line.ts');
   await runCommandLine(process.argv);
 }

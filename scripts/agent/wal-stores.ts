@@ -1,6 +1,6 @@
 import type { Context } from './context.ts';
 import { openS3Store } from './s3/s3-store.ts';
-import type { WalStores } from './wal-listing.ts';
+import type { WalStores } from './catalog/wal.ts';
 
 /** `undefined` without a bucket: WAL is kept in S3 alone. */
 export function openWalStores({ settings, stores, interrupted }: Context): WalStores | undefined {

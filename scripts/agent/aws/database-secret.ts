@@ -1,7 +1,7 @@
 import type { SecretsManagerClientConfig } from '@aws-sdk/client-secrets-manager';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { parseDatabaseSecret, type DatabaseSecret } from '../../../lib/domain/run/database-secret.ts';
-import { credentialsFrom } from '../aws-credentials.ts';
+import { credentialsFrom } from './credentials.ts';
 import { exportAwsVariables, type Environment } from '../environment.ts';
 
 const ATTEMPTS = 5;

@@ -11,7 +11,7 @@ import { openWalSearch } from '../recovery/wal-search.ts';
 import { recoveredAsJson, recoveryPlanAsJson, renderRecoveryPlan } from '../render/recovery.ts';
 import { openS3Store } from '../s3/s3-store.ts';
 import { openWalReader } from '../wal-archive/wal-reader.ts';
-import type { WalStores } from '../wal-listing.ts';
+import type { WalStores } from '../catalog/wal.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 

@@ -10,7 +10,7 @@ import { readDatabaseSecret } from '../aws/database-secret.ts';
 import { openContext } from '../context.ts';
 import { readProcessEnvironment, type Environment } from '../environment.ts';
 import { becomeUser } from '../host/work-user.ts';
-import { doOperation, type OperationEnd } from '../run-operations.ts';
+import { doOperation, type OperationEnd } from '../run/operations.ts';
 
 /** The child of `run`: becomes the series' user, does the work, and prints its report as JSON. */
 export async function runWork(options: Readonly<Record<string, unknown>>): Promise<Answer> {

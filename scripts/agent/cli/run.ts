@@ -15,7 +15,7 @@ import { makeFolderFor, requireWorkUser } from '../host/work-user.ts';
 import { watchForInterruption } from '../interruption.ts';
 import type { RunPorts } from '../ports/run.ts';
 import { renderError } from '../render/error.ts';
-import { openRunService } from '../run-service.ts';
+import { openRunService } from '../run/wal-service.ts';
 import { openRunResults } from '../s3/run-results.ts';
 import { parseSettings } from '../settings.ts';
 import { LIFEBOAT_VERSION } from '../version.ts';

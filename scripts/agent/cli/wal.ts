@@ -1,7 +1,7 @@
 import { basename, dirname, resolve } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import { pushWal } from '../commands/wal-push.ts';
 import { walStatus } from '../commands/wal-status.ts';
 import { describeEnd, streamWalToS3 } from '../commands/wal-stream.ts';
@@ -18,7 +18,7 @@ import { openWalArchive, openWalClusters } from '../wal-archive/s3-wal-archive.t
 import { openWalFiles } from '../wal-archive/wal-files.ts';
 import { openWalReader } from '../wal-archive/wal-reader.ts';
 import { openWalServer } from '../wal-archive/wal-server.ts';
-import type { WalStores } from '../wal-listing.ts';
+import type { WalStores } from '../catalog/wal.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 

@@ -3,7 +3,7 @@ import { totalRows } from '../../../lib/domain/backup/compose-manifest.ts';
 import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
 import { describeBackup } from '../../../lib/domain/notify/wording.ts';
 import type { BackupOutcome, LastGoodBackup } from '../../../lib/domain/run/outcome.ts';
-import { readCatalog } from '../catalog.ts';
+import { readCatalog } from '../catalog/dumps.ts';
 import type { BackupPorts } from '../ports/backup.ts';
 import { deliver, type Delivery } from '../ports/notify.ts';
 import { backup, type CompletedBackup } from './backup.ts';

@@ -9,7 +9,7 @@ import {
   major,
 } from '../../../lib/domain/backup/preflight.ts';
 import { asLifeboatError, combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
-import { joinCatalogs, readCatalog, type Catalog } from '../catalog.ts';
+import { joinCatalogs, readCatalog, type Catalog } from '../catalog/dumps.ts';
 import { rejectOnAbort } from '../abort.ts';
 import type { BackupPorts, DumpTools, SourceFacts } from '../ports/backup.ts';
 import type { ObjectStore } from '../ports/store.ts';

@@ -7,7 +7,7 @@ import {
   type StoredBaseBackup,
 } from '../../../lib/domain/notify/base-wording.ts';
 import type { LastGoodBackup } from '../../../lib/domain/run/outcome.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import type { BaseBackupPorts } from '../ports/base-backup.ts';
 import { deliver, type Delivery } from '../ports/notify.ts';
 import { baseBackup, rawSizeOf, sizeOf, type CompletedBaseBackup } from './base-backup.ts';

@@ -4,7 +4,7 @@ import { decideIncrement, type Increment } from '../../../lib/domain/base/increm
 import { checkBaseStandby, checkReplicationFacts } from '../../../lib/domain/base/preflight.ts';
 import { checkDiskSpace } from '../../../lib/domain/backup/preflight.ts';
 import { rejectOnAbort } from '../abort.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import type { BaseBackupPorts, BaseServerFacts } from '../ports/base-backup.ts';
 import type { ObjectStore } from '../ports/store.ts';
 import type { BaseBackupRequest } from './base-backup-request.ts';

@@ -1,7 +1,7 @@
 import { decideBaseRetention } from '../../../lib/domain/base/base-floor.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { clockWasSet } from '../../../lib/domain/run/run-record.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import type { BaseBackupPorts } from '../ports/base-backup.ts';
 
 type RetentionPorts = Pick<BaseBackupPorts, 'stores' | 'journal' | 'host' | 'clock' | 'log'>;

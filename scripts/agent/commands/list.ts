@@ -6,8 +6,8 @@ import { decideRetention, expiresAt } from '../../../lib/domain/backup/retention
 import { lastVerified } from '../../../lib/domain/run/run-record.ts';
 import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
 import { basePrefix } from '../../../lib/domain/wal/keys.ts';
-import { readBases } from '../base-catalog.ts';
-import { readCatalog, type Catalog } from '../catalog.ts';
+import { readBases } from '../catalog/bases.ts';
+import { readCatalog, type Catalog } from '../catalog/dumps.ts';
 import type { Clock } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { ObjectStore } from '../ports/store.ts';

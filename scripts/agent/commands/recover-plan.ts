@@ -16,9 +16,9 @@ import {
   withCommits,
   type RestorableWindow,
 } from '../../../lib/domain/wal/window.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import type { RecoveryPorts, ServerPrograms } from '../ports/recovery.ts';
-import { lastCommitOf, readWalArchive } from '../wal-listing.ts';
+import { lastCommitOf, readWalArchive } from '../catalog/wal.ts';
 
 /** What S3 holds of one cluster. */
 interface Cluster {

@@ -9,11 +9,11 @@ import { OBJECT_TAG } from '../../../lib/domain/names.ts';
 import { parsePitrKey, pitrAppPrefix, type WalSeries } from '../../../lib/domain/wal/keys.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../lib/domain/wal/segment.ts';
 import { judgeWalOf, type PitrDecision } from '../../../lib/domain/wal/wal-retention.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import type { Clock } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { ObjectStore } from '../ports/store.ts';
-import { listWal, type ListedWal, type WalStores } from '../wal-listing.ts';
+import { listWal, type ListedWal, type WalStores } from '../catalog/wal.ts';
 import { manifestFirst } from './base-backup-retention.ts';
 
 export interface RecoveryRetentionPorts {

@@ -1,6 +1,6 @@
 import { isFromFuture, latestBackup, type Backup } from '../../../lib/domain/backup/catalog.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { readCatalog } from '../catalog.ts';
+import { readCatalog } from '../catalog/dumps.ts';
 import type { RestorePorts } from '../ports/restore.ts';
 import { openPlaces, storePlace, type LocatedBackup, type UnreachableStore } from './restore-places.ts';
 

@@ -3,11 +3,11 @@ import { decideRetention, type RetentionDecision } from '../../../lib/domain/bac
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { OBJECT_TAG } from '../../../lib/domain/names.ts';
 import { clockWasSet } from '../../../lib/domain/run/run-record.ts';
-import { readCatalog } from '../catalog.ts';
+import { readCatalog } from '../catalog/dumps.ts';
 import type { Clock, Host, Log } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { ObjectStore } from '../ports/store.ts';
-import type { WalStores } from '../wal-listing.ts';
+import type { WalStores } from '../catalog/wal.ts';
 import {
   applyToRecovery,
   decideInS3,

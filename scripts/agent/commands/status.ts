@@ -6,12 +6,12 @@ import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatDuration } from '../../../lib/domain/quantities.ts';
 import type { RunRecord } from '../../../lib/domain/run/run-record.ts';
 import { restorableWindow, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
-import { readBases } from '../base-catalog.ts';
-import { readCatalog } from '../catalog.ts';
+import { readBases } from '../catalog/bases.ts';
+import { readCatalog } from '../catalog/dumps.ts';
 import type { Clock, Host } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
 import type { ObjectStore } from '../ports/store.ts';
-import { readLastCommits, readWalArchive, type WalStores } from '../wal-listing.ts';
+import { readLastCommits, readWalArchive, type WalStores } from '../catalog/wal.ts';
 
 export interface StatusPorts {
   readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];

@@ -3,8 +3,8 @@ import { mergeCopies, type Backup, type BackupCopy } from '../../../lib/domain/b
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { newestUsable, type Base } from '../../../lib/domain/base/base-catalog.ts';
 import { parseBaseLabel } from '../../../lib/domain/base/base-label.ts';
-import { readBases } from '../base-catalog.ts';
-import { readCatalog } from '../catalog.ts';
+import { readBases } from '../catalog/bases.ts';
+import { readCatalog } from '../catalog/dumps.ts';
 import type { DigestReader } from '../ports/backup.ts';
 import type { BaseVerifier } from '../ports/base-verification.ts';
 import type { Clock, Host, Log, Progress } from '../ports/host.ts';

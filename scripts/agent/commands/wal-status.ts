@@ -8,10 +8,10 @@ import { dateOfPgTime, parsePgTime } from '../../../lib/domain/wal/pg-time.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../lib/domain/wal/segment.ts';
 import type { LastCommit } from '../../../lib/domain/wal/wal-metadata.ts';
 import { lastWritten, restorableWindow, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import type { Clock } from '../ports/host.ts';
 import type { SlotFacts, WalServer, WalServerFacts } from '../ports/wal.ts';
-import { lastCommitOf, readLastCommits, readWalArchive, type WalStores } from '../wal-listing.ts';
+import { lastCommitOf, readLastCommits, readWalArchive, type WalStores } from '../catalog/wal.ts';
 
 export interface WalStatusPorts {
   readonly stores: WalStores;

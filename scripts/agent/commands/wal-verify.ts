@@ -3,10 +3,10 @@ import type { WalArchive } from '../../../lib/domain/wal/archive.ts';
 import { pitrAppPrefix } from '../../../lib/domain/wal/keys.ts';
 import { formatLsn, parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { parseSegmentName, segmentStart } from '../../../lib/domain/wal/segment.ts';
-import { readBases } from '../base-catalog.ts';
+import { readBases } from '../catalog/bases.ts';
 import type { Clock, Log, Progress } from '../ports/host.ts';
 import type { WalReader } from '../ports/wal.ts';
-import { readWalArchive, type WalStores } from '../wal-listing.ts';
+import { readWalArchive, type WalStores } from '../catalog/wal.ts';
 
 export interface WalVerifyPorts {
   readonly stores: WalStores;

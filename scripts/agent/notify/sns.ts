@@ -1,7 +1,7 @@
 import type { SNSClientConfig } from '@aws-sdk/client-sns';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { asciiSubject } from '../../../lib/domain/notify/message.ts';
-import { credentialsFrom } from '../aws-credentials.ts';
+import { credentialsFrom } from '../aws/credentials.ts';
 import { exportAwsVariables, type Environment } from '../environment.ts';
 import type { Channel } from '../ports/notify.ts';
 

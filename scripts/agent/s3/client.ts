@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { ENV } from '../../../lib/domain/names.ts';
-import { credentialsFrom } from '../aws-credentials.ts';
+import { credentialsFrom } from '../aws/credentials.ts';
 import { exportAwsVariables, type Environment } from '../environment.ts';
 import { findRegion } from './region.ts';
 import { PASSING_ANSWERS } from './s3-error.ts';

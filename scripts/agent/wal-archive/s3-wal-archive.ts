@@ -20,7 +20,7 @@ import { formatTimeline } from '../../../lib/domain/wal/segment.ts';
 import { parseWalMetadata, type LastCommit } from '../../../lib/domain/wal/wal-metadata.ts';
 import type { HolePlace, JournalPiece, SegmentPlace, WalArchive, WalClusters } from '../ports/wal.ts';
 import type { ObjectStore } from '../ports/store.ts';
-import type { WalStores } from '../wal-listing.ts';
+import type { WalStores } from '../catalog/wal.ts';
 import { sha256, writePlain, writeWal } from './write-wal.ts';
 
 export function openWalArchive(stores: WalStores, series: WalSeries, runId: string): WalArchive {

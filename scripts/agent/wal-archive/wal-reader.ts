@@ -6,7 +6,7 @@ import { parseWalMetadata } from '../../../lib/domain/wal/wal-metadata.ts';
 import { WalScanner } from '../data-path/wal/wal-scanner.ts';
 import { releaseMemory } from '../data-path/release-memory.ts';
 import type { WalReader } from '../ports/wal.ts';
-import type { WalStores } from '../wal-listing.ts';
+import type { WalStores } from '../catalog/wal.ts';
 import { sha256 } from './write-wal.ts';
 
 const decompressed = promisify(zstdDecompress);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../answer.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
@@ -20,7 +20,7 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
     .option(...JSON_OPTION)
     .addHelpText('after', examples('lifeboat wal stream'))
     .action((options: Options) =>
-      answer(async (given) => (await import('./cli/wal.ts')).runWalStream(given))(options, []),
+      answer(async (given) => (await import('../cli/wal.ts')).runWalStream(given))(options, []),
     );
   wal
     .command('status')
@@ -33,7 +33,7 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
       `${examples('lifeboat wal status', 'lifeboat wal status --json')}\n\nExit status: 0 good, 9 attention needed, 4 PostgreSQL and 5 S3 did not answer.`,
     )
     .action((options: Options) =>
-      answer(async () => (await import('./cli/wal.ts')).runWalStatus())(options, []),
+      answer(async () => (await import('../cli/wal.ts')).runWalStatus())(options, []),
     );
   wal
     .command('verify')
@@ -41,7 +41,7 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
     .option(...JSON_OPTION)
     .addHelpText('after', examples('lifeboat wal verify'))
     .action((options: Options) =>
-      answer(async (given) => (await import('./cli/wal.ts')).runWalVerify(given))(options, []),
+      answer(async (given) => (await import('../cli/wal.ts')).runWalVerify(given))(options, []),
     );
   wal
     .command('push')
@@ -55,7 +55,7 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
 Under load the files that wait go along with the first one.`,
     )
     .action((path: string, options: Options) =>
-      answer(async (given, args) => (await import('./cli/wal.ts')).runWalPush(given, args[0]!))(options, [
+      answer(async (given, args) => (await import('../cli/wal.ts')).runWalPush(given, args[0]!))(options, [
         path,
       ]),
     );

@@ -1,15 +1,19 @@
-import { recoverySource, takesOut, type RequestedRecovery } from '../../lib/domain/run/requested-recovery.ts';
-import type { RunRequest } from '../../lib/domain/run/request.ts';
-import type { RecoveredFacts } from '../../lib/domain/run/result.ts';
-import { asLifeboatError } from '../../lib/domain/errors.ts';
-import { formatLsn } from '../../lib/domain/wal/lsn.ts';
-import { chooseSidePlace, describeInto, openTakeoverPorts, recoverIntoAndTell } from './cli/recover-into.ts';
-import { describeRecovery, openRecoveryPorts } from './cli/recover.ts';
-import { describeRecovered, recover, lossInWords, type Recovered } from './commands/recover.ts';
-import { isUntouched } from './commands/restore-and-tell.ts';
-import type { Context } from './context.ts';
-import { handlingOf } from './recovery/side-clusters.ts';
-import type { OperationEnd } from './run-operations.ts';
+import {
+  recoverySource,
+  takesOut,
+  type RequestedRecovery,
+} from '../../../lib/domain/run/requested-recovery.ts';
+import type { RunRequest } from '../../../lib/domain/run/request.ts';
+import type { RecoveredFacts } from '../../../lib/domain/run/result.ts';
+import { asLifeboatError } from '../../../lib/domain/errors.ts';
+import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
+import { chooseSidePlace, describeInto, openTakeoverPorts, recoverIntoAndTell } from '../cli/recover-into.ts';
+import { describeRecovery, openRecoveryPorts } from '../cli/recover.ts';
+import { describeRecovered, recover, lossInWords, type Recovered } from '../commands/recover.ts';
+import { isUntouched } from '../commands/restore-and-tell.ts';
+import type { Context } from '../context.ts';
+import { handlingOf } from '../recovery/side-clusters.ts';
+import type { OperationEnd } from './operations.ts';
 
 type RecoveryWish = NonNullable<RunRequest['restore']> & { readonly recovery: RequestedRecovery };
 

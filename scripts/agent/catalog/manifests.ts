@@ -1,5 +1,5 @@
-import { LifeboatError } from '../../lib/domain/errors.ts';
-import type { ObjectStore } from './ports/store.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { ObjectStore } from '../ports/store.ts';
 
 const MANIFESTS_AT_ONCE = 8;
 

@@ -5,12 +5,12 @@ import {
   type BackupCopy,
   type FailedVerifications,
   type ListedFile,
-} from '../../lib/domain/backup/catalog.ts';
-import { parseBackupFile, seriesPrefix } from '../../lib/domain/backup/keys.ts';
-import { parseManifest } from '../../lib/domain/backup/manifest.ts';
-import { failedVerifications, type RunRecord } from '../../lib/domain/run/run-record.ts';
-import { readManifests } from './manifest-reading.ts';
-import type { ObjectStore } from './ports/store.ts';
+} from '../../../lib/domain/backup/catalog.ts';
+import { parseBackupFile, seriesPrefix } from '../../../lib/domain/backup/keys.ts';
+import { parseManifest } from '../../../lib/domain/backup/manifest.ts';
+import { failedVerifications, type RunRecord } from '../../../lib/domain/run/run-record.ts';
+import { readManifests } from './manifests.ts';
+import type { ObjectStore } from '../ports/store.ts';
 
 /** What lies in every store of a series, read now. */
 export interface Catalog {

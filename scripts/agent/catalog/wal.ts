@@ -1,18 +1,18 @@
-import { LifeboatError } from '../../lib/domain/errors.ts';
-import type { ListedFile } from '../../lib/domain/backup/catalog.ts';
-import { WalArchiveBuilder, type WalArchive } from '../../lib/domain/wal/archive.ts';
-import { parseHoleRecord, type HoleRecord } from '../../lib/domain/wal/hole.ts';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { ListedFile } from '../../../lib/domain/backup/catalog.ts';
+import { WalArchiveBuilder, type WalArchive } from '../../../lib/domain/wal/archive.ts';
+import { parseHoleRecord, type HoleRecord } from '../../../lib/domain/wal/hole.ts';
 import {
   holePrefix,
   journalPrefix,
   parsePitrKey,
   walPrefix,
   type WalSeries,
-} from '../../lib/domain/wal/keys.ts';
-import { parseHistory } from '../../lib/domain/wal/timeline.ts';
-import { parseWalMetadata, type LastCommit } from '../../lib/domain/wal/wal-metadata.ts';
-import { commitCandidates, withCommits, type RestorableWindow } from '../../lib/domain/wal/window.ts';
-import type { ObjectStore } from './ports/store.ts';
+} from '../../../lib/domain/wal/keys.ts';
+import { parseHistory } from '../../../lib/domain/wal/timeline.ts';
+import { parseWalMetadata, type LastCommit } from '../../../lib/domain/wal/wal-metadata.ts';
+import { commitCandidates, withCommits, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
+import type { ObjectStore } from '../ports/store.ts';
 
 /** The backup bucket, and the state bucket: unlocked, for what is of use only for a while. One and the same where none is set. */
 export interface WalStores {

@@ -1,4 +1,4 @@
-import type { Environment } from './environment.ts';
+import type { Environment } from '../environment.ts';
 
 export interface AwsCredentials {
   readonly accessKeyId: string;

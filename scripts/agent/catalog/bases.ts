@@ -1,10 +1,10 @@
-import { catalogBases, type Base } from '../../lib/domain/base/base-catalog.ts';
-import { parseBaseManifest } from '../../lib/domain/base/base-manifest.ts';
-import type { ListedFile } from '../../lib/domain/backup/catalog.ts';
-import { failedVerifications, type RunRecord } from '../../lib/domain/run/run-record.ts';
-import { basesPrefix, parsePitrKey, pitrAppPrefix } from '../../lib/domain/wal/keys.ts';
-import { readManifests } from './manifest-reading.ts';
-import type { ObjectStore } from './ports/store.ts';
+import { catalogBases, type Base } from '../../../lib/domain/base/base-catalog.ts';
+import { parseBaseManifest } from '../../../lib/domain/base/base-manifest.ts';
+import type { ListedFile } from '../../../lib/domain/backup/catalog.ts';
+import { failedVerifications, type RunRecord } from '../../../lib/domain/run/run-record.ts';
+import { basesPrefix, parsePitrKey, pitrAppPrefix } from '../../../lib/domain/wal/keys.ts';
+import { readManifests } from './manifests.ts';
+import type { ObjectStore } from '../ports/store.ts';
 
 /**
  * Every base backup of an app in one store, newest first, of whatever cluster; the WAL beside them, which may be millions of

@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../answer.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
@@ -32,6 +32,6 @@ export function addBackup(program: Command, answer: Wrap, examples: (...lines: s
       ),
     )
     .action((options: Options) =>
-      answer(async (given) => (await import('./cli/backup.ts')).runBackup(given))(options, []),
+      answer(async (given) => (await import('../cli/backup.ts')).runBackup(given))(options, []),
     );
 }

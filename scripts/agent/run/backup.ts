@@ -1,16 +1,16 @@
-import { totalRows } from '../../lib/domain/backup/compose-manifest.ts';
-import type { BackupPart } from '../../lib/domain/run/both-failure.ts';
-import type { BaseFacts, DumpFacts } from '../../lib/domain/run/result.ts';
-import { describeRequest, openBackupPorts } from './cli/backup.ts';
-import { attemptBoth } from './cli/backup-both.ts';
-import { describeBaseRequest, openBaseBackupPorts } from './cli/base-backup.ts';
-import { readRestorable } from './cli/wal.ts';
-import { backupAndTell } from './commands/backup-and-tell.ts';
-import { baseBackupAndTell } from './commands/base-backup-and-tell.ts';
-import { rawSizeOf, sizeOf, type CompletedBaseBackup } from './commands/base-backup.ts';
-import type { Context } from './context.ts';
-import type { OperationEnd } from './run-operations.ts';
-import { requireDatabaseName } from './settings.ts';
+import { totalRows } from '../../../lib/domain/backup/compose-manifest.ts';
+import type { BackupPart } from '../../../lib/domain/run/both-failure.ts';
+import type { BaseFacts, DumpFacts } from '../../../lib/domain/run/result.ts';
+import { describeRequest, openBackupPorts } from '../cli/backup.ts';
+import { attemptBoth } from '../cli/backup-both.ts';
+import { describeBaseRequest, openBaseBackupPorts } from '../cli/base-backup.ts';
+import { readRestorable } from '../cli/wal.ts';
+import { backupAndTell } from '../commands/backup-and-tell.ts';
+import { baseBackupAndTell } from '../commands/base-backup-and-tell.ts';
+import { rawSizeOf, sizeOf, type CompletedBaseBackup } from '../commands/base-backup.ts';
+import type { Context } from '../context.ts';
+import type { OperationEnd } from './operations.ts';
+import { requireDatabaseName } from '../settings.ts';
 
 /** Both left out of an attempt that could not even be begun. */
 interface Part<Facts> extends BackupPart {

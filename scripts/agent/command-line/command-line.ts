@@ -1,11 +1,11 @@
 import { Command, CommanderError, Option } from 'commander';
-import { asLifeboatError, EXIT_STATUS, LifeboatError } from '../../lib/domain/errors.ts';
-import type { Answer } from './answer.ts';
-import { addBackup } from './backup-command-line.ts';
-import { addRecoveryOptions, RECOVERY_EXAMPLES } from './recovery-command-line.ts';
-import { renderError, renderErrorAsJson } from './render/error.ts';
-import { LIFEBOAT_VERSION } from './version.ts';
-import { addWal } from './wal-command-line.ts';
+import { asLifeboatError, EXIT_STATUS, LifeboatError } from '../../../lib/domain/errors.ts';
+import type { Answer } from '../answer.ts';
+import { addBackup } from './backup.ts';
+import { addRecoveryOptions, RECOVERY_EXAMPLES } from './recovery-options.ts';
+import { renderError, renderErrorAsJson } from '../render/error.ts';
+import { LIFEBOAT_VERSION } from '../version.ts';
+import { addWal } from './wal.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
@@ -86,7 +86,7 @@ function addRestore(program: Command, answer: Wrap): void {
       ),
     )
     .action((source: string | undefined, options: Options) =>
-      answer(async (given, args) => (await import('./cli/restore.ts')).runRestore(given, args[0]))(
+      answer(async (given, args) => (await import('../cli/restore.ts')).runRestore(given, args[0]))(
         options,
         source === undefined ? [] : [source],
       ),
@@ -102,7 +102,9 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
       'after',
       `${examples('lifeboat list', 'lifeboat list --json')}\n\nEXPIRES: from when retention may remove the copy; kept: it stays, as things are; due: it may go already.`,
     )
-    .action((options: Options) => answer(async () => (await import('./cli/list.ts')).runList())(options, []));
+    .action((options: Options) =>
+      answer(async () => (await import('../cli/list.ts')).runList())(options, []),
+    );
   program
     .command('verify')
     .argument('[id]', 'a dump’s id or a base backup’s; the newest of each kind when left out')
@@ -119,7 +121,7 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
       ),
     )
     .action((id: string | undefined, options: Options) =>
-      answer(async (given, args) => (await import('./cli/verify.ts')).runVerify(given, args[0]))(
+      answer(async (given, args) => (await import('../cli/verify.ts')).runVerify(given, args[0]))(
         options,
         id ? [id] : [],
       ),
@@ -133,7 +135,7 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
       `${examples('lifeboat status', 'lifeboat status --json')}\n\nExit status: 0 good, 9 the last good backup is too old or the last run failed.`,
     )
     .action((options: Options) =>
-      answer(async () => (await import('./cli/status.ts')).runStatus())(options, []),
+      answer(async () => (await import('../cli/status.ts')).runStatus())(options, []),
     );
   program
     .command('retention')
@@ -149,7 +151,7 @@ function addCatalogCommands(program: Command, answer: Wrap): void {
     .option(...JSON_OPTION)
     .addHelpText('after', examples('lifeboat retention --dry-run', 'lifeboat retention --apply'))
     .action((options: Options) =>
-      answer(async (given) => (await import('./cli/retention.ts')).runRetention(given))(options, []),
+      answer(async (given) => (await import('../cli/retention.ts')).runRetention(given))(options, []),
     );
 }
 
@@ -161,7 +163,7 @@ function addHostCommands(program: Command, answer: Wrap): void {
     .option(...JSON_OPTION)
     .addHelpText('after', examples('lifeboat notify --test'))
     .action((options: Options) =>
-      answer(async () => (await import('./cli/notify.ts')).runNotify())(options, []),
+      answer(async () => (await import('../cli/notify.ts')).runNotify())(options, []),
     );
   program
     .command('install')
@@ -186,7 +188,7 @@ function addHostCommands(program: Command, answer: Wrap): void {
       ),
     )
     .action((options: Options) =>
-      answer(async (given) => (await import('./cli/install.ts')).runInstall(given))(options, []),
+      answer(async (given) => (await import('../cli/install.ts')).runInstall(given))(options, []),
     );
 }
 
@@ -208,7 +210,7 @@ As root it goes on as the series' user (osUser). Settings come from the request 
 Standard output: the verdict, the log's beginning and end, the verdict. The whole log goes to standard error.`,
     )
     .action((options: Options) =>
-      answer(async (given) => (await import('./cli/run.ts')).runRun(given))(options, []),
+      answer(async (given) => (await import('../cli/run.ts')).runRun(given))(options, []),
     );
   program
     .command('run-work', { hidden: true })
@@ -216,7 +218,7 @@ Standard output: the verdict, the log's beginning and end, the verdict. The whol
     .requiredOption('--request <base64url>')
     .option(...JSON_OPTION)
     .action((options: Options) =>
-      answer(async (given) => (await import('./cli/run-work.ts')).runWork(given))(options, []),
+      answer(async (given) => (await import('../cli/run-work.ts')).runWork(given))(options, []),
     );
 }
 

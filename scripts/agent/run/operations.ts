@@ -1,24 +1,24 @@
-import type { LifeboatError } from '../../lib/domain/errors.ts';
-import type { RunOperation, RunRequest } from '../../lib/domain/run/request.ts';
-import { requireRestore } from '../../lib/domain/run/request-settings.ts';
-import type { RunOutcome } from '../../lib/domain/run/result.ts';
-import { list } from './commands/list.ts';
-import { isUntouched, restoreAndTell } from './commands/restore-and-tell.ts';
-import { retention } from './commands/retention.ts';
-import { status } from './commands/status.ts';
-import { verify } from './commands/verify.ts';
-import type { Context } from './context.ts';
-import { openDumpFiles } from './data-path/archive-files.ts';
-import { digestReader } from './data-path/digest.ts';
-import { baseVerifier } from './data-path/volumes/base-verifier.ts';
-import { listAsJson, renderList } from './render/list.ts';
-import { renderRetention, retentionAsJson } from './render/retention.ts';
-import { renderStatus, statusAsJson } from './render/status.ts';
-import { renderVerify, verifyAsJson } from './render/verify.ts';
-import { runBackup } from './run-backup.ts';
-import { openRestorePorts } from './restore-ports.ts';
-import { runRecovery } from './run-recovery.ts';
-import { openWalStores } from './wal-stores.ts';
+import type { LifeboatError } from '../../../lib/domain/errors.ts';
+import type { RunOperation, RunRequest } from '../../../lib/domain/run/request.ts';
+import { requireRestore } from '../../../lib/domain/run/request-settings.ts';
+import type { RunOutcome } from '../../../lib/domain/run/result.ts';
+import { list } from '../commands/list.ts';
+import { isUntouched, restoreAndTell } from '../commands/restore-and-tell.ts';
+import { retention } from '../commands/retention.ts';
+import { status } from '../commands/status.ts';
+import { verify } from '../commands/verify.ts';
+import type { Context } from '../context.ts';
+import { openDumpFiles } from '../data-path/archive-files.ts';
+import { digestReader } from '../data-path/digest.ts';
+import { baseVerifier } from '../data-path/volumes/base-verifier.ts';
+import { listAsJson, renderList } from '../render/list.ts';
+import { renderRetention, retentionAsJson } from '../render/retention.ts';
+import { renderStatus, statusAsJson } from '../render/status.ts';
+import { renderVerify, verifyAsJson } from '../render/verify.ts';
+import { runBackup } from './backup.ts';
+import { openRestorePorts } from '../restore-ports.ts';
+import { runRecovery } from './recovery.ts';
+import { openWalStores } from '../wal-stores.ts';
 
 /** How an operation of a request ended. */
 export interface OperationEnd {

@@ -1,13 +1,13 @@
-import type { RunRequest } from '../../lib/domain/run/request.ts';
-import { walSettingsOfRequest } from '../../lib/domain/run/request-settings.ts';
-import { ENV } from '../../lib/domain/names.ts';
-import { readDatabaseSecret } from './aws/database-secret.ts';
-import { openWalService } from './commands/wal-service.ts';
-import type { Environment } from './environment.ts';
-import { openMachine } from './host/machine.ts';
-import type { Log } from './ports/host.ts';
-import type { RunService } from './ports/run.ts';
-import { parseSettings, type Settings } from './settings.ts';
+import type { RunRequest } from '../../../lib/domain/run/request.ts';
+import { walSettingsOfRequest } from '../../../lib/domain/run/request-settings.ts';
+import { ENV } from '../../../lib/domain/names.ts';
+import { readDatabaseSecret } from '../aws/database-secret.ts';
+import { openWalService } from '../commands/wal-service.ts';
+import type { Environment } from '../environment.ts';
+import { openMachine } from '../host/machine.ts';
+import type { Log } from '../ports/host.ts';
+import type { RunService } from '../ports/run.ts';
+import { parseSettings, type Settings } from '../settings.ts';
 
 /** The stream of WAL that a series’ runs look after; a restore leaves it alone. */
 export function openRunService(
