@@ -1,12 +1,8 @@
 import { Option, type Command } from 'commander';
-import type { Answer } from '../answer.ts';
-
-type Options = Readonly<Record<string, unknown>>;
-type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
-type Wrap = (run: Run) => (options: Options, args: readonly string[]) => Promise<void>;
+import { DRY_RUN, examples, JSON_OPTION, type Answering } from './vocabulary.ts';
 
 /** `lifeboat backup`: dumps and base backups. */
-export function addBackup(program: Command, answer: Wrap, examples: (...lines: string[]) => string): void {
+export function addBackup(program: Command, answer: Answering): void {
   program
     .command('backup')
     .description(
@@ -20,8 +16,8 @@ export function addBackup(program: Command, answer: Wrap, examples: (...lines: s
     )
     .option('--allow-standby', 'also when the server is a standby')
     .option('--adopt-series', 'go on with a series that so far belonged to another database or cluster')
-    .option('--dry-run', 'print the plan, change nothing')
-    .option('--json', 'print one JSON object instead of text')
+    .option(...DRY_RUN)
+    .option(...JSON_OPTION)
     .addHelpText(
       'after',
       examples(
@@ -31,7 +27,5 @@ export function addBackup(program: Command, answer: Wrap, examples: (...lines: s
         'lifeboat backup --dry-run',
       ),
     )
-    .action((options: Options) =>
-      answer(async (given) => (await import('../cli/backup.ts')).runBackup(given))(options, []),
-    );
+    .action(answer(async (options) => (await import('../cli/backup.ts')).runBackup(options)));
 }

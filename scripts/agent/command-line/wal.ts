@@ -1,14 +1,8 @@
 import type { Command } from 'commander';
-import type { Answer } from '../answer.ts';
-
-type Options = Readonly<Record<string, unknown>>;
-type Run = (options: Options, args: readonly string[]) => Promise<Answer>;
-type Wrap = (run: Run) => (options: Options, args: readonly string[]) => Promise<void>;
-
-const JSON_OPTION = ['--json', 'print one JSON object instead of text'] as const;
+import { examples, JSON_OPTION, type Answering } from './vocabulary.ts';
 
 /** `lifeboat wal …`: what point-in-time recovery lives on. */
-export function addWal(program: Command, answer: Wrap, examples: (...lines: string[]) => string): void {
+export function addWal(program: Command, answer: Answering): void {
   const wal = program
     .command('wal')
     .description('Stream the write-ahead log to S3, for point-in-time recovery')
@@ -19,9 +13,7 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
     .option('--adopt-series', 'also when another cluster wrote under this APP_NAME a moment ago')
     .option(...JSON_OPTION)
     .addHelpText('after', examples('lifeboat wal stream'))
-    .action((options: Options) =>
-      answer(async (given) => (await import('../cli/wal.ts')).runWalStream(given))(options, []),
-    );
+    .action(answer(async (options) => (await import('../cli/wal.ts')).runWalStream(options)));
   wal
     .command('status')
     .description(
@@ -32,17 +24,13 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
       'after',
       `${examples('lifeboat wal status', 'lifeboat wal status --json')}\n\nExit status: 0 good, 9 attention needed, 4 PostgreSQL and 5 S3 did not answer.`,
     )
-    .action((options: Options) =>
-      answer(async () => (await import('../cli/wal.ts')).runWalStatus())(options, []),
-    );
+    .action(answer(async () => (await import('../cli/wal.ts')).runWalStatus()));
   wal
     .command('verify')
     .description('Read all WAL in S3 again, every byte, and look at every record in it as recovery would')
     .option(...JSON_OPTION)
     .addHelpText('after', examples('lifeboat wal verify'))
-    .action((options: Options) =>
-      answer(async (given) => (await import('../cli/wal.ts')).runWalVerify(given))(options, []),
-    );
+    .action(answer(async (options) => (await import('../cli/wal.ts')).runWalVerify(options)));
   wal
     .command('push')
     .argument('<path>', '%p: a file in pg_wal')
@@ -54,9 +42,5 @@ export function addWal(program: Command, answer: Wrap, examples: (...lines: stri
 
 Under load the files that wait go along with the first one.`,
     )
-    .action((path: string, options: Options) =>
-      answer(async (given, args) => (await import('../cli/wal.ts')).runWalPush(given, args[0]!))(options, [
-        path,
-      ]),
-    );
+    .action(answer(async (options, [path]) => (await import('../cli/wal.ts')).runWalPush(options, path!)));
 }

@@ -1,7 +1,34 @@
 import type { Command } from 'commander';
+import { DRY_RUN, examples, JSON_OPTION, type Answering } from './vocabulary.ts';
+
+/** `lifeboat restore`: of a backup, or to a point in time. */
+export function addRestore(program: Command, answer: Answering): void {
+  const restore = program
+    .command('restore')
+    .argument('[source]', 'latest, a backup’s id, a file, or an s3:// URL')
+    .description(
+      'Restore a backup into DB_NAME, beside what is there, or the whole cluster to a point in time; nothing is ever destroyed',
+    )
+    .option('--to-database <name>', 'the target, instead of DB_NAME')
+    .option(
+      '--replace',
+      'take the place of a database that holds data; the old one is kept under another name',
+    )
+    .option('--globals', 'first create the roles that are missing')
+    .option('--table <names>', 'only these tables, as in: users,"Order Items",billing.invoices')
+    .option('--jobs <n>', 'parallel jobs of a custom-format restore')
+    .option('--force-older', 'also into a server older than the one the backup is of');
+  addRecoveryOptions(restore)
+    .option(...DRY_RUN)
+    .option(...JSON_OPTION)
+    .addHelpText('after', examples(...EXAMPLES))
+    .action(
+      answer(async (options, [source]) => (await import('../cli/restore.ts')).runRestore(options, source)),
+    );
+}
 
 /** What `restore` takes beside a backup to restore: a point in time, and where the cluster of then is to lie. */
-export function addRecoveryOptions(restore: Command): Command {
+function addRecoveryOptions(restore: Command): Command {
   return restore
     .option('--to-time <time>', 'recover the cluster as it was then, with a zone: 2026-01-17T08:54:59Z')
     .option('--to-lsn <lsn>', 'recover to a position in the WAL')
@@ -40,7 +67,11 @@ export function addRecoveryOptions(restore: Command): Command {
     .option('--despite <differences>', 'though this host differs: architecture,libc,version');
 }
 
-export const RECOVERY_EXAMPLES = [
+const EXAMPLES = [
+  'lifeboat restore latest',
+  'DB_NAME=hostmaster_staging lifeboat restore latest',
+  'lifeboat restore s3://hostmaster-backups/database/hostmaster_db_20260115_020000.sql.gz --dry-run',
+  'lifeboat restore hostmaster_db_20260115_020000 --replace',
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --dry-run',
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --data-dir /var/lib/postgresql/recovered',
   'lifeboat restore --to-time 2026-01-17T08:54:59Z --database hostmaster_prod --to-database hostmaster_before',
