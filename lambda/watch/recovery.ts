@@ -240,7 +240,7 @@ function endsInUse({ timelines }: RestorableWindow): RestorableStretch[] {
   const began = dateOfPgTime(parsePgTime(newest.began.time));
   return timelines.flatMap((line) => {
     const end = line.stretches.at(-1)!;
-    const received = end.tail.at(-1)?.files.at(-1)?.modifiedAt;
+    const received = end.tail.last?.files.at(-1)?.modifiedAt;
     return line === newest || (received && received >= began) ? [end] : [];
   });
 }

@@ -128,11 +128,13 @@ function keepForWindow(
 }
 
 function anchorOf({ bases, tail }: RestorableStretch, cutoff: Date): UsableBase | undefined {
-  const reaches =
-    receivedAt(bases.at(-1)!) >= cutoff.getTime() ||
-    tail.some(({ files }) => files.some(({ modifiedAt }) => modifiedAt >= cutoff));
-  if (!reaches) return undefined;
+  if (receivedAt(bases.at(-1)!) < cutoff.getTime() && !holdsYounger(tail, cutoff)) return undefined;
   return bases.findLast((base) => dateOfPgTime(parsePgTime(stopTimeOf(base))) <= cutoff);
+}
+
+function holdsYounger(tail: RestorableStretch['tail'], cutoff: Date): boolean {
+  for (const { files } of tail) if (files.some(({ modifiedAt }) => modifiedAt >= cutoff)) return true;
+  return false;
 }
 
 /** A timeline in use whose history file is missing; only from it could be told what it is built on. */

@@ -183,7 +183,7 @@ function stopFor(
 
 /** Whether nothing was committed behind the stretch's latest point: every object behind it says so. */
 function hasKnownEnd({ tail }: RestorableStretch, commits: KnownCommits): boolean {
-  for (const { files, end } of tail.toReversed()) {
+  for (const { files, end } of tail) {
     for (const { key } of files.toReversed()) {
       const commit = commits.get(key);
       // What is behind the place where the timeline was left hides what was committed before it.

@@ -187,7 +187,11 @@ export function* followWal(
 }
 
 /** The file that reaches farthest along the path in the segment that begins at `start`. */
-function findFile(archive: WalArchive, path: readonly TimelineStretch[], start: Lsn): WalFile | undefined {
+export function findFile(
+  archive: WalArchive,
+  path: readonly TimelineStretch[],
+  start: Lsn,
+): WalFile | undefined {
   const end = start + BigInt(archive.segmentSize);
   let best: WalFile | undefined;
   for (const stretch of path.toReversed()) {

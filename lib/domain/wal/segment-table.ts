@@ -70,6 +70,25 @@ export class SegmentTable {
     return page && this.#fileAt(place.timeline, page, place.index, name);
   }
 
+  /**
+   * Where the complete segments end that follow on each other from the one that begins at `start`; `start` where there is none.
+   * A month of them is a look at half a million numbers, no more: no name is made.
+   * @param limit those that end behind it are not counted
+   */
+  endOfRun(timeline: number, start: Lsn, limit: Lsn | undefined): Lsn {
+    const pages = this.#pages.get(timeline);
+    if (!pages) return start;
+    const size = BigInt(this.#segmentSize);
+    const most = limit === undefined ? Infinity : Number(limit / size);
+    let number = Number(start / size);
+    let page = pages.get(Math.floor(number / PAGE_LENGTH));
+    while (number < most && page && page.modifiedAt[number % PAGE_LENGTH] !== 0) {
+      number += 1;
+      if (number % PAGE_LENGTH === 0) page = pages.get(number / PAGE_LENGTH);
+    }
+    return BigInt(number) * size;
+  }
+
   *entries(): Generator<[string, ListedFile]> {
     for (const timeline of this.timelines()) yield* this.entriesFrom(timeline, 0n);
   }

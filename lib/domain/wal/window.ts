@@ -1,11 +1,12 @@
 import { isUsable, type Base, type UsableBase } from '../base/base-catalog.ts';
-import { followWal, nextAvailable, pathOf, timelinesOf, type WalArchive, type WalFile } from './archive.ts';
+import { nextAvailable, pathOf, timelinesOf, type WalArchive } from './archive.ts';
 import type { HoleRecord } from './hole.ts';
 import { parsePitrKey } from './keys.ts';
 import { parseLsn, type Lsn } from './lsn.ts';
 import { formatPgTime, parsePgTime, pgTimeOfDate } from './pg-time.ts';
 import { timelineOfLsn, type TimelineStretch } from './timeline.ts';
 import type { LastCommit } from './wal-metadata.ts';
+import { endOfWal, WalTail } from './wal-tail.ts';
 
 /**
  * The restorable window of one cluster, measured from what lies in S3: for every timeline the stretches within which a
@@ -49,8 +50,8 @@ export interface RestorableStretch {
   readonly walEnd: Lsn;
   /** In the order of the WAL. */
   readonly bases: readonly UsableBase[];
-  /** From the newest base backup's end to `walEnd`. */
-  readonly tail: readonly WalFile[];
+  /** From the newest base backup's end to `walEnd`, the last first. */
+  readonly tail: WalTail;
 }
 
 /** WAL that is missing, and the time that cannot be recovered for it. */
@@ -195,26 +196,23 @@ function findStretches(
   }
   return found.map((stretch) => {
     const newest = stretch.bases.at(-1)!;
-    const tail = [...followWal(archive, path, stopOf(newest))];
+    const tail = new WalTail(archive, path, stopOf(newest), stretch.walEnd);
     const [earliest, latest] = [pointOfBase(stretch.bases[0]!), latestOf(tail, newest, commits)];
     return { ...stretch, tail, earliest, latest };
   });
-}
-
-/** Nothing is kept of the way there, which may be a month of segments. */
-function endOfWal(archive: WalArchive, path: readonly TimelineStretch[], from: Lsn): Lsn {
-  let end = from;
-  for (const file of followWal(archive, path, from)) end = file.end;
-  return end;
 }
 
 function pointOfBase(base: UsableBase): RestorablePoint {
   return { time: stopTimeOf(base), lsn: stopOf(base) };
 }
 
-function latestOf(tail: readonly WalFile[], newest: UsableBase, commits: KnownCommits): RestorablePoint {
+function latestOf(tail: WalTail, newest: UsableBase, commits: KnownCommits): RestorablePoint {
   const end = pointOfBase(newest);
-  for (const { files, end: fileEnd } of tail.toReversed()) {
+  const lowest = lowestOf(commits);
+  if (lowest === undefined) return end;
+  for (const { files, end: fileEnd } of tail) {
+    // No commit that is known lies before it: the rest, which may be weeks of segments, need not be looked at.
+    if (fileEnd < lowest) break;
     for (const { key } of files.toReversed()) {
       const commit = commits.get(key);
       // Of a segment that its timeline went on in after it was left for this one, the last commit may be the other's.
@@ -223,6 +221,13 @@ function latestOf(tail: readonly WalFile[], newest: UsableBase, commits: KnownCo
     }
   }
   return end;
+}
+
+function lowestOf(commits: KnownCommits): Lsn | undefined {
+  let lowest: Lsn | undefined;
+  for (const commit of commits.values())
+    if (commit && (lowest === undefined || commit.lsn < lowest)) lowest = commit.lsn;
+  return lowest;
 }
 
 function later(one: string, other: string): string {
@@ -234,7 +239,7 @@ function later(one: string, other: string): string {
  * holds a commit, then computes the window again with `withCommits`.
  */
 export function* commitCandidates(stretch: RestorableStretch): Generator<string> {
-  for (const { files } of stretch.tail.toReversed()) {
+  for (const { files } of stretch.tail) {
     for (const { key } of files.toReversed()) yield key;
   }
 }

@@ -121,7 +121,7 @@ function readTail(
   if (timeline === undefined || from === undefined) return undefined;
   // One byte earlier: at a border between two segments the one that ends there tells that it is held.
   const files = [...followWal(archive, pathOf(archive, timeline), from > 0n ? from - 1n : from)];
-  const last = files.at(-1) ?? stretch?.tail.at(-1);
+  const last = files.at(-1) ?? stretch?.tail.last;
   if (!last) return undefined;
   const keys = [last, ...files.toReversed()].flatMap((each) => each.files.toReversed().map(({ key }) => key));
   return { end: last.end, keys: [...new Set(keys)] };

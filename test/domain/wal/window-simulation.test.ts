@@ -1,8 +1,10 @@
 import { planRecovery, type RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import type { RecoveryTarget } from '../../../lib/domain/base/recovery-target.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { followWal, pathOf, timelinesOf } from '../../../lib/domain/wal/archive.ts';
 import { parseLsn } from '../../../lib/domain/wal/lsn.ts';
 import { formatPgTime, parsePgTime } from '../../../lib/domain/wal/pg-time.ts';
+import { endOfWal, WalTail } from '../../../lib/domain/wal/wal-tail.ts';
 import {
   restorableWindow,
   type RestorableStretch,
@@ -75,6 +77,20 @@ describe('The restorable window of a random cluster', () => {
       expect(window.earliest?.time).toBe(starts[0]);
     },
   );
+
+  it.each(SEEDS)('with seed %d has the end to which its WAL leads, by counting as by following', (seed) => {
+    const archive = grow(seed).archive();
+    for (const timeline of timelinesOf(archive)) {
+      const path = pathOf(archive, timeline);
+      for (let unit = 0; unit < 300; unit += 11) {
+        const from = lsnOf(unit);
+        const files = [...followWal(archive, path, from)];
+        const end = endOfWal(archive, path, from);
+        expect(end).toBe(files.at(-1)?.end ?? from);
+        expect([...new WalTail(archive, path, from, end)].toReversed()).toEqual(files);
+      }
+    }
+  });
 });
 
 /** The last commit of a segment that its timeline went on in is not this one's: then an earlier end is told, no later one. */
@@ -86,7 +102,7 @@ function checkEnd(model: PitrModel, { timeline }: RestorableTimeline, stretch: R
     if (model.commitTime(real, unit) !== undefined) commits.push(commitEnd(unit));
   }
   const last = commits.at(-1) ?? parseLsn(base.manifest.stopLsn);
-  const hidden = stretch.tail.some(({ files, end }) =>
+  const hidden = [...stretch.tail].some(({ files, end }) =>
     files.some(({ key }) => (model.commits.get(key)?.lsn ?? 0n) > end),
   );
   if (hidden) expect([...commits, parseLsn(base.manifest.stopLsn)]).toContain(stretch.latest.lsn);

@@ -256,6 +256,23 @@ describe('The restorable window', () => {
     expect(latest).toEqual({ time: iso('03:00'), lsn: lsnOf(5, -100) });
   });
 
+  it('is measured without a name for each of its segments, however many there are', () => {
+    const bucket = new WalBucket()
+      .base('02:10', lsnOf(3, 40), lsnOf(3, 312))
+      .segments(1, 3, 5000, '03:00')
+      .segments(1, 5002, 9000, '04:00')
+      .base('03:30', lsnOf(5003, 40), lsnOf(5003, 90))
+      .segments(1, 9001, 9001, '10:00');
+    const [archive, bases] = [bucket.archive(), bucket.bases];
+    const looks = jest.spyOn(archive.segments, 'get');
+    const bare = restorableWindow({ archive, bases });
+    const [newest] = commitCandidates(bare.timelines[0]!.stretches.at(-1)!);
+    const window = withCommits(bare, new Map([[newest!, bucket.commits.get(newest!)!]]));
+    expect(window.latest!.time).toBe(iso('10:00'));
+    expect(window.timelines[0]!.stretches).toHaveLength(2);
+    expect(looks.mock.calls.length).toBeLessThan(20);
+  });
+
   it('is told as JSON without anything that JSON does not have', () => {
     const bucket = new WalBucket()
       .base('02:10', lsnOf(3, 40), lsnOf(3, 312))
