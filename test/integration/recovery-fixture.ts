@@ -90,9 +90,9 @@ export class RecoveryGround {
     if (user) execFileSync('chown', ['-R', `${user.uid}:${user.gid}`, folder]);
   }
 
-  /** Runs a program as the servers' user. @returns what it prints; throws with that when it fails */
-  runAsServer(program: string, args: readonly string[], binDir: string): string {
-    const env = { PATH: `${binDir}:${process.env['PATH']}`, LC_ALL: 'C.UTF-8' };
+  /** Runs a program, such as the server's own, as the servers' user. @returns what it prints; throws with that when it fails */
+  runAsServer(program: string, args: readonly string[]): string {
+    const env = { PATH: `${this.#origin.binDir}:${process.env['PATH']}`, LC_ALL: 'C.UTF-8' };
     return execFileSync(program, args, { encoding: 'utf8', cwd: this.root, env, ...user });
   }
 
@@ -107,7 +107,7 @@ export class RecoveryGround {
     const log = path.join(dataDir, 'restart.log');
     const args = ['-D', dataDir, '-w', '-m', 'fast', '-l', log, 'restart'];
     try {
-      this.runAsServer(path.join(this.#origin.binDir, 'pg_ctl'), args, this.#origin.binDir);
+      this.runAsServer('pg_ctl', args);
     } catch (error) {
       throw new Error(existsSync(log) ? readFileSync(log, 'utf8') : 'no log', { cause: error });
     }

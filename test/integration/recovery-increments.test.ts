@@ -251,7 +251,7 @@ describe('A recovery from incremental base backups', () => {
       .get('combine')!
       .replace('hostmaster_base_20260118_020000 hostmaster_base_20260119_020000', labels(3).join(' '))
       .replaceAll('/srv/recovery', place);
-    const said = recoveries.runAsServer('bash', ['--norc', '-c', script], binDir);
+    const said = recoveries.runAsServer('bash', ['--norc', '-c', script]);
     expect(said).toContain('backup successfully verified');
     expect(readdirSync(place).toSorted()).toEqual([
       'data',
@@ -279,7 +279,7 @@ describe('A recovery from incremental base backups', () => {
       '-o',
       settings.map((each) => `-c ${each}`).join(' '),
     ];
-    recoveries.runAsServer(path.join(binDir, 'pg_ctl'), [...args, 'start'], binDir);
+    recoveries.runAsServer('pg_ctl', [...args, 'start']);
     return { socketDir: dataDir, port: 5432 };
   }
 
