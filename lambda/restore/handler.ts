@@ -82,7 +82,8 @@ export function makeHandler(edges: RestoreEdges): Handler<RestoreAnswer> {
     const payload = parseRestorePayload(event);
     if (payload.action === 'execute') return await execute(edges, payload, context);
     const target = await choosePlace(edges, payload);
-    if (payload.action === 'list') return await listBackups(edges, target);
+    if (payload.action === 'list')
+      return await listBackups(edges, target, () => context.getRemainingTimeInMillis());
     return 'source' in payload
       ? await plan(edges, payload, target)
       : await planToPointInTime(edges, payload, target, context);

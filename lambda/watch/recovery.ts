@@ -3,9 +3,7 @@ import { newestUsable, separateClusters, type Base } from '../../lib/domain/base
 import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
 import type { WalSeries } from '../../lib/domain/wal/keys.ts';
 import { dateOfPgTime, parsePgTime } from '../../lib/domain/wal/pg-time.ts';
-import type { LastCommit } from '../../lib/domain/wal/wal-metadata.ts';
 import {
-  commitCandidates,
   restorableWindow,
   withCommits,
   type RestorableStretch,
@@ -16,11 +14,12 @@ import { recoveryFacts, type RecoveryFacts } from '../../lib/domain/watch/recove
 import { readBaseCatalog, type BaseManifestMemory } from '../base-catalog.ts';
 import type { Bucket } from '../bucket.ts';
 import type { Clock } from '../clock.ts';
+import { readLastCommits } from '../last-commits.ts';
 import type { Log } from '../log.ts';
 import { forEachOf } from '../pool.ts';
 import type { WalRetention } from './recovery-retention.ts';
 import { backupsAskedFor, type RunsSeen } from './runs.ts';
-import { lastCommitIn, segmentSizeOf, WalSurvey, type Steps, type WalPlace } from './wal-survey.ts';
+import { segmentSizeOf, WalSurvey, type Steps, type WalPlace } from './wal-survey.ts';
 
 /**
  * What is known of the point-in-time recovery of a series on a host. Base backups are listed once an hour and after a new
@@ -69,8 +68,6 @@ const AT_ONCE = 8;
 /** Left for the metrics. */
 const RESERVE_MS = 30_000;
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** A server that commits nothing for a while: with a heartbeat a minute, and a piece of the journal every five seconds, twelve. */
-const MOST_ASKED = 200;
 
 export function seriesName({ prefix }: WatchedFolder, app: string): string {
   return `${prefix} ${app}`;
@@ -218,16 +215,7 @@ async function finish<Answer>(work: Steps<Answer>, inTime: () => boolean): Promi
 /** With the last commits that may tell the latest restorable instant. */
 async function readWindow({ survey, place }: LiveCluster, bases: readonly Base[]): Promise<RestorableWindow> {
   const window = restorableWindow({ archive: survey.archive, bases });
-  const commits = new Map<string, LastCommit | null>();
-  for (const end of endsInUse(window)) {
-    let asked = 0;
-    for (const key of commitCandidates(end)) {
-      if (!commits.has(key)) commits.set(key, await lastCommitIn(place, key));
-      asked += 1;
-      if (commits.get(key) || asked === MOST_ASKED) break;
-    }
-  }
-  return withCommits(window, commits);
+  return withCommits(window, await readLastCommits(place, endsInUse(window)));
 }
 
 /**

@@ -152,6 +152,49 @@ describe('The restore function, asked for a point in time', () => {
     expect(stage.ssm.commands).toEqual([]);
   });
 
+  it('lists base backups and what can be recovered beside the dumps', async () => {
+    await stage.putBackup('hostmaster_db_20260116_020000');
+    const damaged = await cluster.base(6);
+    await stage.backups.remove(damaged.keys.slice(0, 1));
+    const listed = await stage.restore({ action: 'list' });
+    expect(listed).toMatchObject({
+      backups: [{ id: 'hostmaster_db_20260116_020000' }],
+      bases: [
+        { label: damaged.manifest.label, state: 'damaged', detail: expect.stringMatching(/is missing/) },
+        {
+          label: 'hostmaster_base_20260117_015005',
+          state: 'usable',
+          type: 'full',
+          chain: [],
+          time: '2026-01-17T02:00:05.000Z',
+          systemIdentifier: cluster.series.systemIdentifier,
+          url: expect.stringMatching(/^s3:\/\/backups\/database\/pitr\/hostmaster\/.*_015005\/$/),
+        },
+      ],
+      olderBases: 0,
+      window: ['2026-01-17T02:00:05.000000Z to 2026-01-17T05:00:05.000000Z, timeline 1'],
+      recovery: [
+        {
+          earliest: { time: '2026-01-17T02:00:05.000000Z' },
+          latest: { time: '2026-01-17T05:00:05.000000Z' },
+          holes: [],
+        },
+      ],
+    });
+  });
+
+  it('lists the backups also where there is no time to measure the window, and says where it can be asked for', async () => {
+    const late = stage.context({ getRemainingTimeInMillis: () => 15_000 });
+    const listed = await stage.restore({ action: 'list' }, late);
+    expect(listed).toMatchObject({ bases: [{ state: 'usable' }], recovery: null });
+    expect(listed).toMatchObject({
+      window: [
+        expect.stringMatching(/^not known: .*too much WAL/),
+        expect.stringMatching(/lifeboat wal status/),
+      ],
+    });
+  });
+
   it('ends with words, not with its time, where there is too much to list', async () => {
     const late = stage.context({ getRemainingTimeInMillis: () => 15_000 });
     await expect(stage.restore({ action: 'plan', ...AT_FOUR }, late)).rejects.toMatchObject({

@@ -56,6 +56,9 @@ describe('the restore function', () => {
         },
         { id: 'hostmaster_db_20260113_020000', state: 'without manifest', tables: null },
       ],
+      bases: [],
+      window: [],
+      recovery: [],
     });
     expect(stage.ssm.calls).toEqual([]);
   });

@@ -1,11 +1,10 @@
-import type { Base, BaseState } from '../../../lib/domain/base/base-catalog.ts';
-import { holdsDamage } from '../../../lib/domain/base/increment.ts';
+import type { Base } from '../../../lib/domain/base/base-catalog.ts';
+import { reportBase, type ReportedBase } from '../../../lib/domain/base/base-report.ts';
 import type { Backup, CopyState } from '../../../lib/domain/backup/catalog.ts';
 import type { DumpEncoding } from '../../../lib/domain/backup/keys.ts';
 import { decideRetention, expiresAt } from '../../../lib/domain/backup/retention.ts';
 import { lastVerified } from '../../../lib/domain/run/run-record.ts';
 import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
-import { basePrefix } from '../../../lib/domain/wal/keys.ts';
 import { readBases } from '../catalog/bases.ts';
 import { readCatalog, type Catalog } from '../catalog/dumps.ts';
 import type { Clock } from '../ports/host.ts';
@@ -45,20 +44,8 @@ export interface ListedCopy {
 }
 
 /** One base backup in one store. */
-export interface ListedBase {
-  readonly label: string;
-  readonly time: Date;
-  readonly systemIdentifier: string;
-  /** Of all its volumes; of an unfinished one, of what is there. */
-  readonly bytes: number;
-  readonly type: 'full' | 'incremental' | undefined;
-  /** What it is combined with, the full one first. */
-  readonly chain: readonly string[];
+export interface ListedBase extends ReportedBase {
   readonly store: 'local' | 's3';
-  readonly url: string;
-  /** `damaged pages`: whole, but of a cluster in which PostgreSQL found some. */
-  readonly state: BaseState | 'damaged pages';
-  readonly detail: string | undefined;
 }
 
 export interface ListResult {
@@ -97,7 +84,9 @@ export async function list(ports: ListPorts, request: ListRequest): Promise<List
   return {
     backups: backups.toSorted((one, other) => other.time.getTime() - one.time.getTime()),
     bases: read
-      .flatMap(({ store, bases }) => bases.map((base) => describeBase(store, base)))
+      .flatMap(({ store, bases }) =>
+        bases.map((base) => ({ ...reportBase(base, (key) => store.urlOf(key)), store: store.kind })),
+      )
       .toSorted((one, other) => other.time.getTime() - one.time.getTime()),
     failure: read.find(({ failure }) => failure)?.failure,
   };
@@ -154,23 +143,6 @@ function describe(found: readonly Backup[]): Pick<ListedBackup, 'id' | 'time' | 
     time: manifest ? new Date(manifest.startedAt) : found[0]!.time,
     bytes: manifest?.dump.size ?? dump?.size,
     encoding: manifest?.dump ?? dump?.encoding,
-  };
-}
-
-function describeBase(store: ObjectStore, base: Base): ListedBase {
-  const { series, label, time, manifest, files } = base;
-  const hurt = base.state === 'usable' && holdsDamage(base);
-  return {
-    label,
-    time,
-    systemIdentifier: series.systemIdentifier,
-    bytes: files.reduce((sum, { size }) => sum + size, 0),
-    type: manifest?.type,
-    chain: manifest?.chain ?? [],
-    store: store.kind,
-    url: store.urlOf(basePrefix(series, label)),
-    state: hurt ? 'damaged pages' : base.state,
-    detail: hurt ? `PostgreSQL found ${manifest!.pageChecksums.failures} in it` : base.why,
   };
 }
 
