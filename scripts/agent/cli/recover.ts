@@ -9,9 +9,8 @@ import type { RecoveryAction, RecoveryPlace, RecoveryPorts } from '../ports/reco
 import { openRecoveryServers } from '../recovery/recovery-servers.ts';
 import { openWalSearch } from '../recovery/wal-search.ts';
 import { recoveredAsJson, recoveryPlanAsJson, renderRecoveryPlan } from '../render/recovery.ts';
-import { openS3Store } from '../s3/s3-store.ts';
 import { openWalReader } from '../wal-archive/wal-reader.ts';
-import type { WalStores } from '../catalog/wal.ts';
+import { openWalStores } from '../wal-stores.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -56,7 +55,8 @@ export function describeRecovery({ settings, host }: Context, options: Options):
 export function openRecoveryPorts(context: Context): RecoveryPorts {
   const { settings, interrupted } = context;
   const { app, database, environment } = settings;
-  const stores = openStores(context);
+  const [local] = context.stores;
+  const stores = openWalStores(context) ?? { backups: local, state: local };
   const reader = openWalReader(stores);
   return {
     ...context,
@@ -65,14 +65,6 @@ export function openRecoveryPorts(context: Context): RecoveryPorts {
     search: openWalSearch(reader, interrupted),
     servers: openRecoveryServers({ ...context, app, stores, reader, database, environment }),
   };
-}
-
-/** The bucket where there is one: WAL lies nowhere else. */
-function openStores({ settings, stores: [local, backups], interrupted }: Context): WalStores {
-  const { s3, environment } = settings;
-  if (!s3 || !backups) return { backups: local, state: local };
-  if (s3.stateBucket === s3.bucket) return { backups, state: backups };
-  return { backups, state: openS3Store({ ...s3, bucket: s3.stateBucket }, { environment, interrupted }) };
 }
 
 export function parsePlace(options: Options): RecoveryPlace | undefined {

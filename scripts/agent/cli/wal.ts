@@ -1,24 +1,21 @@
 import { basename, dirname, resolve } from 'node:path';
-import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
 import { readBases } from '../catalog/bases.ts';
 import { pushWal } from '../commands/wal-push.ts';
-import { walStatus } from '../commands/wal-status.ts';
+import { walStatus, type WalStatusResult } from '../commands/wal-status.ts';
 import { describeEnd, streamWalToS3 } from '../commands/wal-stream.ts';
 import { verifyWal } from '../commands/wal-verify.ts';
 import { openContext, type Context } from '../context.ts';
 import { readEnvironment } from '../environment.ts';
 import { renderWalStatus, renderWalVerify, walStatusAsJson, walVerifyAsJson } from '../render/wal.ts';
 import { connectReplication } from '../replication/connect.ts';
-import { openS3Store } from '../s3/s3-store.ts';
-import type { S3Settings, Settings } from '../settings.ts';
 import { openBaseBackups } from '../wal-archive/base-backup-child.ts';
 import { watchCommits } from '../wal-archive/commit-watch.ts';
 import { openWalArchive, openWalClusters } from '../wal-archive/s3-wal-archive.ts';
 import { openWalFiles } from '../wal-archive/wal-files.ts';
 import { openWalReader } from '../wal-archive/wal-reader.ts';
 import { openWalServer } from '../wal-archive/wal-server.ts';
-import type { WalStores } from '../catalog/wal.ts';
+import { openWalStoresAnew, requireWalStores } from '../wal-stores.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -35,7 +32,7 @@ export async function runWalStream(options: Options): Promise<Answer> {
   const deadline = deadlineAfter(context);
   const attempts = environment['AWS_MAX_ATTEMPTS'] || S3_ATTEMPTS;
   const patience = { ...environment, AWS_MAX_ATTEMPTS: attempts };
-  const stores = openStores({ ...settings, environment: patience }, deadline);
+  const stores = openWalStoresAnew(settings.s3, { environment: patience, interrupted: deadline });
   const end = await streamWalToS3(
     {
       host,
@@ -73,39 +70,33 @@ export async function runWalStream(options: Options): Promise<Answer> {
 
 export async function runWalStatus(): Promise<Answer> {
   const context = openContext({ json: true });
-  const { settings, clock, interrupted } = context;
-  const { app, wal, database, environment } = settings;
-  const server = openWalServer(database, environment);
-  const stores = openStores(settings, interrupted);
-  const result = await walStatus(
-    { stores, server, clock },
-    { app, slot: wal.slot, maxLagMs: wal.maxLagSeconds * 1000 },
-  );
+  const result = await lookAtWal(context);
   return { lines: renderWalStatus(result), json: walStatusAsJson(result), failure: result.failure };
 }
 
 /** The earliest and the latest instant of the cluster that can be recovered to; `null`: none. */
-export async function readRestorable({
-  settings,
-  clock,
-  interrupted,
-}: Context): Promise<{ earliest: string; latest: string; holes: number } | null> {
-  const { app, wal, database, environment } = settings;
-  const ports = {
-    stores: openStores(settings, interrupted),
-    server: openWalServer(database, environment),
-    clock,
-  };
-  const { window } = await walStatus(ports, { app, slot: wal.slot, maxLagMs: wal.maxLagSeconds * 1000 });
+export async function readRestorable(
+  context: Context,
+): Promise<{ earliest: string; latest: string; holes: number } | null> {
+  const { window } = await lookAtWal(context);
   if (!window?.earliest || !window.latest) return null;
   return { earliest: window.earliest.time, latest: window.latest.time, holes: window.holes.length };
 }
 
+async function lookAtWal(context: Context): Promise<WalStatusResult> {
+  const { app, wal, database, environment } = context.settings;
+  const ports = {
+    stores: requireWalStores(context),
+    server: openWalServer(database, environment),
+    clock: context.clock,
+  };
+  return await walStatus(ports, { app, slot: wal.slot, maxLagMs: wal.maxLagSeconds * 1000 });
+}
+
 export async function runWalVerify(options: Options): Promise<Answer> {
   const context = openContext({ json: options['json'] === true });
-  const { settings, interrupted } = context;
-  const stores = openStores(settings, interrupted);
-  const result = await verifyWal({ ...context, stores, reader: openWalReader(stores) }, settings.app);
+  const stores = requireWalStores(context);
+  const result = await verifyWal({ ...context, stores, reader: openWalReader(stores) }, context.settings.app);
   return { lines: renderWalVerify(result), json: walVerifyAsJson(result), failure: result.failure };
 }
 
@@ -116,9 +107,9 @@ export async function runWalPush(options: Options, path: string): Promise<Answer
     json: true,
     ...(typeof file === 'string' && { environment: readEnvironment(file) }),
   });
-  const { settings, host, interrupted, log } = context;
+  const { settings, host, log } = context;
   const { app } = settings;
-  const stores = openStores(settings, interrupted);
+  const stores = requireWalStores(context);
   const runId = settings.runId ?? host.newRunId();
   const absolute = resolve(path);
   await pushWal(
@@ -142,22 +133,6 @@ function deadlineAfter({ interrupted, clock }: Context): AbortSignal {
     { once: true },
   );
   return controller.signal;
-}
-
-function openStores({ s3: given, environment }: Settings, interrupted: AbortSignal): WalStores {
-  const s3 = requireS3(given);
-  const options = { environment, interrupted };
-  const backups = openS3Store(s3, options);
-  const state =
-    s3.stateBucket === s3.bucket ? backups : openS3Store({ ...s3, bucket: s3.stateBucket }, options);
-  return { backups, state };
-}
-
-function requireS3(s3: S3Settings | undefined): S3Settings {
-  if (s3) return s3;
-  throw new LifeboatError('SETTINGS_INVALID', 'S3_BUCKET is not set: WAL is kept in S3 alone', {
-    hint: 'Set it in the environment or in .env, as in: export S3_BUCKET=hostmaster-backups',
-  });
 }
 
 /** How this process was started, without the command. */
