@@ -3,12 +3,12 @@ import { crc32 } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import type { DigestReader } from '../ports/backup.ts';
 import type { ObjectStore } from '../ports/store.ts';
+import { readAhead } from './read-ahead.ts';
 import { releaseMemory } from './release-memory.ts';
 
-const PIECE = 8 * 1024 * 1024;
-const AHEAD = 2;
+const PIECES = 2;
 
-/** Pieces are fetched ahead in parallel and hashed in order; memory is bounded by the pieces in flight. */
+/** Pieces are fetched ahead and hashed in order. */
 export const digestReader: DigestReader = {
   digest: async (store, key, options) => {
     const hash = createHash('sha256');
@@ -37,7 +37,7 @@ async function readPieces(
   { size, interrupted, onProgress, take }: Reading,
 ): Promise<number> {
   let done = 0;
-  for await (const piece of readAhead(store, key, size)) {
+  for await (const piece of readAhead(store, { key, size }, PIECES)) {
     interrupted.throwIfAborted();
     take(piece);
     done += piece.length;
@@ -45,19 +45,4 @@ async function readPieces(
     onProgress?.(done);
   }
   return done;
-}
-
-async function* readAhead(store: ObjectStore, key: string, size: number): AsyncGenerator<Buffer> {
-  const pending: Promise<Buffer>[] = [];
-  let offset = 0;
-  while (offset < size || pending.length > 0) {
-    while (offset < size && pending.length < AHEAD) {
-      const piece = store.read(key, { offset, length: Math.min(PIECE, size - offset) });
-      // Marked as handled: a later piece may fail before the earlier ones were asked for.
-      piece.catch(() => undefined);
-      pending.push(piece);
-      offset += PIECE;
-    }
-    yield await pending.shift()!;
-  }
 }

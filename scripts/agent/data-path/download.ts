@@ -4,10 +4,10 @@ import { crc32 } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { onDisk, writeFully } from '../host/durable-file.ts';
-import type { Digest, DownloadRequest } from '../ports/restore.ts';
+import type { Digest, DownloadRequest } from '../ports/dump-files.ts';
+import { readAhead } from './read-ahead.ts';
 
-const PART_SIZE = 8 * 1024 * 1024;
-const IN_FLIGHT = 4;
+const PIECES = 5;
 
 /**
  * Fetches an object by parallel ranged reads and writes it in order, hashing as it goes, so that what is read later was
@@ -30,12 +30,12 @@ async function fetchInto(file: FileHandle, request: DownloadRequest, path: strin
   const sha256 = createHash('sha256');
   let crc = 0;
   let done = 0;
-  for await (const part of readParts(request)) {
+  for await (const piece of readAhead(request.store, request, PIECES)) {
     interrupted.throwIfAborted();
-    sha256.update(part);
-    crc = crc32(part, crc);
-    await onDisk(`Cannot write ${path}`, () => writeFully(file, part));
-    done += part.length;
+    sha256.update(piece);
+    crc = crc32(piece, crc);
+    await onDisk(`Cannot write ${path}`, () => writeFully(file, piece));
+    done += piece.length;
     onProgress(done);
   }
   if (done !== size) {
@@ -45,23 +45,4 @@ async function fetchInto(file: FileHandle, request: DownloadRequest, path: strin
     );
   }
   return { sha256: sha256.digest('hex'), crc32: encodeCrc32(crc) };
-}
-
-async function* readParts({ store, key, size }: DownloadRequest): AsyncGenerator<Buffer> {
-  const pending: Promise<Buffer>[] = [];
-  let next = 0;
-  const startNext = (): void => {
-    if (next >= size) return;
-    const part = store.read(key, { offset: next, length: Math.min(PART_SIZE, size - next) });
-    // Awaited in its turn; until then a failure must not count as unhandled.
-    part.catch(() => undefined);
-    pending.push(part);
-    next += PART_SIZE;
-  };
-  for (let count = 0; count < IN_FLIGHT; count += 1) startNext();
-  for (let part = pending.shift(); part; part = pending.shift()) {
-    const bytes = await part;
-    startNext();
-    yield bytes;
-  }
 }
