@@ -5,7 +5,8 @@ import type { ServerFacts } from '../../../lib/domain/restore/preflight-facts.ts
 import { checkRestore } from '../../../lib/domain/restore/preflight.ts';
 import { isWanted, parseTableList, type QualifiedName } from '../../../lib/domain/restore/table-names.ts';
 import { planTables } from '../../../lib/domain/restore/table-plan.ts';
-import type { RestorePorts, TargetServer } from '../ports/restore.ts';
+import type { RestorePorts } from '../ports/restore.ts';
+import type { TargetServer } from '../ports/target-server.ts';
 import type { RestoreRequest } from './restore.ts';
 
 /** What a load is going to do to its target, as far as it can be told before there is a dump. */

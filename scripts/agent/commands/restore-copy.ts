@@ -1,7 +1,8 @@
 import type { Manifest } from '../../../lib/domain/backup/manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatBytes } from '../../../lib/domain/quantities.ts';
-import type { Digest, OpenDump, RestorePorts } from '../ports/restore.ts';
+import type { Digest, OpenDump } from '../ports/dump-files.ts';
+import type { RestorePorts } from '../ports/restore.ts';
 import type { FoundBackup } from './restore-find.ts';
 import type { FoundCopy } from './restore-places.ts';
 

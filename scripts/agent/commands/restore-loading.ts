@@ -1,5 +1,6 @@
 import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
-import type { RestorePorts, TargetServer } from '../ports/restore.ts';
+import type { RestorePorts } from '../ports/restore.ts';
+import type { TargetServer } from '../ports/target-server.ts';
 import type { RestoreRun } from './restore.ts';
 
 interface Loaded {

@@ -1,6 +1,7 @@
 import type { Manifest } from '../../../lib/domain/backup/manifest.ts';
 import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
-import type { DumpFiles, RestorePorts } from '../ports/restore.ts';
+import type { DumpFiles } from '../ports/dump-files.ts';
+import type { RestorePorts } from '../ports/restore.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
 /** A folder or a bucket's prefix in which a backup's files lie side by side. */

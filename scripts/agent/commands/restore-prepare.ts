@@ -14,7 +14,8 @@ import { propertiesWarnings } from '../../../lib/domain/restore/preflight-target
 import { checkRestore, needsOf } from '../../../lib/domain/restore/preflight.ts';
 import { parseDumpSuffix } from '../../../lib/domain/backup/keys.ts';
 import type { DatabaseDescription } from '../../../lib/domain/backup/manifest.ts';
-import type { RestorePorts, TargetServer } from '../ports/restore.ts';
+import type { RestorePorts } from '../ports/restore.ts';
+import type { TargetServer } from '../ports/target-server.ts';
 import { openCheckedDump, type CheckedDump } from './restore-copy.ts';
 import type { FoundBackup } from './restore-find.ts';
 import type { RestoreRequest } from './restore.ts';

@@ -1,5 +1,6 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { RestorePorts, TargetServer } from '../ports/restore.ts';
+import type { RestorePorts } from '../ports/restore.ts';
+import type { TargetServer } from '../ports/target-server.ts';
 
 /** What a restore, or a killed one before it, must not leave behind. */
 

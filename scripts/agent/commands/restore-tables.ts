@@ -9,7 +9,9 @@ import type { RestoreTools, ServerFacts } from '../../../lib/domain/restore/pref
 import { keyOfName, parseTableList } from '../../../lib/domain/restore/table-names.ts';
 import { planTables } from '../../../lib/domain/restore/table-plan.ts';
 import { selectTables, type TableSelection } from '../../../lib/domain/restore/table-selection.ts';
-import type { ReadRequest, RestorePorts, TargetServer } from '../ports/restore.ts';
+import type { ReadRequest } from '../ports/dump-files.ts';
+import type { RestorePorts } from '../ports/restore.ts';
+import type { TargetServer } from '../ports/target-server.ts';
 import type { CheckedDump } from './restore-copy.ts';
 import type { FoundBackup } from './restore-find.ts';
 import type { RestoreRequest, RestoreResult } from './restore.ts';

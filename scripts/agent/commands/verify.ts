@@ -9,7 +9,7 @@ import type { DigestReader } from '../ports/backup.ts';
 import type { BaseVerifier } from '../ports/base-verification.ts';
 import type { Clock, Host, Log, Progress } from '../ports/host.ts';
 import type { Journal } from '../ports/journal.ts';
-import type { DumpFiles } from '../ports/restore.ts';
+import type { DumpFiles } from '../ports/dump-files.ts';
 import type { ObjectStore } from '../ports/store.ts';
 import { verifyBase } from './verify-base.ts';
 

@@ -10,7 +10,7 @@ import type { DumpEntry } from '../../../lib/domain/restore/dump-entries.ts';
 import type { DumpFile, StoredFile } from '../../../lib/domain/backup/manifest.ts';
 import { sniffCompression, type DumpInspection } from '../../../lib/domain/restore/inspection.ts';
 import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
-import { LIST_SUFFIX } from '../ports/restore.ts';
+import { LIST_SUFFIX } from '../ports/dump-files.ts';
 import type {
   ArchivePiece,
   Digest,
@@ -21,7 +21,7 @@ import type {
   PlainPiece,
   ReadRequest,
   UnpackRequest,
-} from '../ports/restore.ts';
+} from '../ports/dump-files.ts';
 import { readCustomEntries, readPlainEntries, selectPlainEntries } from './archive-entries.ts';
 import { inspectDump } from './archive-inspection.ts';
 import { readStream } from './archive-stream.ts';

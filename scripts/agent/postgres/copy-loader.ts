@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { RowPiece } from '../ports/restore.ts';
+import type { RowPiece } from '../ports/dump-files.ts';
 import { closeClient } from './connection.ts';
 import { CopyIn } from './copy-in.ts';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { CrashWitness } from '../ports/restore.ts';
+import type { CrashWitness } from '../ports/target-server.ts';
 import type { Connection } from './connection.ts';
 
 /**

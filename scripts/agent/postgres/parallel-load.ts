@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { countNewlines } from '../data-path/count-newlines.ts';
-import type { ArchiveOutline, ArchivePiece, PlainPiece } from '../ports/restore.ts';
+import type { ArchiveOutline, ArchivePiece, PlainPiece } from '../ports/dump-files.ts';
 import { CopyLoader } from './copy-loader.ts';
 import { hideTransactionTimeout, type ProgramRun } from './restore-load.ts';
 import { PsqlSession } from './psql-session.ts';

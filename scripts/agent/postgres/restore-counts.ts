@@ -1,7 +1,7 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { FoundRows, FoundTable } from '../../../lib/domain/restore/row-counts.ts';
 import { quoteQualified } from '../../../lib/domain/restore/sql.ts';
-import type { CountRequest } from '../ports/restore.ts';
+import type { CountRequest } from '../ports/target-server.ts';
 import type { Connection } from './connection.ts';
 
 /** More would only wait for the same disk; fewer leave a core idle. */

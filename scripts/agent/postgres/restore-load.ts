@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { ClientTool } from '../../../lib/domain/restore/preflight-facts.ts';
 import { onDisk } from '../host/durable-file.ts';
-import { LIST_SUFFIX } from '../ports/restore.ts';
+import { LIST_SUFFIX } from '../ports/dump-files.ts';
 import { describeVerdict, startTool, type ToolProcess, type ToolVerdict } from './tool-process.ts';
 
 /** psql and pg_restore at work: fed, watched, ended at the first error or interruption. */

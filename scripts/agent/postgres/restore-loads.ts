@@ -4,13 +4,8 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { majorOf } from '../../../lib/domain/restore/backup-facts.ts';
 import type { RestoreTools } from '../../../lib/domain/restore/preflight-facts.ts';
 import type { Environment } from '../environment.ts';
-import type {
-  ArchivePiece,
-  ArchiveRequest,
-  LoadRequest,
-  ParallelLoadRequest,
-  PlainPiece,
-} from '../ports/restore.ts';
+import type { ArchivePiece, PlainPiece } from '../ports/dump-files.ts';
+import type { ArchiveRequest, LoadRequest, ParallelLoadRequest } from '../ports/target-server.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import { closeClient, connectClient } from './connection.ts';
 import { loadArchive, loadPlain } from './parallel-load.ts';

@@ -11,17 +11,16 @@ import type { FoundRows } from '../../../lib/domain/restore/row-counts.ts';
 import { quoteIdentifier } from '../../../lib/domain/restore/sql.ts';
 import type { DumpFormat } from '../../../lib/domain/backup/keys.ts';
 import type { Environment } from '../environment.ts';
+import type { ArchivePiece, PlainPiece } from '../ports/dump-files.ts';
 import type {
-  ArchivePiece,
   ArchiveRequest,
   CountRequest,
   CrashWitness,
   LoadRequest,
   ParallelLoadRequest,
-  PlainPiece,
   SwapIn,
   TargetServer,
-} from '../ports/restore.ts';
+} from '../ports/target-server.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import { connect, type Connection } from './connection.ts';
 import { openCrashWitness } from './crash-witness.ts';

@@ -1,4 +1,4 @@
-import type { PlainPiece } from '../../../scripts/agent/ports/restore.ts';
+import type { PlainPiece } from '../../../scripts/agent/ports/dump-files.ts';
 import { takePlainApart } from '../../../scripts/agent/data-path/plain-dump/plain-pieces.ts';
 
 /** As frames come: the memory of a chunk is gone when the one after the next is asked for. */

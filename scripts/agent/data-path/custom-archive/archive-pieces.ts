@@ -1,7 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { onDisk, writeFully } from '../../host/durable-file.ts';
-import type { ArchiveOutline, ArchivePiece } from '../../ports/restore.ts';
+import type { ArchiveOutline, ArchivePiece } from '../../ports/dump-files.ts';
 import { readArchiveHead, type ArchiveEntry, type ArchiveHead } from './archive-reader.ts';
 import { enterOffsets, type DataOffset } from './data-offsets.ts';
 import { BlockWalker, type BlockBody } from './block-walker.ts';

@@ -1,5 +1,5 @@
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
-import type { PlainPiece } from '../../ports/restore.ts';
+import type { PlainPiece } from '../../ports/dump-files.ts';
 import { PlainDumpLexer } from './lexer.ts';
 
 /**
