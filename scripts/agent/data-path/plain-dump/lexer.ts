@@ -1,27 +1,21 @@
-import { countNewlines } from '../count-newlines.ts';
-import { BlockComment } from './block-comment.ts';
-import type { DumpListener } from './dump-listener.ts';
-import { stateOpenedBy, type State } from './states.ts';
-import { StatementText } from './statement-text.ts';
-import { SequenceFinder } from '../sequence-finder.ts';
 import { decodeUtf8, encodingOf, findDecoder, type DecodeText } from '../text-encoding.ts';
+import { BlockComment } from './block-comment.ts';
 import {
   NEWLINE,
-  CARRIAGE_RETURN,
   DOUBLE_QUOTE,
   DOLLAR,
   SINGLE_QUOTE,
   SEMICOLON,
   BACKSLASH,
   UPPER_E,
-  DIGIT_0,
-  DIGIT_9,
-  isNameByte,
   isSpace,
 } from './characters.ts';
+import { CopySection } from './copy-section.ts';
+import { DollarQuote } from './dollar-quote.ts';
+import type { DumpListener } from './dump-listener.ts';
+import { stateOpenedBy, type State } from './states.ts';
+import { StatementText } from './statement-text.ts';
 
-/** Of a line that psql takes for the end of the data when nothing but LF or CR LF follows. */
-const COPY_TERMINATOR = Buffer.from('\n\\.');
 const COPY_STATEMENT = /^COPY .* FROM stdin$/s;
 const COMMENT_KEPT = 1024;
 
@@ -42,14 +36,13 @@ export class PlainDumpLexer {
   #statement = new StatementText();
   #statementOffset = 0;
   #decode: DecodeText = decodeUtf8;
-  /** Text of a comment, psql command or dollar tag in the making, and where it began. */
+  /** Text of a comment or psql command in the making, and where it began. */
   #text = '';
   #textOffset = 0;
   #comment = new BlockComment();
+  #quote = new DollarQuote();
   #backslash = false;
-  #finder = new SequenceFinder(COPY_TERMINATOR);
-  #newlines = 0;
-  #endsWithBackslash = false;
+  #copy: CopySection | undefined;
 
   /** @param countsRows false saves the time of it; `copyEnd` then says 0 */
   constructor(listener: DumpListener, { countsRows = true } = {}) {
@@ -61,7 +54,6 @@ export class PlainDumpLexer {
     let position = 0;
     while (position < chunk.length) position = this.#step(chunk, position);
     this.#offset += chunk.length;
-    this.#endsWithBackslash = chunk[chunk.length - 1] === BACKSLASH;
   }
 
   /**
@@ -70,12 +62,9 @@ export class PlainDumpLexer {
    */
   get undecidedFrom(): number | undefined {
     switch (this.#state) {
-      case 'copy terminator':
-        return this.#textOffset - (COPY_TERMINATOR.length - 1);
-      case 'copy data':
-        return this.#endsWithBackslash ? this.#offset - 1 : undefined;
+      case 'copy':
+        return this.#copy?.undecidedFrom(this.#offset);
       case 'between statements':
-      case 'copy line end':
       case 'meta command':
         return undefined;
       default:
@@ -92,28 +81,22 @@ export class PlainDumpLexer {
 
   #step(chunk: Buffer, position: number): number {
     switch (this.#state) {
-      case 'copy data':
-        return this.#copyData(chunk, position);
+      case 'copy':
+        return this.#inCopy(this.#copy!, chunk, position);
       case 'string':
         return this.#quoted(chunk, position, SINGLE_QUOTE);
       case 'quoted name':
         return this.#quoted(chunk, position, DOUBLE_QUOTE);
       case 'escape string':
         return this.#escapeString(chunk, position);
-      case 'copy terminator':
-        return this.#copyTerminator(chunk, position);
-      case 'dollar tag':
-        return this.#dollarTag(chunk, position);
-      case 'dollar body':
-        return this.#dollarBody(chunk, position);
+      case 'dollar quote':
+        return this.#dollarQuoted(chunk, position);
       case 'comment':
       case 'meta command':
         return this.#line(chunk, position);
       case 'block comment':
         if (this.#comment.endsWith(chunk[position]!)) this.#state = 'statement';
         return position + 1;
-      case 'copy line end':
-        return this.#copyLineEnd(chunk, position);
       case 'between statements':
         return this.#betweenStatements(chunk, position);
       case 'statement':
@@ -162,6 +145,7 @@ export class PlainDumpLexer {
     if (state === 'comment') this.#startText(state, '--', at - 1);
     else this.#startText(state, state === 'meta command' ? '\\' : '', at);
     this.#comment = new BlockComment();
+    this.#quote = new DollarQuote();
     this.#backslash = false;
     this.#previous = 0;
   }
@@ -184,7 +168,9 @@ export class PlainDumpLexer {
     }
     if (!COPY_STATEMENT.test(statement)) return;
     this.#listener.copyStart?.(statement, this.#statementOffset, bytes);
-    this.#state = 'copy line end';
+    const reading = { listener: this.#listener, decode: this.#decode, countsRows: this.#countsRows };
+    this.#copy = new CopySection(reading);
+    this.#state = 'copy';
   }
 
   /** Doubled quotes need no look-ahead: the string ends and the next one begins at once. */
@@ -216,26 +202,15 @@ export class PlainDumpLexer {
     return at;
   }
 
-  #dollarTag(chunk: Buffer, position: number): number {
-    const byte = chunk[position]!;
-    if (byte === DOLLAR) {
-      this.#finder = new SequenceFinder(Buffer.from(`$${this.#text}$`, 'latin1'));
-      this.#state = 'dollar body';
-      return position + 1;
-    }
-    const digitFirst = this.#text === '' && byte >= DIGIT_0 && byte <= DIGIT_9;
-    if (!isNameByte(byte) || digitFirst) {
-      // A parameter such as $1, not a quote; the byte is read again as part of the statement.
+  #dollarQuoted(chunk: Buffer, position: number): number {
+    if (this.#quote.isOpening) {
+      if (this.#quote.takesIntoTag(chunk[position]!)) return position + 1;
+      // The byte is read again as part of the statement.
       this.#state = 'statement';
       this.#previous = DOLLAR;
       return position;
     }
-    this.#text += String.fromCharCode(byte);
-    return position + 1;
-  }
-
-  #dollarBody(chunk: Buffer, position: number): number {
-    const end = this.#finder.findEnd(chunk, position);
+    const end = this.#quote.findEnd(chunk, position);
     if (end < 0) return chunk.length;
     this.#state = 'statement';
     return end;
@@ -256,45 +231,9 @@ export class PlainDumpLexer {
     return newline + 1;
   }
 
-  #copyLineEnd(chunk: Buffer, position: number): number {
-    const newline = chunk.indexOf(NEWLINE, position);
-    const end = newline < 0 ? chunk.length : newline;
-    const command = chunk.subarray(position, end).indexOf(BACKSLASH);
-    // psql obeys what follows the semicolon once the data is in.
-    if (command >= 0) {
-      const text = chunk.subarray(position + command, Math.min(end, position + command + COMMENT_KEPT));
-      this.#listener.metaCommand?.(this.#decode(text), this.#offset + position + command);
-    }
-    if (newline < 0) return chunk.length;
-    this.#state = 'copy data';
-    this.#newlines = 0;
-    this.#finder = new SequenceFinder(COPY_TERMINATOR, Buffer.from('\n'));
-    this.#listener.copyRows?.(this.#offset + newline + 1);
-    return newline + 1;
-  }
-
-  #copyData(chunk: Buffer, position: number): number {
-    const end = this.#finder.findEnd(chunk, position);
-    const stop = end < 0 ? chunk.length : end;
-    if (this.#countsRows) this.#newlines += countNewlines(chunk, position, stop);
-    if (end >= 0) this.#startText('copy terminator', '', end);
+  #inCopy(copy: CopySection, chunk: Buffer, position: number): number {
+    const stop = copy.read(chunk, position, this.#offset);
+    if (copy.ended) this.#state = 'between statements';
     return stop;
-  }
-
-  #copyTerminator(chunk: Buffer, position: number): number {
-    const byte = chunk[position]!;
-    if (byte === CARRIAGE_RETURN && this.#text === '') {
-      this.#text = '\r';
-      return position + 1;
-    }
-    if (byte !== NEWLINE) {
-      this.#state = 'copy data';
-      this.#finder = new SequenceFinder(COPY_TERMINATOR);
-      return position;
-    }
-    const to = this.#offset + position + 1;
-    this.#listener.copyEnd?.(this.#newlines, { from: this.#textOffset - (COPY_TERMINATOR.length - 1), to });
-    this.#state = 'between statements';
-    return position + 1;
   }
 }

@@ -21,11 +21,8 @@ export type State =
   | 'string'
   | 'escape string'
   | 'quoted name'
-  | 'dollar tag'
-  | 'dollar body'
-  | 'copy line end'
-  | 'copy data'
-  | 'copy terminator';
+  | 'dollar quote'
+  | 'copy';
 
 /**
  * What `byte` opens within a statement; `undefined` when it is just one more byte of the statement.
@@ -39,7 +36,7 @@ export function stateOpenedBy(byte: number, before: number, beforeThat: number):
     return escapes ? 'escape string' : 'string';
   }
   if (byte === DOUBLE_QUOTE) return 'quoted name';
-  if (byte === DOLLAR && !isNameByte(before)) return 'dollar tag';
+  if (byte === DOLLAR && !isNameByte(before)) return 'dollar quote';
   // psql obeys a command in the midst of a statement too.
   if (byte === BACKSLASH) return 'meta command';
   if (byte === DASH && before === DASH) return 'comment';
