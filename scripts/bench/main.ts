@@ -5,10 +5,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { LifeboatError } from '../../lib/domain/errors.ts';
 import { formatDuration } from '../../lib/domain/quantities.ts';
+import {
+  interruptedStatus,
+  orInterrupted,
+  reportFailure,
+  runDeveloperCommand,
+} from '../set-up/developer-command.ts';
+import { replaceMarked } from '../set-up/marked-document.ts';
 import { provideDatabase } from './database.ts';
-import { replaceBlock, type Block } from './document.ts';
 import { describeMachine } from './machine.ts';
 import { measureMemory, MEMORY_SCALE } from './memory.ts';
 import { setStage, type Stage } from './stage.ts';
@@ -38,37 +43,29 @@ interface Options {
 }
 
 function parseOptions(): Options | undefined {
-  try {
-    const { values } = parseArgs({
-      options: {
-        gigabytes: { type: 'string', default: String(DEFAULT.gigabytes) },
-        rounds: { type: 'string', default: String(DEFAULT.rounds) },
-        memory: { type: 'boolean', default: false },
-        pitr: { type: 'boolean', default: false },
-        'keep-database': { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-    const gigabytes = Number(values.gigabytes);
-    const rounds = Number(values.rounds);
-    if (values.help || !(gigabytes > 0) || !(Number.isInteger(rounds) && rounds > 0)) return undefined;
-    if (values.memory && values.pitr) return undefined;
-    return { gigabytes, rounds, memory: values.memory, pitr: values.pitr, keep: values['keep-database'] };
-  } catch {
-    return undefined; // an option that there is not
-  }
+  const { values } = parseArgs({
+    options: {
+      gigabytes: { type: 'string', default: String(DEFAULT.gigabytes) },
+      rounds: { type: 'string', default: String(DEFAULT.rounds) },
+      memory: { type: 'boolean', default: false },
+      pitr: { type: 'boolean', default: false },
+      'keep-database': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const gigabytes = Number(values.gigabytes);
+  const rounds = Number(values.rounds);
+  if (values.help || !(gigabytes > 0) || !(Number.isInteger(rounds) && rounds > 0)) return undefined;
+  if (values.memory && values.pitr) return undefined;
+  return { gigabytes, rounds, memory: values.memory, pitr: values.pitr, keep: values['keep-database'] };
 }
 
 /** Returns the exit status. */
-async function main(options: Options): Promise<number> {
+async function main(options: Options, signal: AbortSignal): Promise<number> {
   if (process.platform !== 'linux') {
     console.error('The bench reads CPU time and memory from /proc: it runs on Linux only.');
     return 2;
   }
-  const interruption = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => interruption.abort(signal));
-  const { signal } = interruption;
   const begun = performance.now();
   try {
     const stage = await setStage({
@@ -81,10 +78,8 @@ async function main(options: Options): Promise<number> {
       await stage.close();
     }
   } catch (error) {
-    if (signal.aborted) return signal.reason === 'SIGINT' ? 130 : 143;
-    if (!(error instanceof LifeboatError)) throw error;
-    console.error(`\n${error.message}\n${error.hint}`);
-    return 1;
+    if (signal.aborted) return interruptedStatus(signal);
+    return reportFailure(error);
   }
   console.log(`\nDone after ${formatDuration(performance.now() - begun)}; nothing is left behind.`);
   return 0;
@@ -94,17 +89,6 @@ async function main(options: Options): Promise<number> {
 function diskNeeded({ gigabytes, memory, pitr }: Options): number {
   // Beside pgBackRest also hundreds of WAL segments: in the cluster, in the S3 of both, and in what is recovered.
   return (pitr ? 15 : 5) + 4.5 * gigabytes * (memory ? MEMORY_SCALE : 1);
-}
-
-/** What was begun ends by itself once its server is gone; it is not waited for. */
-async function orInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  work.catch(() => undefined);
-  return Promise.race([
-    work,
-    new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
-    }),
-  ]);
 }
 
 async function runBench(stage: Stage, options: Options, signal: AbortSignal): Promise<void> {
@@ -144,20 +128,14 @@ function printReport({ lines, verdicts }: Report): void {
   for (const { what } of missed) console.log(`missed: ${what.replaceAll(/[`\\]/g, '')}`);
 }
 
-function writeDocument({ gigabytes, rounds, memory }: Options, block: Block, lines: string[]): void {
+function writeDocument({ gigabytes, rounds, memory }: Options, block: string, lines: string[]): void {
   const whole = gigabytes >= DEFAULT.gigabytes && (memory || rounds >= DEFAULT.rounds);
   if (!whole) {
     console.log('\nToo small a run for docs/performance.md, which is left as it is.');
     return;
   }
-  writeFileSync(DOCUMENT, replaceBlock(readFileSync(DOCUMENT, 'utf8'), block, lines));
+  writeFileSync(DOCUMENT, replaceMarked(readFileSync(DOCUMENT, 'utf8'), `bench:${block}`, lines));
   console.log('\nWritten into docs/performance.md.');
 }
 
-const options = parseOptions();
-if (options) {
-  process.exitCode = await main(options);
-} else {
-  console.log(USAGE);
-  process.exitCode = process.argv.includes('--help') || process.argv.includes('-h') ? 0 : 2;
-}
+await runDeveloperCommand({ usage: USAGE, parse: parseOptions, run: main });

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { LifeboatError } from '../../lib/domain/errors.ts';
+import { interruptedStatus, orInterrupted, runDeveloperCommand } from '../set-up/developer-command.ts';
 import { untilAgentEnded } from './agent-run.ts';
 import { playNarrative } from './narrative.ts';
 import { playNight } from './night.ts';
@@ -22,43 +23,35 @@ interface Options {
 }
 
 function parseOptions(): Options | undefined {
-  try {
-    const { values } = parseArgs({
-      options: {
-        keep: { type: 'boolean', default: false },
-        scale: { type: 'string', default: '0.8' },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-    const scale = Number(values.scale);
-    return values.help || !(scale > 0) ? undefined : { keep: values.keep, scale };
-  } catch {
-    return undefined; // an option that there is not
-  }
+  const { values } = parseArgs({
+    options: {
+      keep: { type: 'boolean', default: false },
+      scale: { type: 'string', default: '0.8' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const scale = Number(values.scale);
+  return values.help || !(scale > 0) ? undefined : { keep: values.keep, scale };
 }
 
 /** Returns the exit status. */
-async function main(options: Options): Promise<number> {
-  const interruption = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => interruption.abort(signal));
-  }
+async function main(options: Options, signal: AbortSignal): Promise<number> {
   const begun = performance.now();
   printStep('A PostgreSQL, an S3 and a Slack of our own');
   const stage = await setStage();
   let good = false;
   try {
-    good = await play(stage, options, interruption.signal);
-    if (options.keep) await lookAround(stage, interruption.signal);
+    good = await play(stage, options, signal);
+    if (options.keep) await lookAround(stage, signal);
   } finally {
     await stage.close();
   }
   const seconds = Math.round((performance.now() - begun) / 1000);
-  const ending = interruption.signal.aborted && !options.keep ? 'Interrupted' : 'Done';
+  const ending = signal.aborted && !options.keep ? 'Interrupted' : 'Done';
   console.log(
     `\n${ending} after ${seconds} s. The servers are stopped and their files removed: nothing is left behind.`,
   );
-  if (ending === 'Interrupted') return interruption.signal.reason === 'SIGINT' ? 130 : 143;
+  if (ending === 'Interrupted') return interruptedStatus(signal);
   return good ? 0 : 1;
 }
 
@@ -78,17 +71,6 @@ async function play(stage: Stage, options: Options, signal: AbortSignal): Promis
   }
 }
 
-/** What was begun ends by itself once its server is gone; it is not waited for. */
-async function orInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  work.catch(() => undefined);
-  return Promise.race([
-    work,
-    new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
-    }),
-  ]);
-}
-
 async function lookAround(stage: Stage, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   printStep('Look around (--keep)');
@@ -105,10 +87,4 @@ function quote(value: string): string {
   return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-const options = parseOptions();
-if (options) {
-  process.exitCode = await main(options);
-} else {
-  console.log(USAGE);
-  process.exitCode = process.argv.includes('--help') || process.argv.includes('-h') ? 0 : 2;
-}
+await runDeveloperCommand({ usage: USAGE, parse: parseOptions, run: main });

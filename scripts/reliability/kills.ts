@@ -1,13 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LifeboatError } from '../../lib/domain/errors.ts';
 import { formatCount } from '../../lib/domain/quantities.ts';
 import { EmptyHost } from './empty-host.ts';
 import { distribution, judgeLoss, type Loss, type RecoveredClient, type ToldCommit } from './evidence.ts';
-import { DatabaseHost } from './host.ts';
+import { playOnHost, type HostGround } from './host.ts';
 import { Load, prepareLoad } from './load.ts';
 import { between } from './random.ts';
-import type { Scenario, ScenarioContext, ScenarioResult } from './scenario.ts';
-import { setStage, type Stage } from './stage.ts';
+import type { Scenario, ScenarioResult } from './scenario.ts';
 
 /** What was promised: so many seconds' worth of committed transactions at most. */
 const PROMISED_SECONDS = 10;
@@ -59,76 +57,59 @@ export const KILLS: Scenario = {
     'kill -9 of PostgreSQL and of everything else on the host, under load; recovery from the buckets alone',
   run: async (context) => {
     const form = context.short ? SHORT : FULL;
-    const stage = await setStage();
-    const host = new DatabaseHost(stage, form.settings);
-    try {
-      return await new Kills(stage, host, context, form).run();
-    } finally {
-      await host.close();
-      await stage.close();
-    }
+    const options = { env: form.settings };
+    return await playOnHost({ context, form }, options, (ground) => new Kills(ground).run());
   },
 };
 
 class Kills {
-  readonly #stage: Stage;
-  readonly #host: DatabaseHost;
-  readonly #context: ScenarioContext;
-  readonly #form: Form;
+  readonly #ground: HostGround<Form>;
   readonly #told: ToldCommit[][] = [];
   readonly #failures: string[] = [];
 
-  constructor(stage: Stage, host: DatabaseHost, context: ScenarioContext, form: Form) {
-    this.#stage = stage;
-    this.#host = host;
-    this.#context = context;
-    this.#form = form;
+  constructor(ground: HostGround<Form>) {
+    this.#ground = ground;
   }
 
   async run(): Promise<ScenarioResult> {
-    const { kills, scale } = this.#form;
-    await prepareLoad(this.#stage, scale);
+    const { kills, scale } = this.#ground.form;
+    await prepareLoad(this.#ground.stage, scale);
     const done: Kill[] = [];
     for (let round = 1; round <= kills; round += 1) {
-      this.#context.signal.throwIfAborted();
+      this.#ground.context.signal.throwIfAborted();
       const kill = await this.#kill(round);
       done.push(kill);
-      this.#context.say(
+      this.#ground.context.say(
         `kill ${round} of ${kills}: ${formatCount(kill.told, 'commit')} told, ${kill.lost} lost, ${kill.seconds.toFixed(1)} s`,
       );
-      if (round < kills) await this.#stage.postgres.start();
+      if (round < kills) await this.#ground.stage.postgres.start();
     }
     return { lines: report(done), failures: this.#failures };
   }
 
   async #kill(round: number): Promise<Kill> {
-    const { random, signal } = this.#context;
-    const { rates, load: seconds, bases, scale, clients } = this.#form;
-    const stream = await this.#host.startStream();
-    if (round === 1) await this.#backUp();
+    const { random, signal } = this.#ground.context;
+    const { rates, load: seconds, bases, scale, clients } = this.#ground.form;
+    const stream = await this.#ground.host.startStream();
+    if (round === 1) await this.#ground.host.backUp();
     const rate = rates[(round - 1) % rates.length];
     const loadSeconds = between(random, ...seconds);
-    const load = new Load(this.#stage, { scale, clients, rate, round });
+    const load = new Load(this.#ground.stage, { scale, clients, rate, round });
     try {
-      if (random() < bases) this.#host.start('backup', '--kind', 'base');
+      if (random() < bases) this.#ground.host.start('backup', '--kind', 'base');
       await sleep(loadSeconds * 1000, undefined, { signal });
-      const at = await this.#host.kill();
+      const at = await this.#ground.host.kill();
       this.#told[round] = await load.told();
       return { rate, loadSeconds, ...(await this.#recover(round, at)) };
     } catch (error) {
       await load.kill();
-      this.#context.say(stream.printed());
+      this.#ground.context.say(stream.printed());
       throw error;
     }
   }
 
-  async #backUp(): Promise<void> {
-    const { status, printed } = await this.#host.start('backup', '--kind', 'base').ended;
-    if (status !== 0) throw new LifeboatError('BUG', `The base backup ended with ${status}:\n${printed}`);
-  }
-
   async #recover(round: number, at: number): Promise<Loss & Pick<Kill, 'segments' | 'recoveryMs'>> {
-    const other = await EmptyHost.recover(this.#stage, '--latest');
+    const other = await EmptyHost.recover(this.#ground.stage, '--latest');
     try {
       const loss = await this.#compare(other, round, at);
       const { segments, durationsMs } = other.recovered;

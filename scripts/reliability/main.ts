@@ -7,9 +7,9 @@ import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { format, resolveConfig } from 'prettier';
-import { LifeboatError } from '../../lib/domain/errors.ts';
 import { formatDuration } from '../../lib/domain/quantities.ts';
-import { replaceFigures } from './document.ts';
+import { interruptedStatus, reportFailure, runDeveloperCommand } from '../set-up/developer-command.ts';
+import { replaceMarked } from '../set-up/marked-document.ts';
 import { EXACT } from './exactness.ts';
 import { KILLS } from './kills.ts';
 import { OUTAGE } from './outage.ts';
@@ -38,46 +38,37 @@ interface Options {
 }
 
 function parseOptions(): Options | undefined {
-  try {
-    const { values, positionals } = parseArgs({
-      allowPositionals: true,
-      options: {
-        short: { type: 'boolean', default: false },
-        seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-    const seed = Number(values.seed);
-    const scenarios = SCENARIOS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-    const known = positionals.every((name) => scenarios.some((scenario) => scenario.name === name));
-    if (values.help || !known || !Number.isSafeInteger(seed) || seed < 0) return undefined;
-    return { scenarios, short: values.short, seed };
-  } catch {
-    return undefined; // an option that there is not
-  }
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      short: { type: 'boolean', default: false },
+      seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const seed = Number(values.seed);
+  const scenarios = SCENARIOS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  const known = positionals.every((name) => scenarios.some((scenario) => scenario.name === name));
+  if (values.help || !known || !Number.isSafeInteger(seed) || seed < 0) return undefined;
+  return { scenarios, short: values.short, seed };
 }
 
 /** Returns the exit status: 0 when everything is as promised. */
-async function main(options: Options): Promise<number> {
+async function main(options: Options, signal: AbortSignal): Promise<number> {
   if (process.platform !== 'linux') {
     console.error('The processes that are killed are found in /proc: this runs on Linux only.');
     return 2;
   }
-  const interruption = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => interruption.abort(signal));
   const begun = performance.now();
   let failures = 0;
   try {
-    for (const scenario of options.scenarios) failures += await play(scenario, options, interruption.signal);
+    for (const scenario of options.scenarios) failures += await play(scenario, options, signal);
   } catch (error) {
-    if (interruption.signal.aborted) {
+    if (signal.aborted) {
       console.log('\nInterrupted; nothing is left behind.');
-      return interruption.signal.reason === 'SIGINT' ? 130 : 143;
+      return interruptedStatus(signal);
     }
-    if (!(error instanceof LifeboatError)) throw error;
-    console.error(`\n${error.message}\n${error.hint}`);
-    return 1;
+    return reportFailure(error);
   }
   const verdict = failures === 0 ? 'Everything is as promised' : `${failures} promises were not kept`;
   console.log(
@@ -121,16 +112,10 @@ function describeRun({ name }: Scenario, seed: number, took: string): string[] {
 }
 
 async function writeDocument({ name }: Scenario, lines: readonly string[]): Promise<void> {
-  const text = replaceFigures(readFileSync(DOCUMENT, 'utf8'), name, lines);
+  const text = replaceMarked(readFileSync(DOCUMENT, 'utf8'), `reliability:${name}`, lines);
   const style = await resolveConfig(DOCUMENT);
   writeFileSync(DOCUMENT, await format(text, { ...style, filepath: DOCUMENT }));
   console.log('Written into docs/reliability.md.');
 }
 
-const options = parseOptions();
-if (options) {
-  process.exitCode = await main(options);
-} else {
-  console.log(USAGE);
-  process.exitCode = process.argv.includes('--help') || process.argv.includes('-h') ? 0 : 2;
-}
+await runDeveloperCommand({ usage: USAGE, parse: parseOptions, run: main });

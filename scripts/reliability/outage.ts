@@ -2,11 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { formatBytes } from '../../lib/domain/quantities.ts';
 import type { Agent } from './agent.ts';
 import type { ToldCommit } from './evidence.ts';
-import { DatabaseHost } from './host.ts';
+import { playOnHost, type HostGround } from './host.ts';
 import { Load, prepareLoad } from './load.ts';
 import { proveNothingMissing, WAL_KEPT } from './proof.ts';
-import type { Scenario, ScenarioContext, ScenarioResult } from './scenario.ts';
-import { setStage, type Stage } from './stage.ts';
+import type { Scenario, ScenarioResult } from './scenario.ts';
 import { untilHeld } from './stored-wal.ts';
 
 /** How S3 is away: it refuses everything, or its connections stand still. */
@@ -56,39 +55,26 @@ export const OUTAGE: Scenario = {
     'S3 away for two minutes under load: PostgreSQL goes on, the agent says what is at risk and catches up',
   run: async (context) => {
     const form = context.short ? SHORT : FULL;
-    const stage = await setStage({ settings: WAL_KEPT });
-    const host = new DatabaseHost(stage, form.settings);
-    try {
-      return await new Outages(stage, host, context, form).run();
-    } finally {
-      await host.close();
-      await stage.close();
-    }
+    const options = { env: form.settings, settings: WAL_KEPT };
+    return await playOnHost({ context, form }, options, (ground) => new Outages(ground).run());
   },
 };
 
 class Outages {
-  readonly #stage: Stage;
-  readonly #host: DatabaseHost;
-  readonly #context: ScenarioContext;
-  readonly #form: Form;
+  readonly #ground: HostGround<Form>;
   readonly #failures: string[] = [];
 
-  constructor(stage: Stage, host: DatabaseHost, context: ScenarioContext, form: Form) {
-    this.#stage = stage;
-    this.#host = host;
-    this.#context = context;
-    this.#form = form;
+  constructor(ground: HostGround<Form>) {
+    this.#ground = ground;
   }
 
   async run(): Promise<ScenarioResult> {
-    const { ways, scale, rate, around } = this.#form;
-    const { signal } = this.#context;
-    await prepareLoad(this.#stage, scale);
-    const stream = await this.#host.startStream();
-    const base = await this.#host.start('backup', '--kind', 'base').ended;
-    if (base.status !== 0) this.#failures.push(`the base backup ended with ${base.status}:\n${base.printed}`);
-    const load = new Load(this.#stage, { scale, clients: CLIENTS, rate, round: 1 });
+    const { ways, scale, rate, around } = this.#ground.form;
+    const { signal } = this.#ground.context;
+    await prepareLoad(this.#ground.stage, scale);
+    const stream = await this.#ground.host.startStream();
+    await this.#ground.host.backUp();
+    const load = new Load(this.#ground.stage, { scale, clients: CLIENTS, rate, round: 1 });
     const outages: Outage[] = [];
     try {
       for (const way of ways) {
@@ -101,9 +87,9 @@ class Outages {
       throw error;
     }
     const told = await load.stop();
-    await untilHeld(this.#stage, signal);
-    this.#context.say('The load is over; comparing');
-    const proof = await proveNothingMissing(this.#stage);
+    await untilHeld(this.#ground.stage, signal);
+    this.#ground.context.say('The load is over; comparing');
+    const proof = await proveNothingMissing(this.#ground.stage);
     this.#failures.push(...proof.failures);
     return {
       lines: [...outages.flatMap((outage) => this.#report(outage, told)), '', `Then: ${proof.line}.`],
@@ -112,8 +98,8 @@ class Outages {
   }
 
   async #lose(way: Way, stream: Agent): Promise<Outage> {
-    const { signal, say } = this.#context;
-    const { seconds } = this.#form;
+    const { signal, say } = this.#ground.context;
+    const { seconds } = this.#ground.form;
     const printedBefore = stream.printed().length;
     const from = Date.now();
     await this.#takeAway(way);
@@ -124,7 +110,7 @@ class Outages {
       await this.#giveBack(way);
     }
     const to = Date.now();
-    const catchUpMs = await untilHeld(this.#stage, signal);
+    const catchUpMs = await untilHeld(this.#ground.stage, signal);
     const isOver = (): boolean => /S3 holds all WAL again/.test(stream.printed().slice(printedBefore));
     if (!(await untilTrue(isOver, signal, PATIENCE_MS))) this.#failures.push('that it is over was not said');
     const printed = stream.printed().slice(printedBefore);
@@ -135,21 +121,21 @@ class Outages {
   }
 
   async #takeAway(way: Way): Promise<void> {
-    if (way === 'silent') process.kill(this.#stage.s3.pid, 'SIGSTOP');
+    if (way === 'silent') process.kill(this.#ground.stage.s3.pid, 'SIGSTOP');
     else
-      await this.#stage.addFault({
+      await this.#ground.stage.addFault({
         times: 'always',
         effect: { kind: 'error', status: 503, code: 'ServiceUnavailable' },
       });
   }
 
   async #giveBack(way: Way): Promise<void> {
-    if (way === 'silent') process.kill(this.#stage.s3.pid, 'SIGCONT');
-    else await this.#stage.endFaults();
+    if (way === 'silent') process.kill(this.#ground.stage.s3.pid, 'SIGCONT');
+    else await this.#ground.stage.endFaults();
   }
 
   #report({ way, from, to, saidSince, keptBytes, catchUpMs }: Outage, told: readonly ToldCommit[]): string[] {
-    const usual = perSecond(told, from - this.#form.around * 1000, from);
+    const usual = perSecond(told, from - this.#ground.form.around * 1000, from);
     const meanwhile = perSecond(told, from, to);
     const gap = longestGap(told, from, to);
     const what = way === 'silent' ? 'connections that stand still' : '503 to every request';

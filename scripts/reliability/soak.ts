@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DatabaseHost } from './host.ts';
+import { playOnHost, type HostGround } from './host.ts';
 import { Load, prepareLoad } from './load.ts';
 import { proveNothingMissing, WAL_KEPT } from './proof.ts';
 import { between } from './random.ts';
-import type { Scenario, ScenarioContext, ScenarioResult } from './scenario.ts';
-import { setStage, type Stage } from './stage.ts';
+import type { Scenario, ScenarioResult } from './scenario.ts';
 import { untilHeld } from './stored-wal.ts';
 
 interface Form {
@@ -38,41 +37,34 @@ export const SOAK: Scenario = {
   name: 'soak',
   about: 'the WAL stream and base backups killed again and again at random, under load',
   run: async (context) => {
-    const stage = await setStage({ settings: WAL_KEPT, initdbArgs: ['--wal-segsize=1'] });
-    const host = new DatabaseHost(stage, { WAL_JOURNAL_SECONDS: '1' });
-    try {
-      return await new Soak(stage, host, context).run();
-    } finally {
-      await host.close();
-      await stage.close();
-    }
+    const form = context.short ? SHORT : FULL;
+    const options = {
+      env: { WAL_JOURNAL_SECONDS: '1' },
+      settings: WAL_KEPT,
+      initdbArgs: ['--wal-segsize=1'],
+    };
+    return await playOnHost({ context, form }, options, (ground) => new Soak(ground).run());
   },
 };
 
 class Soak {
-  readonly #stage: Stage;
-  readonly #host: DatabaseHost;
-  readonly #context: ScenarioContext;
-  readonly #form: Form;
+  readonly #ground: HostGround<Form>;
   readonly #failures: string[] = [];
   readonly #killed: Killed = { starting: 0, streaming: 0, bases: 0, late: 0 };
 
-  constructor(stage: Stage, host: DatabaseHost, context: ScenarioContext) {
-    this.#stage = stage;
-    this.#host = host;
-    this.#context = context;
-    this.#form = context.short ? SHORT : FULL;
+  constructor(ground: HostGround<Form>) {
+    this.#ground = ground;
   }
 
   async run(): Promise<ScenarioResult> {
-    const { scale, rate } = this.#form;
-    const { signal, say } = this.#context;
-    await prepareLoad(this.#stage, scale);
-    const stream = await this.#host.startStream();
-    const first = await this.#backUp();
+    const { scale, rate } = this.#ground.form;
+    const { signal, say } = this.#ground.context;
+    await prepareLoad(this.#ground.stage, scale);
+    const stream = await this.#ground.host.startStream();
+    const first = await this.#ground.host.backUp();
     stream.kill('SIGTERM');
     await stream.ended;
-    const load = new Load(this.#stage, { scale, clients: CLIENTS, rate, round: 1 });
+    const load = new Load(this.#ground.stage, { scale, clients: CLIENTS, rate, round: 1 });
     const began = performance.now();
     try {
       await this.#killAgainAndAgain();
@@ -80,17 +72,17 @@ class Soak {
       await load.kill();
       throw error;
     }
-    await this.#host.startStream();
-    const last = await this.#backUp();
+    await this.#ground.host.startStream();
+    const last = await this.#ground.host.backUp();
     const told = await load.stop();
     const seconds = Math.round((performance.now() - began) / 1000);
-    await untilHeld(this.#stage, signal);
+    await untilHeld(this.#ground.stage, signal);
     say('The load is over; comparing');
-    const { line, failures } = await proveNothingMissing(this.#stage, [first, last]);
+    const { line, failures } = await proveNothingMissing(this.#ground.stage, [first, last]);
     const { starting, streaming, bases, late } = this.#killed;
     return {
       lines: [
-        `${this.#form.kills} kills within ${seconds} s and ${told.length} commits: ${streaming} of the stream at work, ${starting} of the stream at its start, ${bases} of a base backup at work, ${late} of one that was just done.`,
+        `${this.#ground.form.kills} kills within ${seconds} s and ${told.length} commits: ${streaming} of the stream at work, ${starting} of the stream at its start, ${bases} of a base backup at work, ${late} of one that was just done.`,
         '',
         `Then: ${line}.`,
       ],
@@ -99,9 +91,9 @@ class Soak {
   }
 
   async #killAgainAndAgain(): Promise<void> {
-    const { random, say } = this.#context;
-    const { kills } = this.#form;
-    let stream = this.#host.start('wal', 'stream');
+    const { random, say } = this.#ground.context;
+    const { kills } = this.#ground.form;
+    let stream = this.#ground.host.start('wal', 'stream');
     for (let kill = 1; kill <= kills; kill += 1) {
       if (random() < BASES) await this.#killBase(kill);
       else {
@@ -113,7 +105,7 @@ class Soak {
         if (status !== null) this.#failures.push(`the stream ended by itself, with ${status}:\n${printed}`);
         this.#killed[streamed ? 'streaming' : 'starting'] += 1;
         say(`kill ${kill} of ${kills}: the stream, ${streamed ? 'at work' : 'at its start'}`);
-        stream = this.#host.start('wal', 'stream');
+        stream = this.#ground.host.start('wal', 'stream');
       }
     }
     stream.kill('SIGKILL');
@@ -121,26 +113,21 @@ class Soak {
   }
 
   async #killBase(kill: number): Promise<void> {
-    const { say } = this.#context;
-    const base = this.#host.start('backup', '--kind', 'base');
+    const { say } = this.#ground.context;
+    const base = this.#ground.host.start('backup', '--kind', 'base');
     await this.#live();
     base.kill('SIGKILL');
     const { status, printed } = await base.ended;
     if (status !== null && status !== 0)
       this.#failures.push(`a base backup ended with ${status}:\n${printed}`);
     this.#killed[status === null ? 'bases' : 'late'] += 1;
-    say(`kill ${kill} of ${this.#form.kills}: a base backup, ${status === null ? 'at work' : 'just done'}`);
+    say(
+      `kill ${kill} of ${this.#ground.form.kills}: a base backup, ${status === null ? 'at work' : 'just done'}`,
+    );
   }
 
   async #live(): Promise<void> {
-    const { random, signal } = this.#context;
-    await sleep(between(random, ...this.#form.lives) * 1000, undefined, { signal });
-  }
-
-  /** @returns its label */
-  async #backUp(): Promise<string> {
-    const { status, stdout, printed } = await this.#host.start('backup', '--kind', 'base', '--json').ended;
-    if (status === 0) return (JSON.parse(stdout) as { label: string }).label;
-    throw new Error(`The base backup ended with ${status}:\n${printed}`);
+    const { random, signal } = this.#ground.context;
+    await sleep(between(random, ...this.#ground.form.lives) * 1000, undefined, { signal });
   }
 }

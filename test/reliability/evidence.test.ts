@@ -1,6 +1,5 @@
 import { distribution, judgeLoss } from '../../scripts/reliability/evidence.ts';
 import { between, seededRandom } from '../../scripts/reliability/random.ts';
-import { replaceFigures } from '../../scripts/reliability/document.ts';
 
 const told = (client: number, times: readonly number[]) =>
   times.map((at, index) => ({ client, n: index + 1, at }));
@@ -58,13 +57,5 @@ describe('A seed', () => {
     expect(Math.min(...numbers)).toBeGreaterThanOrEqual(3);
     expect(Math.max(...numbers)).toBeLessThan(5);
     expect(new Set(numbers).size).toBe(100);
-  });
-});
-
-describe('The figures of a full run', () => {
-  it('replace those before, and nothing around them', () => {
-    const text = 'a\n<!-- reliability:kills -->\n\nold\n\n<!-- /reliability:kills -->\nb\n';
-    expect(replaceFigures(text, 'kills', ['new', 'lines'])).toBe(text.replace('old', 'new\nlines'));
-    expect(() => replaceFigures(text, 'soak', [])).toThrow(/no <!-- reliability:soak -->/);
   });
 });

@@ -1,9 +1,12 @@
 import { LifeboatError } from '../../lib/domain/errors.ts';
 
-/** Puts `lines` between a scenario's two markers; everything around them is written by people. @throws LifeboatError BUG */
-export function replaceFigures(document: string, scenario: string, lines: readonly string[]): string {
-  const begin = `<!-- reliability:${scenario} -->`;
-  const end = `<!-- /reliability:${scenario} -->`;
+/**
+ * Puts `lines` between the two markers of `mark`, such as `bench:times`; everything around them is written by people.
+ * @throws LifeboatError BUG when the document lacks them
+ */
+export function replaceMarked(document: string, mark: string, lines: readonly string[]): string {
+  const begin = `<!-- ${mark} -->`;
+  const end = `<!-- /${mark} -->`;
   const from = document.indexOf(begin);
   const to = document.indexOf(end, from);
   if (from < 0 || to < 0)
