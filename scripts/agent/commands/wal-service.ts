@@ -48,11 +48,17 @@ async function telling({ app }: WalServiceRequest, work: () => Promise<string[]>
 interface Files {
   readonly unit: string;
   readonly settings: string;
+  /** Lies there from before the first change until the service has been started with it. */
+  readonly restart: string;
 }
 
 /** Beside what `lifeboat install` writes, whose timer and settings are a person's. */
 function filesOf(app: string): Files {
-  return { unit: `${UNIT_FOLDER}/${walServiceName(app)}`, settings: `${SETTINGS_FOLDER}/${app}-wal.env` };
+  return {
+    unit: `${UNIT_FOLDER}/${walServiceName(app)}`,
+    settings: `${SETTINGS_FOLDER}/${app}-wal.env`,
+    restart: `${SETTINGS_FOLDER}/${app}-wal.restart`,
+  };
 }
 
 /** Installs it where it is missing, writes it anew where settings or agent are others, and starts it where it does not run. */
@@ -80,15 +86,21 @@ async function keep({ machine, log }: WalServicePorts, request: WalServiceReques
     localMail: false,
   });
   const settings = renderEnvironmentFile(app, await request.variables());
+  // One that was killed between writing and starting left files that look right, and a process that has not read them.
+  const left = (await machine.createFile(files.restart, { mode: 0o600 })) === 'unchanged';
   const written = [
     await machine.writeFile(files.settings, settings, { mode: 0o600 }),
     await machine.writeFile(files.unit, text, { mode: 0o644 }),
   ];
-  const changed = written.includes('written');
-  if (!changed && before.active === 'active') return [];
+  const changed = left || before.needsReload || written.includes('written');
+  if (!changed && before.active === 'active') {
+    await machine.removeFile(files.restart);
+    return [];
+  }
   if (changed) await machine.systemctl(['daemon-reload']);
   await machine.systemctl(['enable', unit]);
   await machine.systemctl(['restart', unit]);
+  await machine.removeFile(files.restart);
   log.info(found === undefined ? `✅ ${unit} installed: it streams WAL to S3` : `✅ ${unit} started again`);
   return found === undefined || before.active === 'active'
     ? []
@@ -120,6 +132,7 @@ async function withdraw({ machine, log }: WalServicePorts, request: WalServiceRe
     await machine.removeFile(files.unit);
     await machine.systemctl(['daemon-reload']);
   }
+  await machine.removeFile(files.restart);
   await machine.removeFile(files.settings);
   log.info(`${unit} was removed: pointInTimeRecovery is off`);
   return [

@@ -1,7 +1,7 @@
 import type { UnitState } from '../ports/install.ts';
 
 /** What `unitState` asks of systemctl(1) show. */
-export const UNIT_PROPERTIES = 'ActiveState,SubState,Result,ExecMainStatus';
+export const UNIT_PROPERTIES = 'ActiveState,SubState,Result,ExecMainStatus,NeedDaemonReload';
 
 /** @param shown `Name=value`, a line each, in whatever order systemd has */
 export function parseUnitState(shown: string): UnitState {
@@ -17,5 +17,6 @@ export function parseUnitState(shown: string): UnitState {
     sub: values.get('SubState') ?? '',
     result: values.get('Result') ?? '',
     exitStatus: /^\d+$/.test(status) ? Number(status) : undefined,
+    needsReload: values.get('NeedDaemonReload') === 'yes',
   };
 }

@@ -35,6 +35,8 @@ export interface UnitState {
   readonly result: string;
   /** The main process' last one. */
   readonly exitStatus: number | undefined;
+  /** Its file is another than systemd has read. */
+  readonly needsReload: boolean;
 }
 
 export interface MachineFacts {

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
@@ -9,9 +18,27 @@ import type { Machine, UnitState } from '../../../scripts/agent/ports/install.ts
 
 const UNIT = '/etc/systemd/system/hostmaster-wal.service';
 const SETTINGS = '/etc/lifeboat/hostmaster-wal.env';
-const ACTIVE: UnitState = { active: 'active', sub: 'running', result: 'success', exitStatus: 0 };
-const INACTIVE: UnitState = { active: 'inactive', sub: 'dead', result: 'success', exitStatus: 0 };
-const FAILED: UnitState = { active: 'failed', sub: 'failed', result: 'exit-code', exitStatus: 2 };
+const ACTIVE: UnitState = {
+  active: 'active',
+  sub: 'running',
+  result: 'success',
+  exitStatus: 0,
+  needsReload: false,
+};
+const INACTIVE: UnitState = {
+  active: 'inactive',
+  sub: 'dead',
+  result: 'success',
+  exitStatus: 0,
+  needsReload: false,
+};
+const FAILED: UnitState = {
+  active: 'failed',
+  sub: 'failed',
+  result: 'exit-code',
+  exitStatus: 2,
+  needsReload: false,
+};
 
 let root: string;
 let calls: string[];
@@ -105,11 +132,42 @@ describe('The service that streams WAL, which each run looks after', () => {
     );
   });
 
+  it.each(['daemon-reload', 'enable hostmaster-wal.service', 'restart hostmaster-wal.service'])(
+    'is started again where the run before was killed at “%s”, although its files are as they should be',
+    async (command) => {
+      await service().keep();
+      const before = booted();
+      const killed: Machine = {
+        ...before,
+        systemctl: async (args) => {
+          if (args.join(' ') === command) throw new LifeboatError('TERMINATED', 'SIGTERM');
+          await before.systemctl(args);
+        },
+      };
+      variables = { ...variables, DB_PASSWORD: 'rotated' };
+      await service({}, killed).keep();
+      calls = [];
+      expect(await service().keep()).toEqual([]);
+      expect(calls).toEqual(STARTED);
+      calls = [];
+      expect(await service().keep()).toEqual([]);
+      expect(calls).toEqual([]);
+    },
+  );
+
+  it('is started again where systemd has not read its file yet', async () => {
+    await service().keep();
+    calls = [];
+    state = { ...ACTIVE, needsReload: true };
+    expect(await service().keep()).toEqual([]);
+    expect(calls).toEqual(STARTED);
+  });
+
   it.each([
     [FAILED, 'was failed, exit-code, exit status 2; it was started again'],
     [INACTIVE, 'was inactive (dead); it was started again'],
     [
-      { active: 'activating', sub: 'auto-restart', result: 'signal', exitStatus: 9 },
+      { active: 'activating', sub: 'auto-restart', result: 'signal', exitStatus: 9, needsReload: false },
       'was activating (auto-restart), signal, exit status 9; it was started again',
     ],
   ])('is started again when it does not run, and the run tells so', async (found, told) => {
@@ -163,6 +221,7 @@ describe('The service that streams WAL, which each run looks after', () => {
       expect.stringContaining("SELECT pg_drop_replication_slot('lifeboat_hostmaster')"),
     ]);
     expect(calls).toEqual(['disable --now hostmaster-wal.service', 'daemon-reload']);
+    expect(readdirSync(at('/etc/lifeboat'))).toEqual([]);
     expect([existsSync(at(UNIT)), existsSync(at(SETTINGS))]).toEqual([false, false]);
     expect(await off.keep()).toEqual([]);
     expect(await off.check()).toEqual([]);
@@ -171,8 +230,10 @@ describe('The service that streams WAL, which each run looks after', () => {
 
 describe('What systemctl show says', () => {
   it('is read by name, in whatever order', () => {
-    const shown = 'ExecMainStatus=2\nResult=exit-code\nActiveState=failed\nSubState=failed\n';
-    expect(parseUnitState(shown)).toEqual(FAILED);
-    expect(parseUnitState('')).toEqual({ active: 'unknown', sub: '', result: '', exitStatus: undefined });
+    const shown =
+      'ExecMainStatus=2\nResult=exit-code\nNeedDaemonReload=yes\nActiveState=failed\nSubState=failed\n';
+    expect(parseUnitState(shown)).toEqual({ ...FAILED, needsReload: true });
+    const nothing = { active: 'unknown', sub: '', result: '', exitStatus: undefined, needsReload: false };
+    expect(parseUnitState('')).toEqual(nothing);
   });
 });
