@@ -13,6 +13,7 @@ export interface BackupId {
 
 const ID = /^(?<app>[A-Za-z0-9][A-Za-z0-9._-]*)_db_(?<day>\d{8})_(?<clock>\d{6})$/;
 
+/** What the names of all its files begin with, as in `hostmaster_db_20260117_020000`; UTC. */
 export function formatBackupId({ app, time }: BackupId): string {
   const [day, clock] = time.toISOString().slice(0, 19).split('T') as [string, string];
   return `${app}_db_${day.replaceAll('-', '')}_${clock.replaceAll(':', '')}`;

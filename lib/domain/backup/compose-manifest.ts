@@ -38,6 +38,7 @@ interface QualifiedName {
   readonly name: string;
 }
 
+/** Of a dump that is complete: everything in it was counted, measured or asked of the server. */
 export function composeManifest(parts: ManifestParts): Manifest {
   return {
     schemaVersion: MANIFEST_SCHEMA_VERSION,

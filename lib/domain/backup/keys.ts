@@ -23,18 +23,22 @@ const MANIFEST_SUFFIX = '.manifest.json';
 const RUN_SUFFIX = '.run';
 const GLOBALS_SUFFIX = '.globals.sql.gz';
 
+/** As in `<id>.sql.gz`, or `<id>.dump.zst` of a custom-format dump. */
 export function dumpKey(id: BackupId, { format, compression }: DumpEncoding): string {
   return formatBackupId(id) + SUFFIX[format][compression];
 }
 
+/** Roles and tablespaces of the cluster; always gzip. */
 export function globalsKey(id: BackupId): string {
   return formatBackupId(id) + GLOBALS_SUFFIX;
 }
 
+/** Written last: with it, the files beside it are a backup. */
 export function manifestKey(id: BackupId): string {
   return formatBackupId(id) + MANIFEST_SUFFIX;
 }
 
+/** Only ever there with `PARTIAL_SUFFIX`. */
 export function runMarkKey(id: BackupId): string {
   return formatBackupId(id) + RUN_SUFFIX;
 }

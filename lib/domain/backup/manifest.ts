@@ -120,6 +120,7 @@ const DOCUMENT = {
   name: 'manifest',
 };
 
+/** @throws ZodError: what is written must be what can be read */
 export function formatManifest(manifest: Manifest): string {
   return formatDocument(DOCUMENT, manifest);
 }

@@ -34,6 +34,7 @@ function describeDifference(last: Manifest, source: ServerIdentity): string | un
   return `${JSON.stringify(source.database)} of the cluster ${last.server.systemIdentifier}, not of ${source.systemIdentifier}`;
 }
 
+/** pg_dump refuses a server whose major version is newer than its own. */
 export function checkClient(
   client: { readonly path: string; readonly version: string; readonly versionNumber: number },
   server: { readonly version: string; readonly versionNumber: number },
@@ -48,6 +49,7 @@ export function checkClient(
   );
 }
 
+/** @param versionNumber as `server_version_num`: 150004 is 15.4 */
 export function major(versionNumber: number): number {
   return Math.floor(versionNumber / 10_000);
 }
@@ -64,6 +66,7 @@ export function estimateDumpSize(databaseBytes: number, previous: Manifest | und
   return Math.ceil(previous.dump.size * growth * HEADROOM);
 }
 
+/** @param free bytes. @param needed bytes, an estimate */
 export function checkDiskSpace(folder: string, free: number, needed: number): LifeboatError | undefined {
   if (free >= needed) return undefined;
   return new LifeboatError(
@@ -72,6 +75,7 @@ export function checkDiskSpace(folder: string, free: number, needed: number): Li
   );
 }
 
+/** @param unreadable as `schema.name` */
 export function checkRights(user: string, unreadable: readonly string[]): LifeboatError | undefined {
   if (unreadable.length === 0) return undefined;
   return new LifeboatError(
@@ -94,6 +98,7 @@ export const PSQL_FOR_RESTRICT = `psql ${Object.entries(FIRST_RESTRICT_MINOR)
   .map(([release, minor]) => `${release}.${minor}`)
   .join(', ')} or 18`;
 
+/** `\restrict`, which dumps begin with since the minor releases of August 2025; an older psql stops at it. */
 export function knowsRestrict(psqlVersionNumber: number): boolean {
   const release = major(psqlVersionNumber);
   const minor = FIRST_RESTRICT_MINOR[release];

@@ -143,6 +143,7 @@ function judgeMember(
   return `${label}, which it builds on, has another chain: ${recorded.join(', ') || 'none'}`;
 }
 
+/** Whether a recovery may begin from it. */
 export function isUsable(base: Base): base is UsableBase {
   return base.state === 'usable';
 }

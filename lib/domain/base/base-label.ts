@@ -12,6 +12,7 @@ export interface BaseLabel {
 
 const LABEL = /^(?<app>[A-Za-z0-9][A-Za-z0-9._-]*)_base_(?<day>\d{8})_(?<clock>\d{6})$/;
 
+/** Its folder's name, as in `hostmaster_base_20260117_020000`; UTC. */
 export function formatBaseLabel({ app, time }: BaseLabel): string {
   const [day, clock] = time.toISOString().slice(0, 19).split('T') as [string, string];
   return `${app}_base_${day.replaceAll('-', '')}_${clock.replaceAll(':', '')}`;

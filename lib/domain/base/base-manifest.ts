@@ -117,6 +117,7 @@ const DOCUMENT = {
   name: 'manifest of a base backup',
 };
 
+/** @throws ZodError: what is written must be what can be read */
 export function formatBaseManifest(manifest: BaseManifest): string {
   return formatDocument(DOCUMENT, manifest);
 }

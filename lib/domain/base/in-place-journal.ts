@@ -65,6 +65,7 @@ export type Move = InPlaceJournal['moves'][number];
 
 const DOCUMENT = { schema, version: 1, name: 'journal of a recovery in place' };
 
+/** @throws ZodError: what is written must be what can be read */
 export function formatInPlaceJournal(journal: InPlaceJournal): string {
   return formatDocument(DOCUMENT, journal);
 }

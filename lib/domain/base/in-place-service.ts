@@ -108,6 +108,7 @@ export function commandsOf(service: Service, dataDir: string, log: string): Serv
   }
 }
 
+/** For plans and questions. */
 export function describeService(service: Service): string {
   switch (service.kind) {
     case 'debian':

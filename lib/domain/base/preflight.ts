@@ -13,6 +13,7 @@ export interface ReplicationFacts {
   readonly freeReplicationSlots: number;
 }
 
+/** All that keeps the server from giving a base backup and its WAL, at once. */
 export function checkReplicationFacts(facts: ReplicationFacts): LifeboatError[] {
   const problems = [checkWalLevel(facts), checkSenders(facts), checkSlots(facts)];
   return problems.filter((problem) => problem !== undefined);
@@ -52,6 +53,7 @@ function checkSlots({
   );
 }
 
+/** @param allowed `--allow-standby` */
 export function checkBaseStandby(standby: boolean, allowed: boolean): LifeboatError | undefined {
   if (!standby || allowed) return undefined;
   return new LifeboatError(

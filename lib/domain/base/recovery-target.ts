@@ -124,6 +124,7 @@ function parseTimelineNumber(text: string): number {
   throw new LifeboatError('USAGE', `${JSON.stringify(text)} is no timeline; they are counted from 1`);
 }
 
+/** For people, behind “recovery to”. */
 export function describeTarget(target: RecoveryTarget): string {
   switch (target.kind) {
     case 'time':

@@ -15,6 +15,7 @@ interface BucketNeed {
   readonly text: string;
 }
 
+/** What the stack would set on a bucket of its own, for whoever brings one along. */
 export function bucketNeeds(storage: StorageConfig): BucketNeed[] {
   const { objectLock, lockDays, kmsKeyArn, transitionDays, expirationDays, noncurrentDays, prefix } = storage;
   const { expirable } = OBJECT_TAG;

@@ -23,6 +23,7 @@ export function escapeForUnit(value: string): string {
   return requirePrintable(value).replaceAll('%', '%%');
 }
 
+/** One word of a command of sh. @throws LifeboatError SETTINGS_INVALID for a line break */
 export function quoteForShell(value: string): string {
   const text = requirePrintable(value);
   return PLAIN.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;

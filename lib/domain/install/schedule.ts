@@ -13,6 +13,7 @@ export function markerOf(app: string): string {
   return `# Made by lifeboat install for ${app}: changes are lost when it runs again, --uninstall removes this file.`;
 }
 
+/** Whether a file begins with the mark of this app's installation. */
 export function isOurs(text: string, app: string): boolean {
   return text.startsWith(`${markerOf(app)}\n`);
 }

@@ -67,6 +67,7 @@ function describeBad(outcome: BaseBackupOutcome, failure: RunFailure, now: Date)
   ];
 }
 
+/** @param parent the label of the base backup that it is built on; `null` for a full one */
 export function describeKind({ parent }: { readonly parent: string | null }): string {
   return parent === null ? 'full' : `incremental, on ${oneLine(parent)}`;
 }

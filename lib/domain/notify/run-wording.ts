@@ -30,6 +30,7 @@ export interface ReportedRun {
   readonly error: RunFailure | undefined;
 }
 
+/** The message of a run that a Lambda started, whatever it was to do. */
 export function describeReport(run: ReportedRun): Message {
   const { what, error, lines, warnings, runId, durationMs } = run;
   const head = error ? describeFailure(error, durationMs) : [`✅ ${what} completed successfully`];
@@ -82,6 +83,7 @@ export interface RunLinks {
 /** What Slack shows and SNS carries, with room for the subject. */
 const LONGEST_BODY = 35_000;
 
+/** Ways to more, behind the message; a body that is too long for its channel is cut. */
 export function withLinks(
   { subject, body }: Message,
   { commandId, outputUrl, dashboardUrl }: RunLinks,

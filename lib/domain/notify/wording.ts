@@ -8,16 +8,19 @@ import { oneLine, severalLines, type Message } from './message.ts';
 type Succeeded<Outcome> = Extract<Outcome, { succeeded: true }>;
 type Failed<Outcome> = Extract<Outcome, { succeeded: false }>;
 
+/** The message of a dump, good or failed. @param now for the age of the last good one */
 export function describeBackup(outcome: BackupOutcome, now: Date): Message {
   const lines = outcome.succeeded ? describeGoodBackup(outcome) : describeFailedBackup(outcome, now);
   return { subject: subjectOf('Backup', outcome), body: lines.join('\n') };
 }
 
+/** The message of a restore, good or failed. */
 export function describeRestore(outcome: RestoreOutcome): Message {
   const lines = outcome.succeeded ? describeGoodRestore(outcome) : describeFailedRestore(outcome);
   return { subject: subjectOf('Restore', outcome), body: lines.join('\n') };
 }
 
+/** The message of `lifeboat notify --test`. */
 export function describeTest({ app, host }: { app: string; host: string }, now: Date): Message {
   return {
     subject: `🔄 ${displayName(app)} DB Notification TEST`,
@@ -101,6 +104,7 @@ function describeFailedRestore(outcome: Failed<RestoreOutcome>): string[] {
   ];
 }
 
+/** The lines that every message of a failure begins with. */
 export function describeFailure(error: RunFailure, durationMs: number): string[] {
   return [
     `❌ ${severalLines(error.message)}`,
@@ -110,6 +114,7 @@ export function describeFailure(error: RunFailure, durationMs: number): string[]
   ];
 }
 
+/** @param lastGood `unknown`: it could not be looked up; `undefined`: there is none */
 export function describeLastGood(lastGood: LastGoodBackup | 'unknown' | undefined, now: Date): string {
   if (lastGood === 'unknown') return '⚠️ Last good backup: could not be looked up; run: lifeboat status';
   if (!lastGood) return '⚠️ There is no good backup of this database yet';

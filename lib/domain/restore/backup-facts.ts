@@ -33,6 +33,7 @@ export interface BackupFacts {
   readonly warnings: readonly string[];
 }
 
+/** Everything is exact: nothing of the dump has to be read for it. */
 export function factsOfManifest(manifest: Manifest): BackupFacts {
   return {
     label: manifest.id,
@@ -132,6 +133,7 @@ export function parseVersion(text: string): number | undefined {
   return match ? Number(match[1]) * 10_000 + Number(match[2] ?? 0) : undefined;
 }
 
+/** @param versionNumber as `server_version_num`: 150004 is 15.4 */
 export function majorOf(versionNumber: number): number {
   return Math.floor(versionNumber / 10_000);
 }

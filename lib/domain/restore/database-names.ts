@@ -42,6 +42,7 @@ export function restoringMark(target: string, backup: string, runId: string): st
   return `lifeboat: restoring ${JSON.stringify({ target, backup, runId })}`;
 }
 
+/** Whether a restore of this target left the database behind; a comment of a person's is none. */
 export function isRestoringMark(comment: string | null, target: string): boolean {
   return comment?.startsWith(`lifeboat: restoring {"target":${JSON.stringify(target)},`) ?? false;
 }

@@ -113,6 +113,7 @@ interface Setting {
   readonly value: string;
 }
 
+/** As pg_db_role_setting stores it: `name=value`; the value may hold further equals signs. */
 export function splitSetting(text: string): Setting {
   const equals = text.indexOf('=');
   return { name: text.slice(0, equals), value: text.slice(equals + 1) };

@@ -30,6 +30,7 @@ const ON_PARAMETER = new RegExp(
 const MEMBERSHIP = new RegExp(`^GRANT ${NAME} TO ${NAME}(.*?)(?: GRANTED BY ${NAME})?$`, 's');
 const CREATE_TABLESPACE = new RegExp(`^CREATE TABLESPACE ${NAME}\\s`);
 
+/** Which of a globals file's statements are run: those of roles that are missing, and of nothing that exists. */
 export function planGlobals(sql: string, existing: ExistingGlobals): GlobalsPlan {
   const statements = splitStatements(sql).map(stripComments);
   const inFile = statements.map((statement) => nameIn(CREATE_ROLE.exec(statement), 1)).filter(isName);

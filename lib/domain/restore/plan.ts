@@ -97,6 +97,7 @@ export interface PlanInput {
   readonly warnings: readonly string[];
 }
 
+/** What `--dry-run` prints is what the real run executes. */
 export function planRestore(input: PlanInput): RestorePlan {
   const { target, backup, copies, names, targetFacts, globals } = input;
   const first = copies[0];
@@ -122,6 +123,7 @@ export function planRestore(input: PlanInput): RestorePlan {
   };
 }
 
+/** What plan and result say of the backup. */
 export function describeBackup(backup: BackupFacts): PlannedBackup {
   return {
     label: backup.label,

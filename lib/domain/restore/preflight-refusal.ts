@@ -1,5 +1,6 @@
 import { LifeboatError } from '../errors.ts';
 
+/** @param hint instead of the code's own */
 export function refuse(message: string, hint?: string): LifeboatError {
   return new LifeboatError('RESTORE_REFUSED', message, hint === undefined ? {} : { hint });
 }

@@ -12,6 +12,7 @@ export interface TargetCheck {
   readonly replace: boolean;
 }
 
+/** What stands against taking the target's place. */
 export function targetProblems({ target, targetFacts, server, replace }: TargetCheck): LifeboatError[] {
   if (!targetFacts) return [];
   const name = JSON.stringify(target);
@@ -59,6 +60,7 @@ export function propertiesWarnings(
   ];
 }
 
+/** What the target's old database goes on to hold once another has its name. */
 export function targetWarnings({ target, targetFacts }: TargetCheck): string[] {
   const idle = (targetFacts?.slots ?? []).filter((slot) => !slot.active).map((slot) => slot.name);
   if (idle.length === 0) return [];

@@ -26,6 +26,7 @@ export interface PreflightFindings {
   readonly warnings: readonly string[];
 }
 
+/** What the server is to be asked before a restore can be judged. */
 export function needsOf({ database, extensions, collations }: BackupFacts): RestoreNeeds {
   const locale =
     database && database.collationVersion !== null

@@ -67,6 +67,7 @@ export interface PlanInput {
   readonly found: PlannedSource;
 }
 
+/** What a confirmation refers to; it is good for `PLAN_LIFETIME_MS`. */
 export function makeRemotePlan(input: PlanInput): RemotePlan {
   const { planId, now, series, instanceId, database, replace, globals, found } = input;
   return {
@@ -100,6 +101,7 @@ export interface PlanDescription {
   readonly warnings: readonly string[];
 }
 
+/** The same for people, in what the restore function answers. */
 export function describeRemotePlan(input: PlanInput): PlanDescription {
   const { found, series, database, replace } = input;
   const backup = describeSource(found);

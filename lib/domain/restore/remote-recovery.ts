@@ -81,6 +81,7 @@ export interface RecoveryPlanDescription {
   readonly warnings: readonly string[];
 }
 
+/** For people, in what the restore function answers. */
 export function describeRecoveryPlan(input: RecoveryPlanInput): RecoveryPlanDescription {
   const { plan, window, request } = input;
   const milliseconds = plan && estimateRecovery(plan);

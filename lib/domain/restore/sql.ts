@@ -27,6 +27,7 @@ export function cutToBytes(name: string, limit: number): string {
   return cut;
 }
 
+/** In UTF-8, as PostgreSQL counts the length of names. */
 export function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
 }

@@ -42,6 +42,7 @@ function notUnderstood(list: string): LifeboatError {
   });
 }
 
+/** @param text one name, quoted or not */
 export function unquoteIdentifier(text: string): string {
   return text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text;
 }
@@ -52,6 +53,7 @@ export function isWanted(wanted: WantedTable, { schema, name }: QualifiedName): 
   return same(wanted.name, name) && (wanted.schema === undefined || same(wanted.schema, schema));
 }
 
+/** To be looked up by; no two names have the same. */
 export function keyOfName({ schema, name }: QualifiedName): string {
   return JSON.stringify([schema, name]);
 }

@@ -7,6 +7,7 @@ const HEAD_BYTES = 7 * 1024;
 const TAIL_BYTES = 12 * 1024;
 const LONGEST_LINE = 1000;
 
+/** A log's beginning and end, for an output that holds only so much. */
 export class LogExtract {
   readonly #head: string[] = [];
   #headBytes = 0;

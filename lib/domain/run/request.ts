@@ -111,6 +111,7 @@ export const ENCODED_REQUEST_PATTERN = '^[A-Za-z0-9_-]+$';
 /** Characters of an encoded request; run-agent.sh has the same number. */
 export const LONGEST_ENCODED_REQUEST = 8192;
 
+/** base64url: no character of it means anything to a shell or to SSM’s `{{ }}`. */
 export function encodeRequest(request: RunRequest): string {
   return Buffer.from(JSON.stringify(request), 'utf8').toString('base64url');
 }

@@ -157,6 +157,7 @@ export type Verdict = z.infer<typeof verdictSchema>;
 
 const LONGEST_MESSAGE = 400;
 
+/** The first and the last line of the output, from which a lost result can be told. */
 export function formatVerdict({ runId, exitStatus, failure: failed, outcome }: RunResult): string {
   return formatVerdictLine({
     runId,

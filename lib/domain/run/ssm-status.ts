@@ -31,6 +31,7 @@ export function parseTerminalStatus(status: string): TerminalStatus | undefined 
   return TERMINAL_STATUSES.find((each) => each.toLowerCase() === found.toLowerCase());
 }
 
+/** For people, what SSM’s one word means. */
 export function describeStatus(status: TerminalStatus): string {
   return MEANING[status].words;
 }

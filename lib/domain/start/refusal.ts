@@ -23,10 +23,12 @@ export function isHostsFault(name: string): boolean {
   return HOSTS_FAULTS.has(name);
 }
 
+/** The error of a command that SSM did not take. */
 export function codeOfRefusal({ name }: Refusal): ErrorCode {
   return isHostsFault(name) ? 'HOST_UNREACHABLE' : 'SSM_FAILED';
 }
 
+/** What to look at first. */
 export function hintOfRefusal({ name }: Refusal): string {
   if (isHostsFault(name))
     return 'Is the instance running, and does SSM manage it? aws ssm describe-instance-information';

@@ -12,6 +12,7 @@ export interface StartProblem {
   readonly error: RunFailure;
 }
 
+/** The message of a run that could not be started. */
 export function describeStartProblem(problem: StartProblem, dashboardUrl: string | undefined): Message {
   const { operation, series, runId, error } = problem;
   const { app, database, host } = series;

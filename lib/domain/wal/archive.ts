@@ -41,6 +41,7 @@ export interface WalListing {
   readonly holes?: readonly HoleRecord[];
 }
 
+/** An archive from listings that are complete; `WalArchiveBuilder` makes one that grows. */
 export function readWalListing({ series, segmentSize, files, histories, holes }: WalListing): WalArchive {
   const builder = new WalArchiveBuilder(series, segmentSize);
   for (const file of files) {

@@ -40,6 +40,7 @@ const DOCUMENT = {
   name: 'record of a hole',
 };
 
+/** @throws ZodError: what is written must be what can be read */
 export function formatHoleRecord(record: HoleRecord): string {
   return formatDocument(DOCUMENT, record);
 }

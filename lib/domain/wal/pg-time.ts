@@ -40,6 +40,7 @@ export function parsePgTime(text: string): PgTime {
   );
 }
 
+/** Microseconds since 2000-01-01 UTC. */
 export function pgTimeOfDate(date: Date): PgTime {
   return BigInt(date.getTime() - EPOCH_MS) * 1000n;
 }

@@ -32,6 +32,7 @@ const NAME = {
   rawSha256: 'lifeboat-raw-sha256',
 } as const;
 
+/** As S3 keeps it with the object: names in lower case, values of ASCII. */
 export function formatWalMetadata(metadata: WalMetadata): Record<string, string> {
   const { app, runId, rawSize, rawSha256, lastCommit } = metadata;
   return {

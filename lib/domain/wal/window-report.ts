@@ -13,6 +13,7 @@ export function describeWindow(window: RestorableWindow): string[] {
   return [...stretches, ...window.holes.map(describeHole)];
 }
 
+/** One line, for people. */
 export function describeHole({ timeline, from, to, since, until, reason }: WindowHole): string {
   const missing = `timeline ${timeline} from ${formatLsn(from)} to ${to === undefined ? 'its end' : formatLsn(to)}`;
   const healed = until === undefined ? 'until the next base backup' : `to ${until}`;
@@ -49,6 +50,7 @@ interface PointJson {
   readonly lsn: string;
 }
 
+/** As `wal status --json` prints it. */
 export function windowJson(window: RestorableWindow): WindowJson {
   return {
     systemIdentifier: window.systemIdentifier,

@@ -22,6 +22,7 @@ export function watchedDays(prefix: string, now: Date): string[] {
   );
 }
 
+/** @param objects a listing of the state bucket’s runs; what is no object of a run is passed over */
 export function groupRuns(
   prefix: string,
   objects: readonly { readonly key: string; readonly modifiedAt: Date }[],
@@ -59,6 +60,7 @@ export interface WatchedRun {
   readonly runMinutes: number;
 }
 
+/** What the watch does about one run, told by the times at which its objects were written. */
 export function decideRun({ run, request, command, runMinutes }: WatchedRun, now: Date): RunAction {
   const { written } = run;
   if (!isOpen(run)) return { do: 'nothing' };

@@ -86,6 +86,7 @@ const SECONDS_PER_HOUR = 3600;
  */
 export const LONG_WAIT: AlarmSetting = { ...ONCE, threshold: SECONDS_PER_HOUR };
 
+/** When an alarm on one series' metric rings, and what silence means to it. */
 export function seriesSetting(
   alarm: SeriesAlarm,
   { limits }: DeploymentConfig,

@@ -30,6 +30,7 @@ function dashboardName(scope: Construct, { name }: DeploymentConfig): string {
   return `${name}-${Stack.of(scope).region}`;
 }
 
+/** In the AWS console; a token until the stack is deployed. */
 export function dashboardUrl(scope: Construct, config: DeploymentConfig): string {
   const { region } = Stack.of(scope);
   const page = `https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}`;

@@ -49,6 +49,7 @@ const STATE_LIFETIMES = {
   drills: 400,
 } as const;
 
+/** Rules of the state bucket; what it holds is of use only for a while. */
 export function stateLifecycle({ storage }: DeploymentConfig): LifecycleRule[] {
   const prefix = `${storage.prefix}/`;
   return [
