@@ -1,31 +1,21 @@
-import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { runAgent } from './agent.ts';
-import type { EmptyHost } from './empty-host.ts';
-import {
-  continued,
-  createTablespace,
-  finishStream,
-  idle,
-  liveCluster,
-  startStream,
-  switchOf,
-  takeOver,
-  truthOf,
-  type LiveCluster,
-  type Truth,
-} from './exactness/clusters.ts';
+import type { Truth } from './exactness/clusters.ts';
 import { chooseInstants, isTelling } from './exactness/instants.ts';
-import { Load, LOAD_SETTINGS, TABLES } from './exactness/load.ts';
+import { LOAD_SETTINGS } from './exactness/load.ts';
 import { EVERYTHING, Proof } from './exactness/proof.ts';
 import {
+  describeRecords,
   formatLsn,
-  inversions,
-  lsnOf,
   replayedBefore,
   replayedByTime,
   type TransactionRecord,
 } from './exactness/wal-truth.ts';
+import {
+  RESTORE_POINT,
+  writeFirstTimeline,
+  writeSecondTimeline,
+  type FirstTimeline,
+  type Form,
+} from './exactness/writing.ts';
 import type { Scenario, ScenarioContext, ScenarioResult } from './scenario.ts';
 import { setStage, type Stage } from './stage.ts';
 
@@ -36,16 +26,8 @@ export const EXACT: Scenario = {
   run: proveExactness,
 };
 
-interface Form {
-  readonly instants: number;
-  /** Of load, around a base backup; half as long on the second timeline. */
-  readonly loadMs: number;
-  readonly clients: number;
-}
-
 const SHORT: Form = { instants: 3, loadMs: 3000, clients: 6 };
 const FULL: Form = { instants: 20, loadMs: 8000, clients: 16 };
-const RESTORE_POINT = `before 'the flood'`;
 const SETTINGS = {
   ...LOAD_SETTINGS,
   wal_keep_size: '8GB',
@@ -60,7 +42,7 @@ async function proveExactness(context: ScenarioContext): Promise<ScenarioResult>
   try {
     const proof = new Proof(stage, context);
     const first = await writeFirstTimeline(stage, context, form);
-    context.say(`timeline 1: ${describe(first.truth.records)}`);
+    context.say(`timeline 1: ${describeRecords(first.truth.records)}`);
     const instants = chooseInstants(first.truth, first.base.lsn, context.random, form.instants);
     const later = instants.pop()!;
     for (const time of instants) await tryTime(proof, first.truth, time);
@@ -69,8 +51,8 @@ async function proveExactness(context: ScenarioContext): Promise<ScenarioResult>
     return {
       lines: [
         `- ${form.instants} instants; load of ${form.clients} clients, ${form.loadMs / 1000} s`,
-        `- timeline 1: ${describe(first.truth.records)}`,
-        ...(second ? [`- timeline 2, in which it goes on: ${describe(second.records)}`] : []),
+        `- timeline 1: ${describeRecords(first.truth.records)}`,
+        ...(second ? [`- timeline 2, in which it goes on: ${describeRecords(second.records)}`] : []),
         `- instants for which "every commit up to that time" would be another set: ${instants.filter((time) => isTelling(first.truth.records, time)).length}`,
         '',
         ...proof.table(),
@@ -80,59 +62,6 @@ async function proveExactness(context: ScenarioContext): Promise<ScenarioResult>
   } finally {
     await stage.close();
   }
-}
-
-interface FirstTimeline {
-  readonly truth: Truth;
-  /** The first commit behind the base backup. */
-  readonly base: TransactionRecord;
-  readonly restorePoint: bigint;
-  readonly idleAt: string;
-}
-
-async function writeFirstTimeline(
-  stage: Stage,
-  context: ScenarioContext,
-  form: Form,
-): Promise<FirstTimeline> {
-  const live = liveCluster(stage);
-  const from = await live.psql('SELECT pg_current_wal_insert_lsn()');
-  await createTablespace(stage, 'one');
-  await createTablespace(stage, 'two');
-  await live.psql(TABLES);
-  const stream = await startStream(stage, live);
-  try {
-    const load = startLoad(stage, live, context, form);
-    await sleep(1000);
-    await runAgent(['backup', '--kind', 'base'], stage.agentEnv);
-    const backedUp = await live.psql('SELECT pg_current_wal_insert_lsn()');
-    await sleep(form.loadMs / 2);
-    const point = await live.psql(`SELECT pg_create_restore_point('${RESTORE_POINT.replaceAll("'", "''")}')`);
-    await sleep(form.loadMs / 2);
-    await stopLoad(load, context);
-    const idleAt = await idle(live);
-    const truth = await truthOf(stage, live, from, await finishStream(live, stream));
-    const base = truth.records.find(({ lsn, kind }) => kind === 'commit' && lsn >= lsnOf(backedUp))!;
-    return { truth, base, restorePoint: lsnOf(point), idleAt };
-  } finally {
-    stream.kill('SIGKILL');
-  }
-}
-
-function startLoad(
-  stage: Stage,
-  { server, timeline }: LiveCluster,
-  context: ScenarioContext,
-  form: Form,
-): Load {
-  const folder = path.join(stage.folder, `load-${timeline}`);
-  const seed = Math.floor(context.random() * 2 ** 31);
-  return new Load({ binDir: stage.binDir, server, folder, clients: form.clients, seed });
-}
-
-async function stopLoad(load: Load, { say }: ScenarioContext): Promise<void> {
-  await load.stop();
-  if (load.complaints !== '') say(`pgbench: ${load.complaints}`);
 }
 
 async function tryTime(proof: Proof, truth: Truth, time: string, ...more: readonly string[]): Promise<void> {
@@ -224,33 +153,4 @@ async function proveSecondTimeline(
   } finally {
     await host.remove();
   }
-}
-
-async function writeSecondTimeline(
-  stage: Stage,
-  context: ScenarioContext,
-  { form, first, host }: Pick<SecondTimeline, 'form' | 'first'> & { readonly host: EmptyHost },
-): Promise<{ second: Truth; backedUpAt: bigint }> {
-  const live = await takeOver(stage, host);
-  const stream = await startStream(stage, live);
-  try {
-    const load = startLoad(stage, live, context, form);
-    await sleep(form.loadMs / 4);
-    const args = ['backup', '--kind', 'base'];
-    const backup = await runAgent<{ stopLsn: string }>(args, { ...stage.agentEnv, ...live.server });
-    await sleep(form.loadMs / 4);
-    await stopLoad(load, context);
-    const left = await switchOf(live);
-    const own = await truthOf(stage, live, left, await finishStream(live, stream));
-    context.say(`timeline ${live.timeline}: ${describe(own.records)}`);
-    return { second: continued(first.truth, left, own), backedUpAt: lsnOf(backup.stopLsn) };
-  } finally {
-    stream.kill('SIGKILL');
-  }
-}
-
-function describe(records: readonly TransactionRecord[]): string {
-  const count = (kind: TransactionRecord['kind']): number =>
-    records.filter((each) => each.kind === kind).length;
-  return `${count('commit')} commits, ${count('abort')} rollbacks, ${count('prepare')} prepared transactions; ${inversions(records).length} ends are earlier than one before them in the WAL`;
 }

@@ -100,3 +100,10 @@ export function inversions(records: readonly TransactionRecord[]): TransactionRe
     return earlier;
   });
 }
+
+/** For people: how many of each kind, and how many of them tell a wrong order by their time. */
+export function describeRecords(records: readonly TransactionRecord[]): string {
+  const count = (kind: TransactionRecord['kind']): number =>
+    records.filter((each) => each.kind === kind).length;
+  return `${count('commit')} commits, ${count('abort')} rollbacks, ${count('prepare')} prepared transactions; ${inversions(records).length} ends are earlier than one before them in the WAL`;
+}
