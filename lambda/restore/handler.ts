@@ -24,6 +24,7 @@ import {
 import {
   describeRecoveryPlan,
   makeRecoveryPlan,
+  sendToHost,
   type RecoveryPlanDescription,
   type RecoveryPlanInput,
 } from '../../lib/domain/restore/remote-recovery.ts';
@@ -156,6 +157,7 @@ async function planToPointInTime(
     planId: formatPlanId(now, randomBytes(8).toString('hex')),
     ...(await planFromS3(place, request)),
   };
+  if (payload.inPlace === true) throw sendToHost(input);
   return { ...(await keepPlan(edges, makeRecoveryPlan(input))), ...describeRecoveryPlan(input) };
 }
 

@@ -142,13 +142,31 @@ describe('The restore function, asked for a point in time', () => {
     [{ ...AT_FOUR, table: 'a', end: 'pause' }, /end: goes with a cluster that stays/],
     [{ ...AT_FOUR, dataDir: '/x; rm -r /' }, /dataDir: is no absolute path/],
     [{ ...AT_FOUR, dataDir: '/x/../etc' }, /must not hold "\.\." parts/],
-    [{ ...AT_FOUR, inPlace: true }, /inPlace: is done on the host/],
+    [{ ...AT_FOUR, inPlace: true, port: 5433 }, /port: means nothing in the place of the live cluster/],
+    [{ toTime: '2026-01-17T01:00:00Z', inPlace: true }, /2026-01-17T02:00:05.000000Z to /],
     [{ ...AT_FOUR, table: 'a b' }, /is no list of tables/],
     [{ ...AT_FOUR, database: 'x', toDatabase: 'template1' }, /new databases are made from it/],
     [{ ...AT_FOUR, timeline: 7 }, /Nothing can be recovered on timeline 7/],
     [{ ...AT_FOUR, surprise: 1 }, /surprise/],
   ])('refuses %j', async (payload, said) => {
     expect(await refusal(payload)).toMatchObject({ message: expect.stringMatching(said) });
+    expect(stage.ssm.commands).toEqual([]);
+  });
+
+  it('tells for the place of the live cluster what to do on the host, with all that S3 decides, and starts nothing', async () => {
+    const words = '--to-time 2026-01-17T04:30:00.000000Z --timeline 1 --base hostmaster_base_20260117_015005';
+    const agent =
+      "sudo sh -c 'set -a; . /etc/lifeboat/hostmaster-wal.env; set +a; cd /; exec /opt/lifeboat/current/bin/lifeboat";
+    const refused = (await refusal({ ...AT_FOUR, inPlace: true })) as { hint: string };
+    expect(refused).toMatchObject({
+      code: 'RESTORE_REFUSED',
+      message: expect.stringMatching(/done on its host[^]*02:00:05.000000Z to 2026-01-17T05:00:05/),
+    });
+    expect(refused.hint.split('\n').slice(1)).toEqual([
+      `aws ssm start-session --target ${HOST}`,
+      `${agent} restore ${words} --in-place --dry-run'`,
+      `${agent} restore ${words} --in-place'`,
+    ]);
     expect(stage.ssm.commands).toEqual([]);
   });
 

@@ -28,6 +28,11 @@ const planSchema = z.strictObject({
 /** Of a recovery, instead of a backup to restore. */
 const TARGETS = ['toTime', 'toLsn', 'toXid', 'toName', 'latest', 'immediate'] as const;
 
+const NOT_IN_PLACE = [
+  ...(['tablespaceDir', 'port', 'database', 'table', 'keep'] as const),
+  ...(['toDatabase', 'replace', 'globals'] as const),
+];
+
 const recoverySchema = z
   .strictObject({
     action: z.literal('plan'),
@@ -38,20 +43,19 @@ const recoverySchema = z
     toDatabase: z.string().min(1).refine(isPrintable, 'holds control characters').optional(),
     replace: z.boolean().default(false),
     globals: z.boolean().default(false),
-    inPlace: z
-      .literal(false, {
-        error: 'is done on the host, by whoever stops what uses the cluster: lifeboat restore --in-place',
-      })
-      .optional(),
+    /** Is planned, and answered with the commands for the host. */
+    inPlace: z.boolean().optional(),
   })
   .superRefine((payload, context) => {
     const takesOut = payload.database !== undefined || payload.table !== undefined;
-    const [refused, why]: [readonly (keyof typeof payload)[], string] = takesOut
-      ? [
-          ['end'],
-          'goes with a cluster that stays; "database" and "table" are taken out of one that then goes',
-        ]
-      : [['toDatabase', 'replace', 'globals', 'keep'], 'goes with "database" or "table" only'];
+    const [refused, why]: [readonly (keyof typeof payload)[], string] = payload.inPlace
+      ? [NOT_IN_PLACE, 'means nothing in the place of the live cluster']
+      : takesOut
+        ? [
+            ['end'],
+            'goes with a cluster that stays; "database" and "table" are taken out of one that then goes',
+          ]
+        : [['toDatabase', 'replace', 'globals', 'keep'], 'goes with "database" or "table" only'];
     for (const name of refused) {
       if (payload[name] !== undefined && payload[name] !== false)
         context.addIssue({ code: 'custom', path: [name], message: why });

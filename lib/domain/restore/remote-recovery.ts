@@ -2,6 +2,7 @@ import type { RecoveryPlan } from '../base/recovery-plan.ts';
 import { estimateRecovery } from '../base/recovery-estimate.ts';
 import { describeTarget, type RecoveryRequest } from '../base/recovery-target.ts';
 import type { SeriesConfig } from '../deployment/config.ts';
+import { LifeboatError } from '../errors.ts';
 import { formatBytes, formatCount, formatDuration } from '../quantities.ts';
 import { recoveryOptionWords, takesOut, type RequestedRecovery } from '../run/requested-recovery.ts';
 import { describeWindow } from '../wal/window-report.ts';
@@ -46,6 +47,40 @@ export function makeRecoveryPlan(input: RecoveryPlanInput): RemotePlan {
     confirm: confirmText(input, database),
     recovery: { ...requested, ...pinned },
   };
+}
+
+/** As the documents install it, for people. */
+const AGENT = '/opt/lifeboat/current/bin/lifeboat';
+
+/**
+ * In the place of the live cluster it is done by somebody on the host, who stops what uses the cluster and looks at the plan there:
+ * which service, which directories, how much room. All that S3 tells is decided already.
+ */
+export function sendToHost(input: RecoveryPlanInput): LifeboatError {
+  const { series, instanceId, request } = input;
+  const { recovery } = makeRecoveryPlan(input);
+  const words = recoveryOptionWords(recovery!, request.target)
+    .join(' ')
+    .replaceAll("'", String.raw`'\''`);
+  const command = (last: string): string =>
+    `sudo sh -c 'set -a; . /etc/lifeboat/${series.app}-wal.env; set +a; cd /; exec ${AGENT} restore ${words} --in-place${last}'`;
+  const { window, warnings } = describeRecoveryPlan(input);
+  return new LifeboatError(
+    'RESTORE_REFUSED',
+    [
+      `It can be recovered, but in the place of the live cluster of ${series.app} that is done on its host. Nothing was started`,
+      ...window,
+      ...warnings,
+    ].join('\n'),
+    {
+      hint: [
+        'Stop what uses the cluster, then look at the plan there, and do it:',
+        `aws ssm start-session --target ${instanceId}`,
+        command(' --dry-run'),
+        command(''),
+      ].join('\n'),
+    },
+  );
 }
 
 function targetOf({ toDatabase, requested, series }: RecoveryPlanInput): string {
