@@ -37,10 +37,19 @@ function fetchRuntime(name, version) {
     checkIntegrity(archive, name, version);
     const members = ['package/bin/node', 'package/LICENSE', 'package/package.json'];
     execFileSync('tar', ['-xzf', archive, '-C', work, ...members], { stdio: 'pipe' });
-    if (!existsSync(folder)) renameSync(join(work, 'package'), folder);
+    moveInto(join(work, 'package'), folder);
     return folder;
   } finally {
     rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Another build may have been quicker: then its runtime is as good. */
+function moveInto(made, folder) {
+  try {
+    renameSync(made, folder);
+  } catch (error) {
+    if (!existsSync(folder)) throw error;
   }
 }
 

@@ -56,10 +56,12 @@ export function serverUser(): ServerUser | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const known = findUser('postgres') ?? findUser(TEST_USER);
   if (known) return known;
-  execFileSync('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', TEST_USER]);
+  const options = ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin'];
+  const { stderr } = spawnSync('useradd', [...options, TEST_USER], { encoding: 'utf8' });
+  // Another test process may have been quicker.
   const made = findUser(TEST_USER);
   if (made) return made;
-  throw new LifeboatError('BUG', `useradd made the user ${TEST_USER}, but /etc/passwd does not show it.`);
+  throw new LifeboatError('BUG', `The user ${TEST_USER} could not be made: ${stderr}`);
 }
 
 function findUser(name: string): ServerUser | undefined {

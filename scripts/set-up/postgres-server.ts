@@ -66,7 +66,7 @@ const STOP_SIGNAL: Record<StopMode, NodeJS.Signals> = {
   fast: 'SIGINT',
   immediate: 'SIGQUIT',
 };
-const START_LIMIT_MS = 60_000;
+const START_LIMIT_MS = 240_000;
 const PORT_ATTEMPTS = 5;
 
 /**
@@ -268,6 +268,8 @@ class OwnPostgres implements PostgresServer {
   async kill(): Promise<void> {
     const postmaster = this.#postmaster;
     if (!postmaster?.pid) return;
+    // Else it might start another child while we look.
+    postmaster.kill('SIGSTOP');
     const children = childrenOf(postmaster.pid);
     this.#remains = sharedMemoryOf([postmaster.pid, ...children]);
     postmaster.ref();

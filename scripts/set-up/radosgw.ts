@@ -3,12 +3,12 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { mkdir, mkdtemp, open, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cephConfig } from './ceph-config.ts';
+import { freePort } from './free-port.ts';
 import { startWatchdog, type Watchdog } from './watchdog.ts';
 
 /**
@@ -24,7 +24,7 @@ export interface RadosGateway {
 }
 
 const PROGRAMS = ['radosgw', 'radosgw-admin', 'ceph', 'ceph-mon', 'ceph-osd', 'ceph-authtool', 'monmaptool'];
-const START_TIMEOUT_MS = 90_000;
+const START_TIMEOUT_MS = 240_000;
 const STOP_TIMEOUT_MS = 10_000;
 const STORAGE_CLASSES = ['STANDARD_IA'];
 
@@ -80,7 +80,7 @@ class Cluster {
   }
 
   async start(): Promise<RadosGateway> {
-    const [port, monitorPort, messengerPort] = await freePorts(3);
+    const [port, monitorPort, messengerPort] = (await freePorts(3)) as [number, number, number];
     const endpoint = `http://127.0.0.1:${port}`;
     const clusterId = randomUUID();
     for (const name of ['mon', 'osd', 'run', 'rgw']) await mkdir(join(this.#folder, name));
@@ -90,7 +90,7 @@ class Cluster {
     );
     await this.#makeMonitor(clusterId, `[v2:127.0.0.1:${messengerPort},v1:127.0.0.1:${monitorPort}]`);
     await this.#launch('ceph-mon', ['-f', '-i', 'a']);
-    await this.#until('the monitor', () => this.#run('ceph', ['mon', 'stat', '--connect-timeout', '2']));
+    await this.#until('the monitor', () => this.#run('ceph', ['mon', 'stat', '--connect-timeout', '10']));
     await this.#makeStorage();
     await this.#launch('ceph-osd', ['-f', '-i', '0']);
     await this.#until('the storage', () => this.#storageIsUp());
@@ -125,7 +125,7 @@ class Cluster {
   }
 
   async #storageIsUp(): Promise<void> {
-    const { stdout } = await this.#run('ceph', ['osd', 'stat', '--connect-timeout', '2']);
+    const { stdout } = await this.#run('ceph', ['osd', 'stat', '--connect-timeout', '10']);
     if (!stdout.includes('1 up')) throw new Error(stdout);
   }
 
@@ -195,11 +195,9 @@ async function end(child: ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
-/** Taken one after the other while all are held, so that no two are the same. */
-async function freePorts(count: 3): Promise<[number, number, number]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports as [number, number, number];
+/** No two are the same. */
+async function freePorts(count: number): Promise<number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await freePort());
+  return [...ports];
 }
