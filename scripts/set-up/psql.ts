@@ -26,7 +26,8 @@ export async function runPsql(server: ConnectionEnvironment, database: string, s
     PGPASSWORD: server.DB_PASSWORD,
     PGDATABASE: database,
     PGCLIENTENCODING: 'UTF8',
-    PGOPTIONS: '-c client_min_messages=warning',
+    // On a busy machine psql may be idle for a moment, which is none of what a test is about.
+    PGOPTIONS: '-c client_min_messages=warning -c idle_session_timeout=0',
   };
   const args = ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', '-'];
   const printed = await runProgram(installed, args, { env, input: sql });

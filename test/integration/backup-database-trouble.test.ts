@@ -298,12 +298,13 @@ describe('a backup during which the database goes away', () => {
     const { postgres } = ground();
     const stage = await setStage();
     const mark = path.join(ground().folder, 'dumping');
-    const slow = `set -o pipefail; real "$@" | { head -c 3000000; touch '${mark}'; sleep 1.5; cat; }`;
+    const go = path.join(ground().folder, 'restarted');
+    const slow = `set -o pipefail; real "$@" | { head -c 3000000; touch '${mark}'; while [ ! -e '${go}' ]; do sleep 0.02; done; cat; }`;
     const agent = stage.start(['backup', '--json'], { PG_BIN_DIR: fakeTools(ground(), { pg_dump: slow }) });
     while (!existsSync(mark)) await sleep(20);
     await postgres.restart();
+    writeFileSync(go, '');
     const end = await agent.ended;
-    rmSync(mark);
     const { error } = end.json() as FailureJson;
     expect(error.code).toBe('DUMP_FAILED');
     expect(error.message).toMatch(/pg_dump ended with status 1: .*(?:terminating|closed the connection)/s);
@@ -317,7 +318,7 @@ describe('a backup during which the database goes away', () => {
     const stage = await setStage();
     // A lock that pg_dump has to wait for keeps its session in place.
     const hold = postgres
-      .psql(DATABASE, 'BEGIN; LOCK TABLE secret; SELECT pg_sleep(60)')
+      .psql(DATABASE, 'BEGIN; LOCK TABLE secret; SELECT pg_sleep(600)')
       .catch(() => 'ended');
     const held = `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'`;
     while ((await postgres.psql('postgres', held)) === '0') await sleep(20);

@@ -15,8 +15,8 @@ const BACKUP = ['backup', '--kind', 'base', '--json'];
 const setStage = (env: Record<string, string | undefined> = {}): Promise<Stage> => Stage.set(ground(), env);
 const errorOf = (end: { json(): unknown }): FailureJson['error'] => (end.json() as FailureJson).error;
 
-/** Slows the upload down, so that the backup is in its midst for some seconds. */
-function slowUploads(stage: Stage, bytesPerSecond = 4_000_000) {
+/** Slows the upload down: the backup stays in its midst until the faults are cleared. */
+function slowUploads(stage: Stage, bytesPerSecond = 50_000) {
   return ground().s3.faults.add({
     bucket: stage.bucket,
     action: 'UploadPart',
@@ -184,7 +184,7 @@ describe('PostgreSQL in trouble', () => {
     const stage = await setStage();
     await postgres.psql(
       'postgres',
-      `CREATE TABLE hurt AS SELECT i, repeat('x', 500) FROM generate_series(1, 1000) i; CHECKPOINT`,
+      `CREATE TABLE hurt WITH (autovacuum_enabled = off) AS SELECT i, repeat('x', 500) FROM generate_series(1, 1000) i; CHECKPOINT`,
     );
     const file = await postgres.psql('postgres', `SELECT pg_relation_filepath('hurt')`);
     const handle = openSync(path.join(postgres.dataDir, file), 'r+');

@@ -3,6 +3,7 @@ import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { createTablespace, UNTIL_BACKED_UP } from './base-backup-fixture.ts';
 import { Stage, useGround } from './backup-fixture.ts';
+import { holdBaseBackups } from './held-line.ts';
 import { RecoveryGround } from './recovery-fixture.ts';
 import { flushLsn, startStream, stopStream, untilHeld, WAL_SERVER } from './wal-fixture.ts';
 
@@ -65,12 +66,15 @@ describe('A recovery past CREATE TABLESPACE, beside the live cluster', () => {
     const { postgres } = ground();
     recoveries ??= new RecoveryGround(postgres);
     const stage = await Stage.set(ground(), {});
-    const backup = stage.start(['backup', '--kind', 'base']);
+    const line = await holdBaseBackups(postgres);
+    const backup = stage.start(['backup', '--kind', 'base'], { DB_PORT: line.port });
     const location = await createTablespace(ground(), 'meanwhile', [
       UNTIL_BACKED_UP,
       'CREATE TABLE meanwhile TABLESPACE meanwhile AS SELECT generate_series(1, 700) AS n; CHECKPOINT',
     ]);
+    line.release();
     const { status, printed } = await backup.ended;
+    line.close();
     expect({ status, printed }).toMatchObject({ status: 0 });
     const before = fingerprint(location);
     const json = await recoveries.recover(stage, '--latest');

@@ -72,6 +72,7 @@ interface Armed {
 export class Faults {
   #armed: Armed[] = [];
   #lastId = 0;
+  #cleared = new AbortController();
 
   add(rule: FaultRule): FaultState {
     const valid = faultRuleSchema.parse(rule);
@@ -100,8 +101,16 @@ export class Faults {
     return this.#armed.length < before;
   }
 
+  /** Requests that are held up, or on a slow line, go on at once. */
   clear(): void {
     this.#armed = [];
+    this.#cleared.abort();
+    this.#cleared = new AbortController();
+  }
+
+  /** Aborted when what holds a request up now is cleared. */
+  get cleared(): AbortSignal {
+    return this.#cleared.signal;
   }
 
   list(): readonly FaultState[] {
@@ -135,16 +144,31 @@ function patternOf(glob: string): RegExp {
   return new RegExp(`^${literal.join('.*')}$`, 's');
 }
 
+const NOTICED_MS = 20;
+
 /** The connection of one request, with the faults that it meets. */
 export interface Line {
   readonly effects: readonly FaultEffect[];
   /** Aborted when the client, or the server, has closed the connection. */
   readonly gone: AbortSignal;
+  /** Aborted when the faults are over. */
+  readonly cleared: AbortSignal;
 }
 
 /** As long as `size` bytes take on a line that slow. @throws AbortError when the line closes meanwhile */
-export async function crawl(size: number, bytesPerSecond: number, { gone }: Line): Promise<void> {
-  await sleep((size / bytesPerSecond) * 1000, undefined, { signal: gone });
+export async function crawl(size: number, bytesPerSecond: number, line: Line): Promise<void> {
+  await holdUp((size / bytesPerSecond) * 1000, line);
+}
+
+/** Returns early when the faults are over. @throws AbortError when the line closes meanwhile */
+export async function holdUp(milliseconds: number, { gone, cleared }: Line): Promise<void> {
+  try {
+    await sleep(milliseconds, undefined, { signal: AbortSignal.any([gone, cleared]) });
+  } catch (error) {
+    if (gone.aborted) throw error;
+    // A client that was killed before has gone by then; its request is not to be done.
+    await sleep(NOTICED_MS, undefined, { signal: gone });
+  }
 }
 
 /** The first effect of one kind among those that a request met. */

@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
 import type { Call } from './call.ts';
 import { answerControlRequest, isControlRequest } from './control.ts';
-import { effectOf, type Faults, type Line } from './faults.ts';
+import { effectOf, holdUp, type Faults, type Line } from './faults.ts';
 import { ConnectionCut, RequestBody } from './request-body.ts';
 import { findRoute, type Route } from './routes/table.ts';
 import { S3Error, s3Error } from './s3-error.ts';
@@ -80,7 +79,7 @@ export class RequestHandler {
       response,
       requestId,
       awaitsContinue: expectsContinue,
-      line: { effects: [], gone: gone.signal },
+      line: { effects: [], gone: gone.signal, cleared: this.faults.cleared },
       record: undefined,
     };
     try {
@@ -101,7 +100,7 @@ export class RequestHandler {
     exchange.record = record;
     const route = findRoute(request);
     record.action = route.action;
-    exchange.line = { ...exchange.line, effects: this.faults.take(record) };
+    exchange.line = { ...exchange.line, effects: this.faults.take(record), cleared: this.faults.cleared };
     await this.#meetFaults(exchange);
     const verified = this.#options.verifier.verify(request);
     const { accessKeyId } = verified;
@@ -136,9 +135,10 @@ export class RequestHandler {
   }
 
   /** The faults that come before any work. */
-  async #meetFaults({ message, line: { effects, gone } }: Exchange): Promise<void> {
+  async #meetFaults({ message, line }: Exchange): Promise<void> {
+    const { effects } = line;
     const delay = effectOf(effects, 'delay');
-    if (delay !== undefined) await sleep(delay.milliseconds, undefined, { signal: gone });
+    if (delay !== undefined) await holdUp(delay.milliseconds, line);
     const hasBody =
       Number(message.headers['content-length'] ?? 0) > 0 ||
       message.headers['transfer-encoding'] !== undefined;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
@@ -168,6 +169,18 @@ describe('a slow line', () => {
       await call();
       expect(Date.now() - before).toBeGreaterThan(350);
     }
+  });
+
+  test.each([
+    ['held up', { kind: 'delay', milliseconds: 3_600_000 }],
+    ['on a slow line', { kind: 'bandwidth', bytesPerSecond: 1 }],
+  ] as const)('lets what is %s go on as soon as the faults are cleared', async (_what, effect) => {
+    const fault = fixture.s3.faults.add({ action: 'PutObject', times: 'always', effect });
+    const done = put();
+    while (fault.hits === 0) await sleep(5);
+    fixture.s3.faults.clear();
+    await done;
+    expect((await bytesOf((await get()).Body)).equals(body)).toBe(true);
   });
 
   test('that the client gives up does not hold the server', async () => {
