@@ -7,8 +7,11 @@ const AGENT = path.resolve(import.meta.dirname, '../../scripts/agent/main.ts');
 /** As scripts/build/launcher.sh starts it. */
 const NODE_ARGUMENTS = ['--no-concurrent-recompilation', '--no-concurrent-sparkplug'];
 
+const { PATH, NODE_COMPILE_CACHE } = process.env;
+const OWN_ENV = { PATH, NODE_COMPILE_CACHE };
+
 export interface AgentOptions {
-  /** All that the agent is given, but for PATH, HOME and TMPDIR: nothing of the machine's own settings leaks in. */
+  /** All that the agent is given, but for PATH, HOME, TMPDIR and Node's cache: nothing of the machine's own settings leaks in. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** An empty folder when left out, so that no `.env` is found. */
   readonly cwd?: string;
@@ -57,7 +60,7 @@ export function startAgent(args: readonly string[], options: AgentOptions): Runn
   const [program, ...before] = [...(options.through ?? []), ...agent];
   const child = spawn(program!, [...before, ...args], {
     cwd: options.cwd ?? home,
-    env: definedOnly({ PATH: process.env['PATH'], HOME: home, TMPDIR: home, ...options.env }),
+    env: definedOnly({ ...OWN_ENV, HOME: home, TMPDIR: home, ...options.env }),
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
@@ -80,9 +83,9 @@ export function startAgent(args: readonly string[], options: AgentOptions): Runn
     child.once('error', reject);
     // Not 'close': that waits for whoever else holds the pipes, and such a one is what `leftRunning` is to find.
     child.once('exit', (status, signal) => {
-      over = true;
       const leftRunning = processesOfGroup(pid);
       const finish = (): void => {
+        over = true;
         wake();
         rmSync(home, { recursive: true, force: true });
         resolve({
@@ -112,8 +115,17 @@ export function startAgent(args: readonly string[], options: AgentOptions): Runn
       }
     },
     kill: (signal) => void child.kill(signal),
-    killGroup: (signal) => void process.kill(-pid, signal),
+    killGroup: (signal) => killGroup(pid, signal),
   };
+}
+
+/** Who has ended by itself meanwhile needs no signal. */
+function killGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
@@ -147,12 +159,26 @@ export function processesOfGroup(group: number): string[] {
     });
 }
 
+/** Not of a zombie, of which its parent has not taken note yet. */
+export function isAlive(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z';
+  } catch {
+    return false;
+  }
+}
+
 function commandLineOf(pid: string): string {
   return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
 }
 
 /** Every command line that the processes of a group ever showed, sampled until `done`. */
-export async function watchCommandLines(group: number, done: Promise<unknown>): Promise<Set<string>> {
+export async function watchCommandLines(
+  group: number,
+  done: Promise<unknown>,
+  onSeen: (line: string) => void = () => undefined,
+): Promise<Set<string>> {
   const seen = new Set<string>();
   const watch = { over: false };
   const end = (): void => {
@@ -160,7 +186,10 @@ export async function watchCommandLines(group: number, done: Promise<unknown>): 
   };
   void done.then(end, end);
   while (!watch.over) {
-    for (const line of processesOfGroup(group)) seen.add(line);
+    for (const line of processesOfGroup(group)) {
+      seen.add(line);
+      onSeen(line);
+    }
     await new Promise((resolve) => {
       setTimeout(resolve, 3);
     });

@@ -265,6 +265,26 @@ export function fakeTools(ground: Ground, scripts: Readonly<Record<string, strin
   return folder;
 }
 
+/**
+ * A folder for PG_BIN_DIR with a program that waits until somebody has seen its command line.
+ * @returns it, and what to tell of each line that was seen
+ */
+export function seenTool(
+  ground: Ground,
+  program: 'pg_dump' | 'pg_restore',
+): { folder: string; isCall: (line: string) => boolean; see: (line: string) => void } {
+  const mark = path.join(mkdtempSync(path.join(ground.folder, 'seen-')), 'mark');
+  const script = `while [ ! -e '${mark}' ]; do sleep 0.02; done; real "$@"`;
+  const isCall = (line: string): boolean => line.includes(program) && !line.includes('--version');
+  return {
+    folder: fakeTools(ground, { [program]: script }),
+    isCall,
+    see: (line) => {
+      if (isCall(line)) writeFileSync(mark, '');
+    },
+  };
+}
+
 /** Fails unless a run that failed left nothing: no file, no object, no upload, no process, no lock, nothing in the list. */
 export async function expectNothingLeft(stage: Stage, end: AgentEnd): Promise<void> {
   expect(end.leftRunning).toEqual([]);

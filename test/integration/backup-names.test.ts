@@ -2,7 +2,14 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { watchCommandLines } from './agent-process.ts';
-import { expectNothingLeft, fakeTools, Stage, useGround, type BackupJson } from './backup-fixture.ts';
+import {
+  expectNothingLeft,
+  fakeTools,
+  seenTool,
+  Stage,
+  useGround,
+  type BackupJson,
+} from './backup-fixture.ts';
 
 const ground = useGround();
 
@@ -134,13 +141,14 @@ describe('a password', () => {
       password,
     ).toString('hex')}', 'UTF8')); END $do$`;
     await postgres.psql('postgres', `DROP ROLE IF EXISTS tested; ${role}`);
-    const stage = await setStage({ DB_USER: 'tested', DB_PASSWORD: password });
+    const { folder, isCall, see } = seenTool(ground(), 'pg_dump');
+    const stage = await setStage({ DB_USER: 'tested', DB_PASSWORD: password, PG_BIN_DIR: folder });
     const agent = stage.start(['backup', '--json']);
-    const seen = await watchCommandLines(agent.pid, agent.ended);
+    const seen = await watchCommandLines(agent.pid, agent.ended, see);
     const end = await agent.ended;
     expect(end.printed).toContain('✅ Backup completed successfully');
     expect(end.printed).not.toContain(password);
-    expect([...seen].filter((line) => line.includes('pg_dump'))).not.toEqual([]);
+    expect([...seen].filter(isCall)).not.toEqual([]);
     expect([...seen].filter((line) => line.includes(password.trim()))).toEqual([]);
     expect(JSON.stringify(stage.manifest((end.json() as BackupJson).id))).not.toContain(password);
   });

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { Stage, useGround, type FailureJson } from './backup-fixture.ts';
-import { databasesLike, halfMade, slowDump, TINY_SQL, untilLoading } from './restore-fixture.ts';
+import { databasesLike, halfMade, heldDump, releaseHeld, TINY_SQL, untilLoading } from './restore-fixture.ts';
 
 const ground = useGround({ settings: { max_connections: '40' } });
 const SOURCE = 'tiny';
@@ -11,6 +11,8 @@ beforeAll(async () => {
   await postgres.psql(SOURCE, TINY_SQL);
   await postgres.psql('postgres', "CREATE ROLE maker LOGIN CREATEDB PASSWORD 'm'");
 });
+
+afterEach(releaseHeld);
 
 const asMaker = { DB_USER: 'maker', DB_PASSWORD: 'm' };
 
@@ -30,13 +32,14 @@ async function restoreWithBystander(
 ) {
   const { postgres } = ground();
   const stage = await Stage.set(ground(), { S3_BUCKET: undefined, DB_NAME: target });
-  const file = await slowDump(postgres, { source: SOURCE, folder: stage.dir, format: 'plain', seconds: 2 });
+  const file = await heldDump(postgres, { source: SOURCE, folder: stage.dir, format: 'plain' });
   const agent = stage.start(['restore', file, '--json'], env);
   const early = agent.ended.then((end) => Promise.reject(new Error(`ended early:\n${end.printed}`)));
   await Promise.race([untilLoading(postgres, target), early]);
   early.catch(() => undefined);
   const [copy] = await halfMade(postgres);
   const bystander = await sitIn(copy!);
+  await releaseHeld();
   await agent.untilPrinted(/Rows verified/);
   await meanwhile();
   return { stage, file, end: await agent.ended, copy: copy!, bystander };

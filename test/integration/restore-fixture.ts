@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Client } from 'pg';
 import type { PostgresServer } from '../postgres-server.ts';
 
 export interface RestoreJson {
@@ -93,40 +94,56 @@ export async function databasesLike(postgres: PostgresServer, pattern: string): 
   return names === '' ? [] : names.split('\n');
 }
 
+const holders = new Set<Client>();
+
 /**
- * A dump of `source` whose restore takes as long as one wants to look at it.
+ * A dump of `source` whose restore waits in the midst, until releaseHeld().
  * @returns its path
  */
-export async function slowDump(
+export async function heldDump(
   postgres: PostgresServer,
-  { source, folder, format, seconds }: SlowDump,
+  { source, folder, format }: HeldDump,
 ): Promise<string> {
   mkdirSync(folder, { recursive: true });
   await postgres.psql(
     source,
-    `CREATE FUNCTION slow() RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT 1 FROM pg_sleep(0) $$;
-     CREATE TABLE slow_one (n int); INSERT INTO slow_one VALUES (1); CREATE INDEX ON slow_one ((n + slow()))`,
+    `CREATE FUNCTION held() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+       WHILE EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = 'hold 0') LOOP
+         PERFORM pg_catalog.pg_sleep(0.02), pg_catalog.pg_stat_clear_snapshot();
+       END LOOP;
+       RETURN 1; END $$;
+     CREATE TABLE held_one (n int); INSERT INTO held_one VALUES (1); CREATE INDEX ON held_one ((n + held()))`,
   );
   const dump = await execute(format === 'plain' ? 'pg_dump -O' : 'pg_dump -O -Fc -Z0', {
     ...postgres.env,
     DB_NAME: source,
   });
-  await postgres.psql(source, 'DROP TABLE slow_one; DROP FUNCTION slow()');
-  const file = path.join(folder, `slow-${seconds}-${format}`);
-  const text = dump.toString('latin1').replaceAll('pg_sleep(0)', `pg_sleep(${seconds})`);
-  writeFileSync(file, Buffer.from(text, 'latin1'));
+  await postgres.psql(source, 'DROP TABLE held_one; DROP FUNCTION held()');
+  const file = path.join(folder, `held-${format}`);
+  // No longer than it was.
+  writeFileSync(file, Buffer.from(dump.toString('latin1').replaceAll('hold 0', 'hold 1'), 'latin1'));
+  const { host, port, superuser: user, password } = postgres;
+  const holder = new Client({ host, port, user, password, database: 'postgres', application_name: 'hold 1' });
+  // It goes with the server.
+  holder.on('error', () => undefined);
+  await holder.connect();
+  holders.add(holder);
   return file;
 }
 
-interface SlowDump {
+/** Restores of held dumps go on; after every test, as one would hold up the next. */
+export async function releaseHeld(): Promise<void> {
+  for (const holder of holders) await holder.end().catch(() => undefined);
+  holders.clear();
+}
+
+interface HeldDump {
   readonly source: string;
   readonly folder: string;
   readonly format: 'plain' | 'custom';
-  /** One digit: the dump must not become longer. */
-  readonly seconds: number;
 }
 
-/** Until the restore of a slow dump is where it stays for a while. */
+/** Until the restore of a held dump is where it waits. */
 export async function untilLoading(postgres: PostgresServer, target: string): Promise<void> {
   for (;;) {
     const sleeping = await postgres.psql(

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive } from './agent-process.ts';
 
 /** A host with a systemd that starts what its units say: systemctl.sh, in a /etc and a /run of its own. */
 export interface ServiceHost {
@@ -73,14 +74,4 @@ export function prepareServiceHost(folder: string): ServiceHost {
       for (const name of pids) await kill(name.slice(0, -'.pid'.length));
     },
   };
-}
-
-/** Not of a zombie, whose parent has not looked yet. */
-function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z';
-  } catch {
-    return false;
-  }
 }
