@@ -4,12 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fetchDebianTree } from '../scripts/set-up/debian-tree.ts';
 import { findPostgresBinDir } from '../scripts/set-up/postgres-installation.ts';
 import {
-  startPostgres,
+  startPostgres as startDurably,
   type PostgresOptions,
   type PostgresServer,
 } from '../scripts/set-up/postgres-server.ts';
 
-export { startPostgres, type PostgresOptions, type PostgresServer };
+export type { PostgresOptions, PostgresServer };
+
+/** A server of one's own that does not wait for the disk: no test's machine loses power. */
+export function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
+  return startDurably({ ...options, settings: { fsync: 'off', ...options.settings } });
+}
 
 /**
  * One PostgreSQL for the whole test file: started before its first test, removed after its last.

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { postgres18BinDir, startPostgres, usePostgres } from '../postgres-server.ts';
+import { startPostgres } from '../../scripts/set-up/postgres-server.ts';
+import { postgres18BinDir, usePostgres } from '../postgres-server.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 
@@ -12,7 +13,7 @@ async function untilGone(file: string): Promise<void> {
 }
 
 describe('a PostgreSQL of our own', () => {
-  const postgres = usePostgres({ settings: { max_connections: '42' } });
+  const postgres = usePostgres({ settings: { max_connections: '42', fsync: 'on' } });
 
   it('answers on a loopback port with the settings that were asked for', async () => {
     expect(await postgres().psql('postgres', 'SHOW max_connections')).toBe('42');
