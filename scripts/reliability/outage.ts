@@ -34,7 +34,7 @@ const SHORT: Form = {
   seconds: 5,
   around: 2,
   scale: 1,
-  rate: 200,
+  rate: 50,
   settings: { WAL_JOURNAL_SECONDS: '1' },
 };
 const CLIENTS = 4;
@@ -144,7 +144,7 @@ class Outages {
     const said = saidSince === undefined ? undefined : (saidSince - from) / 1000;
     if (said === undefined) this.#failures.push(`${what}: what is at risk was not said`);
     // To the second, as it is printed; what the journal was about to take is older than the outage.
-    else if (said > 2 || said < -JOURNAL_AND_MARGIN)
+    else if (said > 4 || said < -JOURNAL_AND_MARGIN)
       this.#failures.push(`${what}: at risk since ${said} s after it began, it was said`);
     return [
       `- ${what} for ${Math.round((to - from) / 1000)} s: ${meanwhile} commits a second meanwhile (${usual} before), none waited for longer than ${gap.toFixed(1)} s; the agent said that commits were at risk since ${describeMoment(said)}, and that the slot kept ${formatBytes(keptBytes)}; all was in S3 ${(catchUpMs / 1000).toFixed(1)} s after its end.`,

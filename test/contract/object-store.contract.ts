@@ -37,11 +37,11 @@ export function describeObjectStore(
     beforeAll(async () => {
       opened = await open();
       store = opened.store;
-    }, 180_000);
+    });
 
     afterAll(async () => {
       await opened?.close();
-    }, 60_000);
+    });
 
     describe('reading and listing', () => {
       it('lists nothing where nothing was written, and passes its check', async () => {

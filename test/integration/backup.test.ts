@@ -212,7 +212,7 @@ describe('lifeboat backup', () => {
     const pieces = end.stdout.split('\r\u001B[2K');
     const bars = pieces.filter((piece) => piece.startsWith('Dumping'));
     expect(bars.length).toBeGreaterThan(1);
-    expect(bars.at(-1)).toMatch(/^Dumping +[█░]+ +\d+% +[\d.]+M +[\d.]+M\/s .*public\.noise/);
+    expect(bars.at(-1)).toMatch(/^Dumping +[█░]+ +\d+% +[\d.]+M +[\d.]+[KM]\/s .*public\.noise/);
     const log = stampless(pieces.filter((piece) => !piece.startsWith('Dumping')).join(''));
     expect(log.replaceAll('\r', '').split('\n').slice(0, 3)).toEqual([
       'Checking prerequisites...',

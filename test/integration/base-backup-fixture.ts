@@ -207,7 +207,7 @@ export class RestoredServer {
 
   static async start(origin: PostgresServer, unpacked: Unpacked): Promise<RestoredServer> {
     const server = new RestoredServer(origin, unpacked);
-    for (let tries = 0; tries < 600; tries += 1) {
+    for (const limit = Date.now() + 200_000; Date.now() < limit;) {
       if (server.#postmaster.exitCode !== null) break;
       if (server.#log.includes('ready to accept connections')) return server;
       await sleep(50);

@@ -45,7 +45,7 @@ describe.each([14, 16, 17, 18] as const)('A base backup of PostgreSQL %s', (majo
     const { server, tablespaces } = await baseManifest(stage, backup);
     expect(Math.floor(server.versionNumber / 10_000)).toBe(major);
     expect(tablespaces.map(({ name }) => name)).toEqual(['apart']);
-  }, 120_000);
+  });
 });
 
 describe.each([17, 18] as const)('Incremental base backups of PostgreSQL %s', (major) => {
@@ -65,7 +65,7 @@ describe.each([17, 18] as const)('Incremental base backups of PostgreSQL %s', (m
     expect(end.printed).toContain('A full one: there is no whole one of this cluster yet');
     full = end.json() as BaseBackupJson;
     await sleep(1000);
-  }, 120_000);
+  });
 
   /** Bytes of the data directory's archive. */
   async function dataOf(backup: BaseBackupJson): Promise<number> {
@@ -98,7 +98,7 @@ describe.each([17, 18] as const)('Incremental base backups of PostgreSQL %s', (m
     expect(names).toMatch(/INCREMENTAL\./);
     const list = await stage.run(['list']);
     expect(list.stdout).toContain(`incremental on ${first.label}`);
-  }, 120_000);
+  });
 
   it('make place for a full one, with the reason, when the server keeps no account of changes', async () => {
     const { postgres } = ground();
@@ -109,7 +109,7 @@ describe.each([17, 18] as const)('Incremental base backups of PostgreSQL %s', (m
     expect(off.json()).toMatchObject({ succeeded: true, type: 'full' });
     await postgres.psql('postgres', 'ALTER SYSTEM RESET summarize_wal');
     await reloadConfiguration(postgres);
-  }, 120_000);
+  });
 
   it('make place for a full one, with the server’s words, when it will not build on the last one', async () => {
     await sleep(1000);
@@ -121,5 +121,5 @@ describe.each([17, 18] as const)('Incremental base backups of PostgreSQL %s', (m
     const end = await stage.run(BACKUP);
     expect(end.printed).toMatch(/A full backup instead of an incremental one: .*manifest/);
     expect(end.json()).toMatchObject({ succeeded: true, type: 'full', chain: [] });
-  }, 120_000);
+  });
 });

@@ -37,7 +37,7 @@ describe('A base backup that is looked after', () => {
     const end = await stage.run(['backup', '--kind', 'base', '--json']);
     if (end.status !== 0) throw new Error(end.printed);
     backup = end.json() as BaseBackupJson;
-  }, 120_000);
+  });
 
   it('is read again, every byte, and every file that PostgreSQL’s own list names is found', async () => {
     const named = await stage.run(['verify', backup.label]);

@@ -49,7 +49,7 @@ describe('npm run demo', () => {
     expect(printed).not.toContain('✘ one message');
     expect(status).toBe(0);
     expect(existsSync(folderOf(printed))).toBe(false);
-  }, 300_000);
+  });
 
   it('prints what to export with --keep, and on Ctrl-C removes everything', async () => {
     const demo = startDemo('--keep');
@@ -61,7 +61,7 @@ describe('npm run demo', () => {
     const [status] = (await once(demo.child, 'close')) as [number];
     expect(status).toBe(0);
     expect(existsSync(folder)).toBe(false);
-  }, 300_000);
+  });
 
   it('removes everything when it is interrupted midway, while two agents and a recovered server run', async () => {
     const demo = startDemo();
@@ -71,7 +71,7 @@ describe('npm run demo', () => {
     expect(status).toBe(130);
     expect(demo.printed()).toContain('Interrupted after');
     expect(existsSync(folderOf(demo.printed()))).toBe(false);
-  }, 300_000);
+  });
 
   it('removes everything when it is interrupted in the night', async () => {
     const demo = startDemo();
@@ -80,7 +80,7 @@ describe('npm run demo', () => {
     const [status] = (await once(demo.child, 'close')) as [number];
     expect(status).toBe(143);
     expect(existsSync(folderOf(demo.printed()))).toBe(false);
-  }, 300_000);
+  });
 
   it('explains itself when asked for what it does not have', async () => {
     const demo = startDemo('--faster');

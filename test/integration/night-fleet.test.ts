@@ -55,7 +55,7 @@ describe('a night of a fleet', () => {
     await aws.waitForIdle();
     const subjects = aws.messages().map(({ message }) => message.split('\n')[0]);
     expect(subjects).toEqual(['🔄 HostMaster DB Backup SUCCESS', '🔄 HostMaster DB Backup FAILED']);
-  }, 90_000);
+  });
 
   it('tells once of each host that carries the tag and that SSM cannot reach, and calls nobody for start-run', async () => {
     const { aws } = night();
@@ -82,7 +82,7 @@ describe('a night of a fleet', () => {
     // The alarm's own message is on its way to Slack.
     await aws.waitForIdle();
     expect(aws.queues().flatMap(({ messages }) => messages)).toEqual([]);
-  }, 60_000);
+  });
 
   it('makes a dump and a base backup of the cluster, and one message of both', async () => {
     const { aws, bucket } = night();
@@ -130,7 +130,7 @@ describe('a night of a fleet', () => {
         (await night().keys(bucket)).filter((key) => /\/wal\/00000001\/[0-9A-F]{24}\.zst$/.test(key));
       while ((await segments()).length === 0) await sleep(200);
       expect((await segments())[0]).toMatch(new RegExp(`^database/${INSTANCE_ID}/pitr/hostmaster/`));
-    }, 60_000);
+    });
 
     it('leaves the service alone while it runs, and starts it again, and tells, when it was killed', async () => {
       const { aws, services } = night();
@@ -146,7 +146,7 @@ describe('a night of a fleet', () => {
       expect(aws.messages().at(-1)?.message).toContain(
         `⚠️ ${UNIT}, which streams WAL, was failed, signal, exit status 9; it was started again`,
       );
-    }, 60_000);
+    });
   }
 
   it('is watched for each host', async () => {
@@ -169,7 +169,7 @@ describe('a night of a fleet', () => {
     expect(await aws.invoke('Restore', { action: 'execute', planId, confirm })).toMatchObject({ ok: true });
     await aws.waitForIdle();
     expect(await postgres.psql('hostmaster_copy', 'SELECT count(*) FROM users')).toBe('1000');
-  }, 90_000);
+  });
 
   it('calls nothing that the synthesized policies do not allow, the storage’s key and the password’s secret included', () => {
     const calls = night().aws.recordedCalls();

@@ -39,12 +39,12 @@ describe('a night', () => {
     const state = await night().keys(stateBucket);
     for (const object of ['request', 'command', 'result', 'report', 'reported'])
       expect(state).toContainEqual(expect.stringContaining(`${run}/${object}.json`));
-  }, 60_000);
+  });
 
   it('is measured by the watch, and raises no alarm', async () => {
     const { aws } = night();
     await night().watch();
-    expect(aws.metrics('BackupAgeSeconds').at(-1)?.value).toBeLessThan(120);
+    expect(aws.metrics('BackupAgeSeconds').at(-1)?.value).toBeLessThan(1200);
     expect(aws.metrics('RunSucceeded').at(-1)?.value).toBe(1);
     expect(aws.evaluateAlarms(new Date()).filter(({ state }) => state === 'ALARM')).toEqual([]);
   });
@@ -75,7 +75,7 @@ describe('a night', () => {
     expect(outputs(second!)).toEqual(['', '', '', expect.stringContaining('LIFEBOAT-VERDICT')]);
     expect(aws.commands()[1]?.details).toBe('Success');
     expect(installed()).toEqual(before);
-  }, 60_000);
+  });
 
   it('is one run and one message, however often its event comes', async () => {
     const { aws } = night();
@@ -85,7 +85,7 @@ describe('a night', () => {
     await night().fire(time);
     expect(aws.commands()).toHaveLength(commands + 1);
     expect(published(messages)).toEqual(['🔄 HostMaster DB Backup SUCCESS']);
-  }, 60_000);
+  });
 
   it('sends no second command when the answer to the first is lost', async () => {
     const { aws, stateBucket } = night();
@@ -95,7 +95,7 @@ describe('a night', () => {
     expect(aws.commands()).toHaveLength(before + 1);
     const run = aws.commands().at(-1)?.request.comment;
     expect(await night().keys(stateBucket)).toContainEqual(expect.stringContaining(`${run}/command.json`));
-  }, 60_000);
+  });
 
   it('sends no second command when start-run died between the command and the note of it', async () => {
     const { aws, stateBucket } = night();
@@ -109,7 +109,7 @@ describe('a night', () => {
     await night().fire(time);
     expect(aws.commands()).toHaveLength(before);
     expect(await night().keys(stateBucket)).toContain(note);
-  }, 60_000);
+  });
 
   it('waits for SSM when it throttles', async () => {
     const { aws } = night();
@@ -118,7 +118,7 @@ describe('a night', () => {
     await night().fire();
     expect(aws.commands()).toHaveLength(before + 1);
     expect(aws.ssmFaults.throttleSends).toBe(0);
-  }, 60_000);
+  });
 
   it('that is cancelled at work leaves nothing behind that the next one trips on', async () => {
     const { aws, postgres } = night();
@@ -139,7 +139,7 @@ describe('a night', () => {
     expect(published(messages)).toEqual(['🔄 HostMaster DB Backup FAILED']);
     await night().fire();
     expect(published(messages).at(-1)).toBe('🔄 HostMaster DB Backup SUCCESS');
-  }, 60_000);
+  });
 
   it('tells one message though every event comes twice, in the wrong order', async () => {
     const { aws } = night();
@@ -150,7 +150,7 @@ describe('a night', () => {
     aws.events.release((events) => events.toReversed());
     await aws.waitForIdle();
     expect(published(messages)).toEqual(['🔄 HostMaster DB Backup SUCCESS']);
-  }, 60_000);
+  });
 
   it('asks SSM again that does not know the invocation yet', async () => {
     const { aws } = night();
@@ -158,7 +158,7 @@ describe('a night', () => {
     aws.ssmFaults.invocationsNotThereYet = 2;
     await night().fire();
     expect(published(messages)).toEqual(['🔄 HostMaster DB Backup SUCCESS']);
-  }, 60_000);
+  });
 
   it('is reported by the watch when no event came, and then not again by a late one', async () => {
     const { aws } = night();
@@ -172,7 +172,7 @@ describe('a night', () => {
     for (const event of aws.events.events.slice(events)) aws.events.deliver(event);
     await night().watch();
     expect(published(messages)).toHaveLength(1);
-  }, 60_000);
+  });
 
   it('with PostgreSQL down ends in a message that says why, and in an alarm', async () => {
     const { aws, postgres, slack } = night();
@@ -190,7 +190,7 @@ describe('a night', () => {
     expect(alarm).toContain('ALARM');
     expect(alarm).toContain('runbook');
     expect(alarm).not.toContain('{"AlarmName"');
-  }, 60_000);
+  });
 
   it('whose host is down is told when the time for delivery is over, as one message', async () => {
     const { aws, slack } = night();
@@ -205,7 +205,7 @@ describe('a night', () => {
     expect(published(messages)).toEqual(['🔄 HostMaster DB Backup FAILED']);
     expect(slack.takeMessages().at(-1)).toContain('HOST_UNREACHABLE');
     expect(aws.metrics('HostUnreachable').at(-1)?.value).toBe(1);
-  }, 60_000);
+  });
 
   it.each(['Undeliverable', 'Terminated', 'InvalidPlatform', 'AccessDenied', 'Cancelled'] as const)(
     'that SSM ends as %s is one message',
@@ -249,7 +249,7 @@ describe('a night', () => {
     expect(runs).toHaveLength(1);
     expect(aws.commands().at(-1)?.details).toBe('Success');
     expect(slack.takeMessages()).toHaveLength(1);
-  }, 60_000);
+  });
 
   it('refuses a payload that nobody can mean, and says what is expected', async () => {
     const outcome = await night().aws.invoke('StartRun', { operation: 'drop', also: 1 });
@@ -276,7 +276,7 @@ describe('the restore function', () => {
     expect(aws.commands().at(-1)?.details).toBe('Success');
     expect(await rows('hostmaster_staging')).toBe('1000');
     expect(slack.takeMessages()).toEqual([expect.stringContaining('SUCCESS')]);
-  }, 60_000);
+  });
 
   it('does a plan once', async () => {
     const { aws } = night();
@@ -292,7 +292,7 @@ describe('the restore function', () => {
     // Both may have sent it; the host does it once.
     expect(commands.filter(({ details }) => details === 'Success')).toHaveLength(1);
     expect(await rows('hostmaster_once')).toBe('1000');
-  }, 60_000);
+  });
 
   it('restores over an existing database only with its name typed again, and keeps the old one', async () => {
     const { aws, postgres } = night();
@@ -309,7 +309,7 @@ describe('the restore function', () => {
       `SELECT count(*) FROM pg_database WHERE datname ~ '${DATABASE}_before'`,
     );
     expect(kept).toBe('1');
-  }, 60_000);
+  });
 });
 
 describe('the restore function, asked for a point in time', () => {
@@ -353,7 +353,7 @@ describe('the restore function, asked for a point in time', () => {
     while ((await sql(confirmed)) === '0') await sleep(100);
     stream.kill('SIGTERM');
     await stream.ended;
-  }, 120_000);
+  });
 
   async function carryOut(payload: object): Promise<Record<string, unknown>> {
     const { aws } = night();
@@ -371,7 +371,7 @@ describe('the restore function, asked for a point in time', () => {
     expect(planned['recovery']).toMatchObject({ timeline: 1, minutes: 1 });
     expect(await postgres.psql(DATABASE, 'SELECT count(*) FROM invoices')).toBe('400');
     expect(slack.takeMessages().at(-1)).toMatch(/Recovered: last commit 20.* at .*, from hostmaster_base_/);
-  }, 120_000);
+  });
 
   it('leaves a cluster of then beside the live one, and tells how to look into it, stop and remove it', async () => {
     const { slack, host } = night();
@@ -385,7 +385,7 @@ describe('the restore function, asked for a point in time', () => {
     expect(message).toMatch(/Look: sudo -u \S+ psql -h \S+ -p 5432 postgres/);
     expect(message).toMatch(/Stop: .*pg_ctl -D .* stop/);
     expect(message).toMatch(/Remove: sudo rm -r /);
-  }, 120_000);
+  });
 });
 
 describe('the calls of all that', () => {

@@ -7,7 +7,7 @@ import {
   serverUser,
 } from '../../scripts/set-up/postgres-installation.ts';
 import type { PostgresServer } from '../postgres-server.ts';
-import type { AgentEnd } from './agent-process.ts';
+import { isAlive, type AgentEnd } from './agent-process.ts';
 import type { Stage } from './backup-fixture.ts';
 
 export interface RecoveryJson {
@@ -29,6 +29,7 @@ export interface RecoveryJson {
 }
 
 const user = serverUser();
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 /** Folders for recovered clusters, and the servers that run in them. */
 export class RecoveryGround {
@@ -92,7 +93,11 @@ export class RecoveryGround {
 
   /** Runs a program, such as the server's own, as the servers' user. @returns what it prints; throws with that when it fails */
   runAsServer(program: string, args: readonly string[]): string {
-    const env = { PATH: `${this.#origin.binDir}:${process.env['PATH']}`, LC_ALL: 'C.UTF-8' };
+    const env = {
+      PATH: `${this.#origin.binDir}:${process.env['PATH']}`,
+      LC_ALL: 'C.UTF-8',
+      PGCTLTIMEOUT: '240',
+    };
     return execFileSync(program, args, { encoding: 'utf8', cwd: this.root, env, ...user });
   }
 
@@ -121,6 +126,8 @@ export class RecoveryGround {
     } catch {
       // It ended by itself.
     }
+    // Until then it writes to what may be removed next.
+    while (isAlive(pid)) Atomics.wait(PAUSE, 0, 0, 20);
   }
 }
 

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { eventually } from '../agent/replication/fixture.ts';
-import type { AgentEnd, RunningAgent } from './agent-process.ts';
+import { isAlive, type AgentEnd, type RunningAgent } from './agent-process.ts';
 import { Stage, useGround, type Ground } from './backup-fixture.ts';
 import type { PostgresServer } from '../postgres-server.ts';
 import { postmasterOf } from './recovery-fixture.ts';
@@ -141,7 +141,7 @@ describe('lifeboat restore --in-place on Debian', () => {
   it('puts the cluster of then in place; settings, archive and WAL stream go on, the old one is kept', async () => {
     const json = await inPlace('--to-time', good, '--yes');
     expect([json.service.kind, json.reached.timeline]).toEqual(['debian', 2]);
-    expect(json.durationsMs.downtime).toBeLessThan(60_000);
+    expect(json.durationsMs.downtime).toBeLessThan(240_000);
     expect(await cluster.psql('SELECT count(*), max(n) FROM users')).toBe('600|600');
     expect(await cluster.psql('SELECT count(*) FROM elsewhere')).toBe('8');
     expect(
@@ -314,7 +314,7 @@ async function handBack(postgres: PostgresServer): Promise<void> {
   const pid = postmasterOf(postgres.dataDir);
   if (pid !== undefined) {
     process.kill(pid, 'SIGINT');
-    await eventually(() => expect(existsSync(`/proc/${pid}`)).toBe(false));
+    await eventually(() => expect(isAlive(pid)).toBe(false));
   }
   await postgres.start();
 }

@@ -87,7 +87,7 @@ describe('A recovery from incremental base backups', () => {
     await untilHeld(stage, await flushLsn(ground().postgres));
     await stopStream(stream);
     expect(backups.map(({ type }) => type)).toEqual(['full', 'incremental', 'incremental']);
-  }, 120_000);
+  });
 
   afterAll(() => recoveries?.remove());
 
@@ -150,7 +150,7 @@ describe('A recovery from incremental base backups', () => {
     const planned = (await recoveries.run(stage, ['--latest', '--dry-run'])).json as PlanJson;
     expect(planned.bytes.disk).toBeGreaterThan(planned.bytes.baseRaw + planned.bytes.combined);
     expect(planned.bytes.combined).toBeGreaterThan(planned.bytes.baseRaw / 2);
-  }, 120_000);
+  });
 
   it('takes the full one and more WAL, with a warning, where pg_combinebackup is missing', async () => {
     const without = programsWith(undefined);

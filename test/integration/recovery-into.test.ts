@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive } from './agent-process.ts';
 import { Stage, useGround, type FailureJson } from './backup-fixture.ts';
 import { postmasterOf, RecoveryGround, type RecoveryJson } from './recovery-fixture.ts';
 import { flushLsn, startStream, stopStream, untilHeld, WAL_SERVER } from './wal-fixture.ts';
@@ -71,7 +72,7 @@ describe('A database or tables out of a recovered cluster', () => {
 
   const expectNoServer = (dataDir: string): void => {
     const pid = postmasterOf(dataDir);
-    if (pid !== undefined) expect(existsSync(`/proc/${pid}`)).toBe(false);
+    if (pid !== undefined) expect(isAlive(pid)).toBe(false);
   };
 
   it('brings back a dropped table, tells what it is of, and leaves no cluster behind', async () => {
@@ -187,6 +188,8 @@ describe('A database or tables out of a recovered cluster', () => {
     const holding = sql('BEGIN; LOCK TABLE customers; SELECT pg_sleep(600)').catch(() => 'ended');
     const ours = "wait_event_type = 'Lock' AND application_name LIKE 'lifeboat%'";
     const waiting = `SELECT count(*) FROM pg_stat_activity WHERE ${ours}`;
+    const held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    while ((await sql(held, 'postgres')) === '0') await sleep(20);
     const agent = stage.start([...recover(dataDir), ...aTable]);
     await agent.untilPrinted(/Restoring 1 tables/);
     while ((await sql(waiting, 'postgres')) === '0') await sleep(20);
@@ -201,10 +204,7 @@ describe('A database or tables out of a recovered cluster', () => {
   }
 
   async function untilGone(pid: number): Promise<void> {
-    for (let tries = 0; existsSync(`/proc/${pid}`); tries += 1) {
-      if (tries > 400) throw new Error(`process ${pid} is still there`);
-      await sleep(50);
-    }
+    while (isAlive(pid)) await sleep(50);
   }
 
   it('leaves no server and an untouched target when it is killed or interrupted, and goes well the next time', async () => {

@@ -62,7 +62,7 @@ export function useRunGround(): () => RunGround {
     ground = { folder, postgres, s3, client, agent: readableAgent(folder) };
     await postgres.createDatabase(DATABASE);
     await postgres.psql(DATABASE, 'CREATE TABLE users AS SELECT generate_series(1, 1000) AS id');
-  }, 180_000);
+  });
   afterEach(() => ground?.s3.faults.clear());
   afterAll(async () => {
     ground?.client.destroy();

@@ -179,7 +179,7 @@ describe('A run that is stopped', () => {
     expect(await host.result(last.runId)).toMatchObject({ failure: null });
     expect(host.files().filter((name) => name.endsWith('.partial'))).toEqual([]);
     expect((await host.run(host.request({ operation: 'verify' }))).status).toBe(0);
-  }, 120_000);
+  });
 });
 
 function pidOfWork(group: number): number {

@@ -146,10 +146,10 @@ export async function flushLsn(postgres: PostgresServer): Promise<Lsn> {
 
 /** Waits until S3 holds all that the server has written at this moment. */
 export async function untilHeld(stage: Stage, lsn: Lsn, timeline = 1, segmentSize = SEGMENT): Promise<void> {
-  for (let tries = 0; ; tries += 1) {
+  for (const limit = Date.now() + 200_000; ;) {
     const held = heldTo(await heldObjects(stage), timeline, segmentSize);
     if (held >= lsn) return;
-    if (tries > 400) throw new Error(`S3 holds WAL to ${held}, not to ${lsn}`);
+    if (Date.now() > limit) throw new Error(`S3 holds WAL to ${held}, not to ${lsn}`);
     await sleep(100);
   }
 }

@@ -115,7 +115,7 @@ describe('lifeboat wal push', () => {
     );
     expect(commits.some((commit) => commit !== undefined)).toBe(true);
     expect(readdirSync(path.join(postgres.dataDir, 'lifeboat_pushed')).length).toBeLessThanOrEqual(64);
-  }, 120_000);
+  });
 
   it('fails as long as S3 does not hold the file, and succeeds then', async () => {
     const stage = await Stage.set(ground(), { AWS_MAX_ATTEMPTS: '2' });

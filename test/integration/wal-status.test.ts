@@ -61,7 +61,7 @@ describe('lifeboat wal status', () => {
     expect([end.status, end.printed]).toEqual([0, expect.any(String)]);
     expect(told.slot).toMatchObject({ active: true, status: 'reserved' });
     expect(told.slot!.safeBytes).toBeGreaterThan(0);
-    expect(told.lagSeconds).toBeLessThan(60);
+    expect(told.lagSeconds).toBeLessThan(240);
     expect(told.receivedLsn).toMatch(/^[0-9A-F]+\/[0-9A-F]+$/);
     expect(told.window.earliest!.time < before).toBe(true);
     expect(told.window.latest!.time > before).toBe(true);
@@ -72,7 +72,7 @@ describe('lifeboat wal status', () => {
     expect(text.stdout).toMatch(/✅ HostMaster, cluster \d+\n/);
     expect(text.stdout).toMatch(/Restorable until {2}\d{4}-/);
     await stopStream(agent);
-  }, 120_000);
+  });
 
   it('fails while nobody streams, and tells of S3 also while PostgreSQL does not answer', async () => {
     const stage = await Stage.set(ground(), {});

@@ -56,7 +56,7 @@ describe('lifeboat wal stream on a bad day', () => {
     const objects = await heldObjects(stage);
     expectNoGap(objects, 1);
     expect((await compareWithServer(stage, postgres)).segments).toBeGreaterThan(5);
-  }, 120_000);
+  });
 
   it('has all WAL in S3 before a server that is shut down goes, and follows it when it is back', async () => {
     const stage = await Stage.set(ground(), {});
@@ -65,7 +65,8 @@ describe('lifeboat wal stream on a bad day', () => {
     await writeRound(postgres, 'load', 1);
     const before = Date.now();
     await postgres.stop('fast');
-    expect(Date.now() - before).toBeLessThan(5_000);
+    // Far less than wal_sender_timeout, after which the server would give us up.
+    expect(Date.now() - before).toBeLessThan(40_000);
     const held = heldTo(await heldObjects(stage), 1);
     await postgres.start();
     // The first record after the shutdown checkpoint begins where the WAL of before ended.
@@ -95,7 +96,7 @@ describe('lifeboat wal stream on a bad day', () => {
     await stopStream(agent);
     expectNoGap(await heldObjects(stage), 1);
     await compareWithServer(stage, postgres);
-  }, 120_000);
+  });
 
   it('leaves the WAL with PostgreSQL while S3 is away, says since when, and catches up', async () => {
     const stage = await Stage.set(ground(), {});
@@ -110,7 +111,7 @@ describe('lifeboat wal stream on a bad day', () => {
     });
     const stop = keepWriting(postgres);
     await agent.untilPrinted(/What was committed since .* is not in S3 and would be lost with this host/);
-    expect(agent.printed()).toMatch(/PostgreSQL keeps \S+ of WAL in its slot lifeboat_hostmaster, with room/);
+    await agent.untilPrinted(/PostgreSQL keeps \S+ of WAL in its slot lifeboat_hostmaster, with room/);
     await writeSegments(postgres, 60);
     await sleep(3_000);
     await stop();
@@ -118,14 +119,14 @@ describe('lifeboat wal stream on a bad day', () => {
     // Nobody reads any more, and yet the server can be shut down.
     const before = Date.now();
     await postgres.restart();
-    expect(Date.now() - before).toBeLessThan(15_000);
+    expect(Date.now() - before).toBeLessThan(40_000);
     s3.faults.clear();
     await untilHeld(stage, await flushLsn(postgres));
     await agent.untilPrinted(/S3 holds all WAL again, after/);
     await stopStream(agent);
     expectNoGap(await heldObjects(stage), 1);
     expect((await compareWithServer(stage, postgres)).segments).toBeGreaterThan(60);
-  }, 120_000);
+  });
 
   it('survives connections to S3 that are cut, slow and late', async () => {
     const stage = await Stage.set(ground(), {});
@@ -168,14 +169,14 @@ describe('lifeboat wal stream on a bad day', () => {
     s3.faults.add({
       bucket: stage.bucket,
       times: 'always',
-      effect: { kind: 'delay', milliseconds: 60_000 },
+      effect: { kind: 'delay', milliseconds: 600_000 },
     });
     await writeSegments(postgres, 3);
     await sleep(1_500);
     const before = Date.now();
     agent.kill('SIGTERM');
     const { status } = await agent.ended;
-    expect(Date.now() - before).toBeLessThan(5_000);
+    expect(Date.now() - before).toBeLessThan(40_000);
     expect(status).toBe(0);
     s3.faults.clear();
     const second = await startStream(stage);
@@ -244,7 +245,7 @@ describe('lifeboat wal stream on a bad day', () => {
     expect(record.since).toMatch(/^\d{4}-.*\.\d{6}Z$/);
     expect(record.reason).toMatch(/removed/);
     expect(to).toBeGreaterThan(from);
-  }, 120_000);
+  });
 
   it('refuses to be a synchronous standby', async () => {
     const stage = await Stage.set(ground(), {});

@@ -24,13 +24,13 @@ describe('the Slack channel', () => {
   let server: TestServer;
   const clock = new RecordedClock();
 
-  async function send(answer: Answer): Promise<void> {
+  async function send(answer: Answer, timeoutMs = 60_000): Promise<void> {
     server = await startHttpServer(answer);
-    await openSlack({ webhookUrl: server.origin + SECRET, clock, timeoutMs: 300 }).send(MESSAGE);
+    await openSlack({ webhookUrl: server.origin + SECRET, clock, timeoutMs }).send(MESSAGE);
   }
 
-  async function failure(answer: Answer): Promise<LifeboatError> {
-    const error = await send(answer).then(
+  async function failure(answer: Answer, timeoutMs?: number): Promise<LifeboatError> {
+    const error = await send(answer, timeoutMs).then(
       () => undefined,
       (thrown: unknown) => thrown,
     );
@@ -71,7 +71,7 @@ describe('the Slack channel', () => {
   });
 
   it('gives up on a server that never answers', async () => {
-    const error = await failure(() => undefined);
+    const error = await failure(() => undefined, 300);
     expect(error.message).toContain('no answer within 300 ms, after 4 attempts');
   });
 

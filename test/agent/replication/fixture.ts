@@ -58,7 +58,7 @@ export async function query(server: PostgresServer, sql: string): Promise<string
 
 /** @throws what the last try threw */
 export async function eventually<T>(attempt: () => Promise<T> | T): Promise<T> {
-  for (const limit = Date.now() + 20_000; ;) {
+  for (const limit = Date.now() + 200_000; ;) {
     try {
       return await attempt();
     } catch (error) {

@@ -186,7 +186,7 @@ describe('The S3 client', () => {
     );
     const store = openS3Store(SETTINGS, {
       environment: { ...KEYS, AWS_ENDPOINT_URL_S3: silent.url },
-      clientOverrides: { requestHandler: { socketTimeout: 200 } },
+      clientOverrides: { requestHandler: { socketTimeout: 1500 } },
     });
     try {
       expect((await store.read('a_db_1.sql.gz')).toString()).toBe('abcdef');

@@ -113,7 +113,7 @@ describe('The S3 store on a bad day', () => {
     });
 
     it('does not wait for ever for a server that went silent', async () => {
-      const impatient = fixture.open({ clientOverrides: { requestHandler: { socketTimeout: 200 } } });
+      const impatient = fixture.open({ clientOverrides: { requestHandler: { socketTimeout: 1000 } } });
       faults().add({ action: 'PutObject', effect: SILENT });
       faults().add({ action: 'GetObject', effect: SILENT });
       await impatient.putOnce(KEY, SMALL);

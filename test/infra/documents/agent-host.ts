@@ -43,6 +43,8 @@ export interface Start {
   readonly does?: string;
   readonly request?: string;
   readonly runSeconds?: number;
+  /** What it has after the warning. */
+  readonly killAfterSeconds?: number;
   readonly environment?: Record<string, string>;
   /** Without: nothing was downloaded. */
   readonly download?: boolean;
@@ -89,7 +91,8 @@ export class AgentHost {
   begin({
     does = 'exit 0',
     request = REQUEST,
-    runSeconds = 60,
+    runSeconds = 600,
+    killAfterSeconds = 60,
     environment = {},
     download = true,
     ...rest
@@ -106,9 +109,13 @@ export class AgentHost {
           mode: 0o700,
         });
     const script = join(command, '_script.sh');
-    writeFileSync(script, scriptFor({ version, sha256: sha256(tarball), runSeconds, request }), {
-      mode: 0o700,
-    });
+    writeFileSync(
+      script,
+      scriptFor({ version, sha256: sha256(tarball), runSeconds, killAfterSeconds, request }),
+      {
+        mode: 0o700,
+      },
+    );
     const started = performance.now();
     const child = spawn('/bin/sh', ['-c', script], {
       cwd: downloads,
@@ -160,13 +167,19 @@ function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-function scriptFor(values: { version: string; sha256: string; runSeconds: number; request: string }): string {
+function scriptFor(values: {
+  version: string;
+  sha256: string;
+  runSeconds: number;
+  killAfterSeconds: number;
+  request: string;
+}): string {
   const filled = fillScript(readFileSync(SCRIPT, 'utf8'), {
     VERSION: values.version,
     SHA256_X64: values.sha256,
     SHA256_ARM64: values.sha256,
     RUN_SECONDS: String(values.runSeconds),
-    KILL_AFTER_SECONDS: '1',
+    KILL_AFTER_SECONDS: String(values.killAfterSeconds),
     ONLY: 'backup',
     PARAMETER: 'Request',
     REGION: 'eu-central-1',

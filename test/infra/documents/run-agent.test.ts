@@ -245,7 +245,8 @@ describe('how the agent ends', () => {
 
   test('kills an agent that takes no warning', async () => {
     await host.run();
-    const ended = await host.run({ does: 'trap "" TERM; while :; do sleep 0.1; done', runSeconds: 4 });
+    const does = 'trap "" TERM; while :; do sleep 0.1; done';
+    const ended = await host.run({ does, runSeconds: 4, killAfterSeconds: 1 });
     expect(ended.status).toBe(143);
     expect(findVerdict(ended.out)).toMatchObject({ code: 'RUN_ENDED' });
   });
@@ -278,7 +279,7 @@ describe('how the agent ends', () => {
 
   test('does not wait for what has left the process group with the output in its hands', async () => {
     const ended = await host.run({
-      does: 'setsid sleep 600 & echo $! >"$STAND_IN_LOG.pid"; sleep 0.3; exit 0',
+      does: 'setsid sleep 600 & echo $! >"$STAND_IN_LOG.pid"; until [ "$(cut -d " " -f 6 /proc/$!/stat)" = $! ]; do sleep 0.02; done; exit 0',
     });
     expect(ended.status).toBe(0);
     process.kill(Number(readFileSync(`${host.log}.pid`, 'utf8')));

@@ -38,7 +38,7 @@ function make(body: string, settings: { timeoutSeconds?: number; maximumRetries?
       arn: 'arn:aws:lambda:eu-west-1:111122223333:function:start-run',
       codeFolder,
       handler: 'index.handler',
-      timeoutSeconds: settings.timeoutSeconds ?? 10,
+      timeoutSeconds: settings.timeoutSeconds ?? 120,
       memoryMegabytes: 128,
       logFormat: 'Text',
       environment: { PATH: '/usr/bin:/bin', GREETING: 'hello' },
@@ -64,7 +64,9 @@ describe('LambdaFunction', () => {
   });
 
   it('hands over the event and the context', async () => {
-    const { made } = make('return [event, context.functionName, context.getRemainingTimeInMillis() > 8000];');
+    const { made } = make(
+      'return [event, context.functionName, context.getRemainingTimeInMillis() > 80_000];',
+    );
     expect(await made.invoke({ a: 1 })).toMatchObject({ result: [{ a: 1 }, 'start-run', true] });
   });
 
