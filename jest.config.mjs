@@ -1,8 +1,3 @@
-import path from 'node:path';
-
-// Agents are started by the hundred, from their sources: with it a start takes half as much of a processor.
-process.env.NODE_COMPILE_CACHE ??= path.join(import.meta.dirname, '.cache', 'compile');
-
 export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],

@@ -12,7 +12,8 @@ const ATTEMPTS = 50;
  */
 export async function freePort(): Promise<number> {
   const end = firstDealtOut();
-  for (let attempt = 0; end > LOWEST && attempt < ATTEMPTS; attempt += 1) {
+  if (end <= LOWEST) return await listened(0);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const port = await listened(randomInt(LOWEST, end)).catch(() => undefined);
     if (port !== undefined) return port;
   }
