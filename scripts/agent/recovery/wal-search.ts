@@ -4,11 +4,14 @@ import { formatPgTime, type PgTime } from '../../../lib/domain/wal/pg-time.ts';
 import { timelineOfLsn, type TimelineStretch } from '../../../lib/domain/wal/timeline.ts';
 import type { RecordPlace, WalListener } from '../data-path/wal/wal-listener.ts';
 import { WalScanner } from '../data-path/wal/wal-scanner.ts';
+import { releaseMemory } from '../data-path/release-memory.ts';
 import type { WalSearch } from '../ports/recovery.ts';
 import type { WalReader } from '../ports/wal.ts';
 import { assembleSegment } from './assembled-segment.ts';
 
-const READ_AHEAD = 4;
+/** Whole segments, of 16 MiB or more, beside the one that is looked through; as many bytes as a replay fetches at a time. */
+const AHEAD_BYTES = 32 * 1024 * 1024;
+const MOST_AHEAD = 2;
 
 export function openWalSearch(reader: WalReader, interrupted: AbortSignal): WalSearch {
   return {
@@ -27,6 +30,7 @@ export function openWalSearch(reader: WalReader, interrupted: AbortSignal): WalS
           scanner = new WalScanner({ from: file.start, segmentSize, listener, where: `WAL of ${file.name}` });
         }
         scanner.push(bytes.subarray(0, Number(file.end - file.start)));
+        releaseMemory(bytes);
         if (found) return isOnPath(found, path) ? found : undefined;
         before = file;
       }
@@ -57,6 +61,7 @@ async function* readAhead(
   files: readonly WalFile[],
   segmentSize: number,
 ): AsyncGenerator<{ readonly file: WalFile; readonly bytes: Buffer }> {
+  const ahead = Math.max(1, Math.min(MOST_AHEAD, Math.floor(AHEAD_BYTES / segmentSize)));
   const pending: Promise<Buffer>[] = [];
   const startNext = (file: WalFile | undefined): void => {
     if (!file) return;
@@ -65,10 +70,10 @@ async function* readAhead(
     bytes.catch(() => undefined);
     pending.push(bytes);
   };
-  for (const file of files.slice(0, READ_AHEAD)) startNext(file);
+  for (const file of files.slice(0, ahead)) startNext(file);
   for (const [index, file] of files.entries()) {
     const bytes = await pending.shift()!;
-    startNext(files[index + READ_AHEAD]);
+    startNext(files[index + ahead]);
     yield { file, bytes };
   }
 }
