@@ -1,11 +1,9 @@
 import { watch, type FSWatcher } from 'node:fs';
-import { chown, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
 import type { WalFile } from '../../../lib/domain/wal/archive.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
-import { onDisk, writeFully } from '../host/durable-file.ts';
-import { RESTORE_SCRIPT } from './restore-script.ts';
+import { releaseMemory } from '../data-path/release-memory.ts';
+import { FeedFolder } from './feed-folder.ts';
 
 export interface WalFeedOptions {
   /** Below the data directory, on the disk of pg_wal, so that a segment is moved, not copied. */
@@ -35,14 +33,17 @@ const LOOK_EVERY_MS = 200;
  */
 export class WalFeed {
   readonly #options: WalFeedOptions;
+  readonly #files: FeedFolder;
   readonly #index: ReadonlyMap<string, number>;
   readonly #ahead: number;
   readonly #atOnce: number;
-  /** By name: on its way, or laid ready and not taken yet. */
-  readonly #state = new Map<string, 'waiting' | 'fetching' | 'ready'>();
+  /** By name: on its way, on the disk but not handed out, or laid ready and not taken yet. */
+  readonly #state = new Map<string, 'waiting' | 'fetching' | 'written' | 'ready'>();
   /** Asked for by the server, which waits for it. */
   readonly #wanted = new Set<string>();
   readonly #fetches = new Set<Promise<void>>();
+  /** One file after the other: more would take the thread pool from the fetches. */
+  #syncing: Promise<void> = Promise.resolve();
   /** What was found damaged before it was asked for; it may never be. */
   readonly #damaged = new Map<string, LifeboatError>();
   #watcher: FSWatcher | undefined;
@@ -51,14 +52,14 @@ export class WalFeed {
   #lookAgain = false;
   #ended = false;
   #taken = 0;
-  #writes = 0;
   #lastAsked = '';
   #repeats = 0;
   failure: LifeboatError | undefined;
 
   constructor(options: WalFeedOptions) {
-    const { wal, segmentSize } = options;
+    const { wal, segmentSize, folder, owner } = options;
     this.#options = options;
+    this.#files = new FeedFolder(folder, owner);
     this.#index = new Map(wal.map(({ name }, index) => [name, index]));
     this.#ahead = Math.max(2, Math.min(64, Math.floor(AHEAD_BYTES / segmentSize)));
     this.#atOnce = Math.max(1, Math.min(4, Math.floor(FETCHING_BYTES / segmentSize)));
@@ -79,15 +80,8 @@ export class WalFeed {
   }
 
   async open(): Promise<void> {
-    const { folder, histories } = this.#options;
-    await onDisk(`Cannot write to ${folder}`, async () => {
-      for (const name of ['', 'want', 'ready', 'absent', 'history'])
-        await this.#makeFolder(path.join(folder, name));
-      await this.#write('restore.sh', Buffer.from(RESTORE_SCRIPT));
-      await this.#write('agent', Buffer.from(`${process.pid}\n`));
-      for (const [name, content] of histories) await this.#write(`history/${name}`, content);
-    });
-    this.#watcher = watch(path.join(folder, 'want'), () => this.#look());
+    await this.#files.make(this.#options.histories);
+    this.#watcher = watch(this.#files.wants, () => this.#look());
     // The timer looks as well, and a folder that is gone takes the server with it.
     this.#watcher.on('error', () => undefined);
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
@@ -102,12 +96,8 @@ export class WalFeed {
     clearInterval(this.#timer);
     await this.#looking;
     // Not the fetches that are under way, which nobody waits for any more: a slow S3 would keep the cluster from its owner.
-    const { folder } = this.#options;
-    await onDisk(`Cannot write to ${folder}`, async () => {
-      await this.#write(failed ? 'failed' : 'ended', Buffer.alloc(0));
-      for (const name of await readdir(path.join(folder, 'ready')))
-        await rm(path.join(folder, 'ready', name), { force: true });
-    });
+    await this.#files.write(failed ? 'failed' : 'ended', Buffer.alloc(0));
+    await this.#files.removeSegments();
   }
 
   #look(): void {
@@ -126,9 +116,7 @@ export class WalFeed {
   }
 
   async #readWants(): Promise<void> {
-    const folder = path.join(this.#options.folder, 'want');
-    for (const entry of (await readdir(folder)).toSorted()) {
-      await rm(path.join(folder, entry), { force: true });
+    for (const entry of await this.#files.takeWants()) {
       const name = entry.replace(/\.taken$/, '');
       if (entry === name) await this.#answer(name);
       else this.#noteTaken(name);
@@ -149,12 +137,13 @@ export class WalFeed {
     const index = this.#index.get(name);
     if (index === undefined) {
       // Names come from the server; only such as a segment has become files.
-      if (/^[0-9A-Za-z._-]{1,64}$/.test(name)) await this.#write(`absent/${name}`, Buffer.alloc(0));
+      if (/^[0-9A-Za-z._-]{1,64}$/.test(name)) await this.#files.write(`absent/${name}`, Buffer.alloc(0));
       return;
     }
     this.#wanted.add(name);
     const damage = this.#damaged.get(name);
     if (damage) return await this.#fail(damage);
+    await this.#layReady(name);
     this.#prefetch(index);
   }
 
@@ -190,10 +179,11 @@ export class WalFeed {
     try {
       const segment = await this.#options.fetch(this.#options.wal[this.#index.get(name)!]!);
       if (this.#ended) return;
-      await this.#write(`ready/${name}`, segment);
-      // Left to the garbage collector, hundreds of megabytes would pile up.
-      if (segment.buffer instanceof ArrayBuffer && segment.length >= MIB) segment.buffer.transfer(0);
-      this.#state.set(name, 'ready');
+      await this.#files.writeSegment(name, segment);
+      releaseMemory(segment);
+      this.#state.set(name, 'written');
+      if (this.#wanted.has(name)) await this.#layReady(name);
+      else this.#syncing = this.#syncing.then(() => this.#syncAhead(name));
     } catch (error) {
       this.#state.delete(name);
       // Only what the server cannot do without ends the recovery: the target may come before the damage.
@@ -205,37 +195,31 @@ export class WalFeed {
     }
   }
 
+  /**
+   * PostgreSQL brings a segment to the disk before it reads it (durable_rename), and replays nothing meanwhile: a tenth of a
+   * second for each on a small disk. Whatever is there by now costs it nothing.
+   */
+  async #syncAhead(name: string): Promise<void> {
+    if (this.#ended || this.#state.get(name) !== 'written') return;
+    try {
+      await this.#files.syncSegment(name);
+      await this.#layReady(name);
+    } catch (error) {
+      await this.#fail(error);
+    }
+  }
+
+  /** Nothing where it is not written yet, or has been laid ready already. */
+  async #layReady(name: string): Promise<void> {
+    if (this.#ended || this.#state.get(name) !== 'written') return;
+    this.#state.set(name, 'ready');
+    await this.#files.handOver(name);
+  }
+
   async #fail(error: unknown): Promise<void> {
+    if (this.#ended) return;
     this.failure ??= asLifeboatError(error);
     // Best effort: should even this fail, the script ends with the agent.
-    await this.#write('failed', Buffer.alloc(0)).catch(() => undefined);
-  }
-
-  async #makeFolder(folder: string): Promise<void> {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const { owner } = this.#options;
-    if (owner) await chown(folder, owner.uid, owner.gid);
-  }
-
-  /** Whole or absent. */
-  async #write(name: string, bytes: Buffer): Promise<void> {
-    const { folder, owner } = this.#options;
-    const target = path.join(folder, name);
-    this.#writes += 1;
-    // A name of its own: a failure and the end may both be told at one time.
-    const unfinished = path.join(folder, `.${path.basename(name)}.${this.#writes}.tmp`);
-    await onDisk(`Cannot write ${target}`, async () => {
-      if (bytes.length === 0) await writeFile(unfinished, bytes, { mode: 0o600 });
-      else {
-        const file = await open(unfinished, 'w', 0o600);
-        try {
-          await writeFully(file, bytes);
-        } finally {
-          await file.close();
-        }
-      }
-      if (owner) await chown(unfinished, owner.uid, owner.gid);
-      await rename(unfinished, target);
-    });
+    await this.#files.write('failed', Buffer.alloc(0)).catch(() => undefined);
   }
 }

@@ -5,7 +5,9 @@ import path from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { WalFile } from '../../../lib/domain/wal/archive.ts';
 import { segmentName } from '../../../lib/domain/wal/segment.ts';
+import { FeedFolder } from '../../../scripts/agent/recovery/feed-folder.ts';
 import { WalFeed } from '../../../scripts/agent/recovery/wal-feed.ts';
+import { eventually } from '../replication/fixture.ts';
 
 const SIZE = 1024 * 1024;
 
@@ -57,6 +59,9 @@ describe('The feed of WAL', () => {
     });
   }
 
+  const requireFile = (name: string): void => {
+    if (!existsSync(path.join(root, 'work', 'ready', name))) throw new Error(`${name} is not there`);
+  };
   const received = (): Buffer => readFileSync(path.join(root, 'pg_wal', 'RECOVERYXLOG'));
 
   it('hands over what is asked for, also a second time, and fetches ahead within a bounded window', async () => {
@@ -67,6 +72,38 @@ describe('The feed of WAL', () => {
     }
     expect(fetched).not.toContain(wal[130]!.name);
     expect(fetched).not.toContain(wal[399]!.name);
+  });
+
+  it('brings segments to the disk before they are asked for, and keeps none back that the server waits for', async () => {
+    const sync = jest.spyOn(FeedFolder.prototype, 'syncSegment');
+    const synced = Promise.withResolvers<void>();
+    sync.mockImplementation(() => synced.promise);
+    try {
+      await open((file) => Promise.resolve(contents(file)));
+      await eventually(() => requireFile(`${wal[40]!.name}.unready`));
+      expect(existsSync(path.join(root, 'work', 'ready', wal[1]!.name))).toBe(false);
+      expect(await ask(wal[0]!.name)).toBe(0);
+      expect(received().equals(contents(wal[0]!))).toBe(true);
+      synced.resolve();
+      await eventually(() => requireFile(wal[40]!.name));
+      expect(sync.mock.calls.map(([name]) => name)).toEqual(
+        expect.arrayContaining([wal[1]!.name, wal[40]!.name]),
+      );
+    } finally {
+      sync.mockRestore();
+    }
+  });
+
+  it('ends the recovery where a segment does not reach the disk', async () => {
+    const sync = jest.spyOn(FeedFolder.prototype, 'syncSegment');
+    sync.mockRejectedValue(new LifeboatError('DISK_FAILED', 'Cannot write'));
+    try {
+      const opened = await open((file) => Promise.resolve(contents(file)));
+      await eventually(() => expect(opened.failure?.code).toBe('DISK_FAILED'));
+      expect(await ask(wal[300]!.name)).toBe(200);
+    } finally {
+      sync.mockRestore();
+    }
   });
 
   it('refuses at once what is not in the plan, and has history files without being asked twice', async () => {
