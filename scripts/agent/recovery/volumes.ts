@@ -15,8 +15,8 @@ import type { ObjectStore } from '../ports/store.ts';
 const decompress = promisify(zstdDecompress);
 /** Room beyond a frame's length, so that zlib sees the frame's end without asking for a second output buffer. */
 const SPARE = 1024;
-/** With the frames ahead of each, what is in memory at a time: some 100 MB with frames of 8 MiB. */
-const VOLUMES_AT_ONCE = 3;
+/** With the frames ahead of each, what is in memory at a time: some 70 MB with frames of 8 MiB. */
+const VOLUMES_AT_ONCE = 2;
 const FRAMES_AHEAD = 2;
 
 /** One base backup's, and where to. */
