@@ -18,6 +18,7 @@ import type { BaseManifest } from './base-manifest.ts';
 import { chooseRecovery, type LocatedTarget, type RecoveryChoice } from './recovery-choice.ts';
 import { findHostProblems, type HostDifference, type RecoveryHost } from './recovery-host.ts';
 import type { RecoveryRequest, RecoveryTarget } from './recovery-target.ts';
+import { walOnDisk } from './wal-room.ts';
 
 /** What a recovery does, decided before anything is touched: the dry run prints it, the real run executes it. */
 export interface RecoveryPlan {
@@ -212,9 +213,6 @@ function countNeeded(
   return past < 0 ? wal.length : past + 1;
 }
 
-/** Restored segments stay in pg_wal until the next restartpoint: about twice max_wal_size's default. */
-const WAL_ON_DISK = 2 * 1024 ** 3;
-
 function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: number): RecoveryBytes {
   const last = base.chain.length - 1;
   const members = base.chain.map(({ volumes }, index) => {
@@ -226,7 +224,7 @@ function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: numb
   const walRaw = wal.length * segmentSize;
   const largest = Math.max(...members.map((each) => sum(each.map(({ rawSize }) => rawSize))));
   const combined = last === 0 ? 0 : largest;
-  const walOnDisk = Math.min(walRaw, WAL_ON_DISK);
+  const onDisk = walOnDisk(base.manifest, walRaw);
   return {
     base:
       sum(volumes.map(({ size }) => size)) +
@@ -235,8 +233,8 @@ function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: numb
     combined,
     wal: sum(wal.flatMap(({ files }) => files.map(({ size }) => size))),
     walRaw,
-    disk: baseRaw + combined + walOnDisk,
-    walOnDisk,
+    disk: baseRaw + combined + onDisk,
+    walOnDisk: onDisk,
   };
 }
 

@@ -137,6 +137,7 @@ const SETTINGS = [
   'max_locks_per_transaction',
   'max_prepared_transactions',
   'max_wal_senders',
+  'max_wal_size',
   'max_worker_processes',
   'port',
   'session_preload_libraries',

@@ -1,7 +1,8 @@
-import { rm } from 'node:fs/promises';
+import { rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
+import { onDisk } from '../host/durable-file.ts';
 import { freeMemory } from '../host/free-memory.ts';
 import type { Log } from '../ports/host.ts';
 import type { RecoveryPlace, ServerPrograms } from '../ports/recovery.ts';
@@ -35,7 +36,9 @@ export async function configureServer(
     );
   const listen = place.port !== undefined;
   const { versionNumber } = programs;
-  const own = { socketDir, port, listen, libraries, freeMemory: freeMemory(), versionNumber, takesOver };
+  const { bavail, bsize } = await onDisk(`Cannot read the free space of ${dataDir}`, () => statfs(dataDir));
+  const room = { freeMemory: freeMemory(), freeDisk: bavail * bsize };
+  const own = { socketDir, port, listen, libraries, ...room, versionNumber, takesOver };
   const contents = {
     'postgresql.conf': serverSettings(manifest, own),
     'postgresql.auto.conf': '',

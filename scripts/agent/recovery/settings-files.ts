@@ -1,4 +1,5 @@
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
+import { maxWalSize } from '../../../lib/domain/base/wal-room.ts';
 import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 
 /** Below the data directory; goes once the recovery is over. */
@@ -25,6 +26,8 @@ export interface ServerSettings {
   readonly libraries: readonly string[];
   /** Bytes that nothing on this host needs now. */
   readonly freeMemory: number;
+  /** Bytes left on the disk of the data directory. */
+  readonly freeDisk: number;
   /** Of the server that reads them, as in `server_version_num`: one that does not know a setting does not start. */
   readonly versionNumber: number;
   /** Nothing of its WAL may be lost until it runs with the source's settings. */
@@ -76,8 +79,7 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ['max_logical_replication_workers', '0'],
     ['shared_preload_libraries', own.libraries.map((name) => `"${name}"`).join(', ')],
     ['shared_buffers', sharedBuffers(own.freeMemory)],
-    // Half as many checkpoints on the way as by default; as much WAL may lie in pg_wal meanwhile.
-    ['max_wal_size', '2GB'],
+    ['max_wal_size', `${maxWalSize(own.freeDisk) / MIB}MB`],
     ['ssl', 'off'],
     ['logging_collector', 'off'],
     ['log_destination', 'stderr'],

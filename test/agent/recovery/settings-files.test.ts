@@ -17,6 +17,7 @@ describe('The settings of a recovered cluster', () => {
     listen: false,
     libraries: ['pg_stat_statements'],
     freeMemory: 2e9,
+    freeDisk: 50e9,
     versionNumber: 150_004,
   };
 
@@ -45,6 +46,15 @@ describe('The settings of a recovered cluster', () => {
     const text = serverSettings(manifestWith({ shared_buffers: '16GB' }), { ...own, freeMemory });
     expect(text).toContain(`\nshared_buffers = '${expected}'\n`);
     expect(text.match(/shared_buffers/g)).toHaveLength(1);
+  });
+
+  it.each([
+    [10 * 2 ** 30, '2048MB'],
+    [64 * 2 ** 30, '4096MB'],
+    [2 ** 40, '8192MB'],
+  ])('let with %d free bytes on the disk as much WAL lie there as %s', (freeDisk, expected) => {
+    const text = serverSettings(manifestWith({ max_wal_size: '1GB' }), { ...own, freeDisk });
+    expect(text).toContain(`\nmax_wal_size = '${expected}'\n`);
   });
 
   it.each([
