@@ -66,7 +66,11 @@ export class FeedFolder {
     await onDisk(`Cannot write ${this.#unready(name)}`, async () => {
       try {
         const file = await open(this.#unready(name), 'r');
-        await file.datasync().finally(() => file.close());
+        try {
+          await file.datasync();
+        } finally {
+          await file.close();
+        }
       } catch (error) {
         if (!isMissing(error)) throw error;
       }
