@@ -1,13 +1,8 @@
 import { asLifeboatError, LifeboatError } from '../lib/domain/errors.ts';
 import type { Message } from '../lib/domain/notify/message.ts';
 import type { RunEvidence } from '../lib/domain/report/evidence.ts';
-import {
-  isAbandoned,
-  needsLastGoodOf,
-  parseReportRecord,
-  reportRun,
-  type ReportRecord,
-} from '../lib/domain/report/run-report.ts';
+import { isAbandoned, parseReportRecord, type ReportRecord } from '../lib/domain/report/report-record.ts';
+import { needsLastGoodOf, reportRun } from '../lib/domain/report/run-report.ts';
 import type { FunctionNames } from '../lib/domain/report/stack-commands.ts';
 import { readToldRequest, type ToldRequest } from '../lib/domain/report/told-request.ts';
 import type { LastGoodBackup } from '../lib/domain/run/outcome.ts';

@@ -38,11 +38,7 @@ export interface RequestInput {
 /** What one host is asked to do. Pure: names, numbers and ids only, never a secret. */
 export function makeRequest(input: RequestInput): RunRequest {
   const { config, target, runId, operation, trigger, now, kind, backupId, restore } = input;
-  const { limits, storage } = config;
-  const { app, database, dbHost, port, user, osUser, format, compression, localRetentionDays } =
-    target.series;
-  const { passwordSecretArn, pgBinDir, compressionLevel, backupDir } = target.series;
-  const { pointInTimeRecovery, incrementalBaseBackups } = target.series;
+  const { limits } = config;
   const minutes = limits.deliveryMinutes + INSTALLING_MINUTES + limits.runMinutes + GRACE_MINUTES;
   return {
     schemaVersion: REQUEST_SCHEMA_VERSION,
@@ -53,35 +49,47 @@ export function makeRequest(input: RequestInput): RunRequest {
     nonce: input.nonce,
     requestedAt: now.toISOString(),
     deadline: new Date(now.getTime() + minutes * MINUTE_MS).toISOString(),
-    series: {
-      app,
-      database,
-      dbHost,
-      port,
-      user,
-      osUser,
-      format,
-      compression,
-      localRetentionDays,
-      ...(passwordSecretArn === undefined ? {} : { passwordSecretArn }),
-      ...(pgBinDir === undefined ? {} : { pgBinDir }),
-      ...(compressionLevel === undefined ? {} : { compressionLevel }),
-      ...(backupDir === undefined ? {} : { backupDir }),
-      ...(pointInTimeRecovery ? { pointInTimeRecovery } : {}),
-      ...(incrementalBaseBackups ? { incrementalBaseBackups } : {}),
-    },
-    storage: {
-      bucket: input.bucket,
-      prefix: backupPrefix(config, target),
-      stateBucket: input.stateBucket,
-      statePrefix: storage.prefix,
-      region: input.region,
-      ...(storage.kmsKeyArn === undefined ? {} : { kmsKeyArn: storage.kmsKeyArn }),
-      retentionDays: storage.retentionDays,
-    },
+    series: seriesOf(target.series),
+    storage: storageOf(input),
     ...(operation === 'backup' ? { kind: kind ?? backupKindOf(target.series) } : {}),
     ...(backupId === undefined ? {} : { backupId }),
     ...(restore === undefined ? {} : { restore }),
+  };
+}
+
+function seriesOf(series: Target['series']): RunRequest['series'] {
+  const { app, database, dbHost, port, user, osUser, format, compression, localRetentionDays } = series;
+  const { passwordSecretArn, pgBinDir, compressionLevel, backupDir } = series;
+  const { pointInTimeRecovery, incrementalBaseBackups } = series;
+  return {
+    app,
+    database,
+    dbHost,
+    port,
+    user,
+    osUser,
+    format,
+    compression,
+    localRetentionDays,
+    ...(passwordSecretArn === undefined ? {} : { passwordSecretArn }),
+    ...(pgBinDir === undefined ? {} : { pgBinDir }),
+    ...(compressionLevel === undefined ? {} : { compressionLevel }),
+    ...(backupDir === undefined ? {} : { backupDir }),
+    ...(pointInTimeRecovery ? { pointInTimeRecovery } : {}),
+    ...(incrementalBaseBackups ? { incrementalBaseBackups } : {}),
+  };
+}
+
+function storageOf({ config, target, bucket, stateBucket, region }: RequestInput): RunRequest['storage'] {
+  const { storage } = config;
+  return {
+    bucket,
+    prefix: backupPrefix(config, target),
+    stateBucket,
+    statePrefix: storage.prefix,
+    region,
+    ...(storage.kmsKeyArn === undefined ? {} : { kmsKeyArn: storage.kmsKeyArn }),
+    retentionDays: storage.retentionDays,
   };
 }
 

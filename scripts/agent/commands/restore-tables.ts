@@ -5,7 +5,7 @@ import type { DumpEntry } from '../../../lib/domain/restore/dump-entries.ts';
 import { estimateRestore } from '../../../lib/domain/restore/estimate.ts';
 import { describeBackup, type TableRestorePlan } from '../../../lib/domain/restore/plan.ts';
 import { checkRestore, needsOf } from '../../../lib/domain/restore/preflight.ts';
-import type { RestoreTools, ServerFacts } from '../../../lib/domain/restore/preflight-facts.ts';
+import type { DiskNeed, RestoreTools, ServerFacts } from '../../../lib/domain/restore/preflight-facts.ts';
 import { keyOfName, parseTableList } from '../../../lib/domain/restore/table-names.ts';
 import { planTables } from '../../../lib/domain/restore/table-plan.ts';
 import { selectTables, type TableSelection } from '../../../lib/domain/restore/table-selection.ts';
@@ -67,29 +67,7 @@ export async function restoreTables(
 
 async function prepare(ports: RestorePorts, server: TargetServer, run: TableRun): Promise<PreparedTables> {
   const { request, found, backup, checked } = run;
-  // What other tables need is no concern of these: a missing role or type of theirs ends the transaction, unharmed.
-  const needed = { ...backup, database: undefined, roles: [], owners: [], extensions: [] };
-  const facts = await server.facts(needsOf(needed));
-  const tools = await server.tools(backup.format);
-  const folder = ports.files.folder;
-  const disk = {
-    folder,
-    needed: backup.format === 'custom' ? backup.rawSize : 0,
-    free: await ports.host.freeBytes(folder),
-  };
-  const { problems, warnings } = checkRestore({
-    backup: needed,
-    target: request.database,
-    server: facts,
-    targetFacts: undefined,
-    tools,
-    rolesToCome: [],
-    replace: request.replace,
-    forceOlder: request.forceOlder,
-    disk,
-  });
-  const problem = combineProblems(problems);
-  if (problem) throw problem;
+  const { facts, tools, disk, warnings } = await check(ports, server, run);
   const entries = await checked.dump.entries({ ...readRequest(ports, run), format: backup.format });
   const exists = facts.databases.includes(request.database);
   const present = exists ? await server.presentTables(request.database) : [];
@@ -117,6 +95,38 @@ async function prepare(ports: RestorePorts, server: TargetServer, run: TableRun)
     warnings: [...found.warnings, ...warnings, ...tables.warnings],
   };
   return { plan, entries, selection, tools };
+}
+
+/** @throws LifeboatError with every problem at once */
+async function check(
+  ports: RestorePorts,
+  server: TargetServer,
+  { request, backup }: TableRun,
+): Promise<{ facts: ServerFacts; tools: RestoreTools; disk: DiskNeed; warnings: readonly string[] }> {
+  // What other tables need is no concern of these: a missing role or type of theirs ends the transaction, unharmed.
+  const needed = { ...backup, database: undefined, roles: [], owners: [], extensions: [] };
+  const facts = await server.facts(needsOf(needed));
+  const tools = await server.tools(backup.format);
+  const { folder } = ports.files;
+  const disk = {
+    folder,
+    needed: backup.format === 'custom' ? backup.rawSize : 0,
+    free: await ports.host.freeBytes(folder),
+  };
+  const { problems, warnings } = checkRestore({
+    backup: needed,
+    target: request.database,
+    server: facts,
+    targetFacts: undefined,
+    tools,
+    rolesToCome: [],
+    replace: request.replace,
+    forceOlder: request.forceOlder,
+    disk,
+  });
+  const problem = combineProblems(problems);
+  if (problem) throw problem;
+  return { facts, tools, disk, warnings };
 }
 
 function createStatement(request: RestoreRequest, { database }: BackupFacts, facts: ServerFacts): string {

@@ -1,6 +1,7 @@
 import { consoleOutputUrl } from '../../../lib/domain/report/console-links.ts';
 import { judge, type RunEvidence } from '../../../lib/domain/report/evidence.ts';
-import { isAbandoned, parseReportRecord, reportRun } from '../../../lib/domain/report/run-report.ts';
+import { isAbandoned, parseReportRecord } from '../../../lib/domain/report/report-record.ts';
+import { reportRun } from '../../../lib/domain/report/run-report.ts';
 import { withStackCommands } from '../../../lib/domain/report/stack-commands.ts';
 import { ERROR_CODES } from '../../../lib/domain/errors.ts';
 import type { RunRequest } from '../../../lib/domain/run/request.ts';
