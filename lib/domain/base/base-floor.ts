@@ -2,7 +2,8 @@ import { isFromFuture } from '../backup/catalog.ts';
 import { timelinesOf, type WalArchive } from '../wal/archive.ts';
 import { basePrefix } from '../wal/keys.ts';
 import { dateOfPgTime, parsePgTime } from '../wal/pg-time.ts';
-import { restorableWindow, stopTimeOf, type RestorableStretch } from '../wal/window.ts';
+import { stopTimeOf } from '../wal/base-place.ts';
+import { restorableWindow, type RestorableStretch } from '../wal/window.ts';
 import { isUsable, type Base, type UsableBase } from './base-catalog.ts';
 
 /**

@@ -2,10 +2,9 @@ import { LifeboatError } from '../errors.ts';
 import { formatLsn, type Lsn } from '../wal/lsn.ts';
 import { timelineOfLsn } from '../wal/timeline.ts';
 import { describeWindow } from '../wal/window-report.ts';
+import { stopOf, stopTimeOf } from '../wal/base-place.ts';
 import {
   lastWritten,
-  stopOf,
-  stopTimeOf,
   type RestorableStretch,
   type RestorableTimeline,
   type RestorableWindow,

@@ -4,15 +4,9 @@ import { followWal, timelinesOf, type WalArchive, type WalFile } from '../wal/ar
 import { formatLsn } from '../wal/lsn.ts';
 import type { TimelineStretch } from '../wal/timeline.ts';
 import { describeHole } from '../wal/window-report.ts';
-import {
-  stopOf,
-  stopTimeOf,
-  walNeededFrom,
-  type KnownCommits,
-  type RestorablePoint,
-  type RestorableStretch,
-  type RestorableWindow,
-} from '../wal/window.ts';
+import { stopOf, stopTimeOf, walNeededFrom } from '../wal/base-place.ts';
+import type { KnownCommits, RestorablePoint } from '../wal/known-commits.ts';
+import type { RestorableStretch, RestorableWindow } from '../wal/window.ts';
 import type { UsableBase } from './base-catalog.ts';
 import type { BaseManifest } from './base-manifest.ts';
 import { chooseRecovery, type LocatedTarget, type RecoveryChoice } from './recovery-choice.ts';

@@ -1,5 +1,7 @@
 import { formatLsn } from './lsn.ts';
-import type { RestorablePoint, RestorableTimeline, RestorableWindow, WindowHole } from './window.ts';
+import type { RestorablePoint } from './known-commits.ts';
+import type { RestorableTimeline, RestorableWindow } from './window.ts';
+import type { WindowHole } from './window-holes.ts';
 
 /** The window for people, a line each: `2026-01-10T02:04:11.123456Z to 2026-01-17T08:54:59.123456Z, timeline 1`. */
 export function describeWindow(window: RestorableWindow): string[] {

@@ -1,12 +1,19 @@
 import { isUsable, type Base, type UsableBase } from '../base/base-catalog.ts';
-import { nextAvailable, pathOf, timelinesOf, type WalArchive } from './archive.ts';
-import type { HoleRecord } from './hole.ts';
-import { parsePitrKey } from './keys.ts';
-import { parseLsn, type Lsn } from './lsn.ts';
-import { formatPgTime, parsePgTime, pgTimeOfDate } from './pg-time.ts';
+import { pathOf, timelinesOf, type WalArchive } from './archive.ts';
+import { byStop, liesOn, stopOf, walNeededFrom } from './base-place.ts';
+import {
+  later,
+  latestOf,
+  notAfterCommits,
+  pointOfBase,
+  type KnownCommits,
+  type RestorablePoint,
+} from './known-commits.ts';
+import type { Lsn } from './lsn.ts';
+import { formatPgTime, pgTimeOfDate } from './pg-time.ts';
 import { timelineOfLsn, type TimelineStretch } from './timeline.ts';
-import type { LastCommit } from './wal-metadata.ts';
 import { endOfWal, WalTail } from './wal-tail.ts';
+import { holesOf, withoutRepeats, type WindowHole } from './window-holes.ts';
 
 /**
  * The restorable window of one cluster, measured from what lies in S3: for every timeline the stretches within which a
@@ -21,11 +28,6 @@ export interface RestorableWindow {
   readonly earliest: RestorablePoint | undefined;
   /** Of the timeline that was written to last, whatever its number. */
   readonly latest: RestorablePoint | undefined;
-}
-
-export interface RestorablePoint {
-  readonly time: string;
-  readonly lsn: Lsn;
 }
 
 export interface RestorableTimeline {
@@ -53,24 +55,6 @@ export interface RestorableStretch {
   /** From the newest base backup's end to `walEnd`, the last first. */
   readonly tail: WalTail;
 }
-
-/** WAL that is missing, and the time that cannot be recovered for it. */
-export interface WindowHole {
-  readonly timeline: number;
-  /** First byte that is missing. */
-  readonly from: Lsn;
-  /** First byte that is there again; `undefined`: none is. */
-  readonly to: Lsn | undefined;
-  /** The last instant before it that can be recovered. */
-  readonly since: string;
-  /** The first one behind it: the end of the next base backup; `undefined`: there is none yet. */
-  readonly until: string | undefined;
-  /** What was recorded when it was found. */
-  readonly reason: string | undefined;
-}
-
-/** By key: the last commit of a WAL object, null where it holds none. */
-export type KnownCommits = ReadonlyMap<string, LastCommit | null>;
 
 export interface WindowInput {
   readonly archive: WalArchive;
@@ -115,38 +99,6 @@ function holdsEndOf(line: RestorableTimeline, { path, latest }: RestorableTimeli
   if (line.latest.lsn < latest.lsn) return false;
   const lastByte = latest.lsn - 1n;
   return timelineOfLsn(line.path, lastByte) === timelineOfLsn(path, lastByte);
-}
-
-export function stopOf({ manifest }: UsableBase): Lsn {
-  return parseLsn(manifest.stopLsn);
-}
-
-/** No commit before its stop LSN is later. A backup whose server's clock was not read has the host's. */
-export function stopTimeOf({ manifest }: UsableBase): string {
-  const { stopTime, finishedAt } = manifest;
-  return formatPgTime(stopTime === undefined ? pgTimeOfDate(new Date(finishedAt)) : parsePgTime(stopTime));
-}
-
-/** Where the archive's WAL must begin for it: its own volumes hold the WAL of its duration. */
-export function walNeededFrom({ manifest }: UsableBase): Lsn {
-  const own = manifest.volumes.some(({ series }) => series === 'wal');
-  return parseLsn(own ? manifest.stopLsn : manifest.startLsn);
-}
-
-function byStop(one: UsableBase, other: UsableBase): number {
-  const [left, right] = [stopOf(one), stopOf(other)];
-  if (left !== right) return left < right ? -1 : 1;
-  return one.time.getTime() - other.time.getTime();
-}
-
-/** A base backup lies on a path when both its ends do, on the timelines that it recorded. */
-function liesOn({ manifest }: UsableBase, path: readonly TimelineStretch[]): boolean {
-  const { startTimeline, stopTimeline } = manifest;
-  const lastByte = parseLsn(manifest.stopLsn) - 1n;
-  return (
-    timelineOfLsn(path, parseLsn(manifest.startLsn)) === startTimeline &&
-    timelineOfLsn(path, lastByte) === stopTimeline
-  );
 }
 
 function surveyTimeline(
@@ -202,38 +154,6 @@ function findStretches(
   });
 }
 
-function pointOfBase(base: UsableBase): RestorablePoint {
-  return { time: stopTimeOf(base), lsn: stopOf(base) };
-}
-
-function latestOf(tail: WalTail, newest: UsableBase, commits: KnownCommits): RestorablePoint {
-  const end = pointOfBase(newest);
-  const lowest = lowestOf(commits);
-  if (lowest === undefined) return end;
-  for (const { files, end: fileEnd } of tail) {
-    // No commit that is known lies before it: the rest, which may be weeks of segments, need not be looked at.
-    if (fileEnd < lowest) break;
-    for (const { key } of files.toReversed()) {
-      const commit = commits.get(key);
-      // Of a segment that its timeline went on in after it was left for this one, the last commit may be the other's.
-      if (!commit || commit.lsn > fileEnd) continue;
-      return commit.lsn > end.lsn ? { time: later(commit.time, end.time), lsn: commit.lsn } : end;
-    }
-  }
-  return end;
-}
-
-function lowestOf(commits: KnownCommits): Lsn | undefined {
-  let lowest: Lsn | undefined;
-  for (const commit of commits.values())
-    if (commit && (lowest === undefined || commit.lsn < lowest)) lowest = commit.lsn;
-  return lowest;
-}
-
-function later(one: string, other: string): string {
-  return one > other ? one : other;
-}
-
 /**
  * Keys of WAL objects whose metadata would tell a later end of a stretch, newest first: the caller reads them until one
  * holds a commit, then computes the window again with `withCommits`.
@@ -282,57 +202,4 @@ function beginningOf(
   const first = Math.min(...seen.map((time) => time.getTime()));
   const point = { time: formatPgTime(pgTimeOfDate(new Date(first))), lsn: from };
   return notAfterCommits(point, timeline, commits);
-}
-
-/** The bucket may be a copy, with dates of its own; what was committed on the timeline was so after it began. */
-function notAfterCommits(began: RestorablePoint, timeline: number, commits: KnownCommits): RestorablePoint {
-  let { time } = began;
-  for (const [key, commit] of commits) {
-    if (!commit || commit.lsn <= began.lsn || commit.time >= time) continue;
-    const object = parsePitrKey(key);
-    if (object && 'timeline' in object && object.timeline === timeline) time = commit.time;
-  }
-  return { ...began, time };
-}
-
-function holesOf(archive: WalArchive, line: RestorableTimeline): WindowHole[] {
-  return line.stretches.flatMap(({ walEnd, latest }, index) => {
-    const next = line.stretches[index + 1];
-    const timeline = timelineOfLsn(line.path, walEnd);
-    const record = findRecord(archive, timeline, walEnd);
-    const there = nextAvailable(archive, line.path, walEnd);
-    if (!next && there === undefined && !record) return [];
-    const to = firstBehind(walEnd, there, next?.bases[0]) ?? (record && parseLsn(record.to));
-    const since = record?.since ? later(latest.time, formatPgTime(parsePgTime(record.since))) : latest.time;
-    return [{ timeline, from: walEnd, to, since, until: next?.earliest.time, reason: record?.reason }];
-  });
-}
-
-/** Of the archive's WAL, and of what the next base backup brings with it. */
-function firstBehind(from: Lsn, there: Lsn | undefined, base: UsableBase | undefined): Lsn | undefined {
-  if (!base) return there;
-  const start = parseLsn(base.manifest.startLsn);
-  // One that began before the hole brings the WAL of the hole itself, but for its own use alone.
-  const own = start > from ? start : stopOf(base);
-  return there !== undefined && there < own ? there : own;
-}
-
-/** A record may have been written when a little more or less had been stored than is there now. */
-function findRecord(archive: WalArchive, timeline: number, from: Lsn): HoleRecord | undefined {
-  const near = from + BigInt(archive.segmentSize);
-  return archive.holes.find((record) => {
-    return record.timeline === timeline && parseLsn(record.from) <= near && parseLsn(record.to) > from;
-  });
-}
-
-/** Timelines with a common ancestor share its holes; such a one ends with the first base backup behind it on any of them. */
-function withoutRepeats(holes: readonly WindowHole[]): WindowHole[] {
-  const seen = new Map<string, WindowHole>();
-  for (const hole of holes) {
-    const key = `${hole.timeline} ${hole.from}`;
-    const known = seen.get(key);
-    const earlier = hole.until !== undefined && (known?.until === undefined || hole.until < known.until);
-    if (!known || earlier) seen.set(key, hole);
-  }
-  return [...seen.values()];
 }

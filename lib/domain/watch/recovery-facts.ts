@@ -5,12 +5,8 @@ import { METRIC } from '../names.ts';
 import type { Lsn } from '../wal/lsn.ts';
 import { dateOfPgTime, formatPgTime, parsePgTime, pgTimeOfDate } from '../wal/pg-time.ts';
 import { timelineOfLsn } from '../wal/timeline.ts';
-import {
-  lastWritten,
-  type RestorableTimeline,
-  type RestorableWindow,
-  type WindowHole,
-} from '../wal/window.ts';
+import { lastWritten, type RestorableTimeline, type RestorableWindow } from '../wal/window.ts';
+import type { WindowHole } from '../wal/window-holes.ts';
 
 /** What the alarms want to know of a series with point-in-time recovery, told by what lies in S3 alone. */
 export interface RecoveryFacts {

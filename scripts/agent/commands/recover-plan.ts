@@ -9,10 +9,10 @@ import { combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
 import { followWal, type WalArchive } from '../../../lib/domain/wal/archive.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../lib/domain/wal/segment.ts';
 import type { LastCommit } from '../../../lib/domain/wal/wal-metadata.ts';
+import { walNeededFrom } from '../../../lib/domain/wal/base-place.ts';
 import {
   commitCandidates,
   restorableWindow,
-  walNeededFrom,
   withCommits,
   type RestorableWindow,
 } from '../../../lib/domain/wal/window.ts';
