@@ -7,7 +7,12 @@ import { freeMemory } from '../host/free-memory.ts';
 import type { Log } from '../ports/host.ts';
 import type { RecoveryPlace, ServerPrograms } from '../ports/recovery.ts';
 import { installedLibraries } from './server-programs.ts';
-import { hostBasedAuthentication, preloadedLibraries, serverSettings } from './settings-files.ts';
+import {
+  hostBasedAuthentication,
+  preloadedLibraries,
+  serverSettings,
+  stillingSettings,
+} from './settings-files.ts';
 import { keepSource, removeSocketLocks, writeOwn } from './work-files.ts';
 
 interface ConfiguredServer {
@@ -34,6 +39,8 @@ export async function configureServer(
     log.info(
       `Not loaded, as they would begin to work here: ${leftOut.join(', ')} (shared_preload_libraries)`,
     );
+  const stilled = stillingSettings(libraries).map(([name, value]) => `${name} = ${value}`);
+  if (stilled.length > 0) log.info(`Jobs that would begin here are switched off: ${stilled.join(', ')}`);
   const listen = place.port !== undefined;
   const { versionNumber } = programs;
   const { bavail, bsize } = await onDisk(`Cannot read the free space of ${dataDir}`, () => statfs(dataDir));

@@ -78,6 +78,7 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ['synchronous_standby_names', ''],
     ['max_logical_replication_workers', '0'],
     ['shared_preload_libraries', own.libraries.map((name) => `"${name}"`).join(', ')],
+    ...stillingSettings(own.libraries),
     ['shared_buffers', sharedBuffers(own.freeMemory)],
     ['max_wal_size', `${maxWalSize(own.freeDisk) / MIB}MB`],
     ['ssl', 'off'],
@@ -136,17 +137,49 @@ export function preloadedLibraries({ settings }: BaseManifest): PreloadedLibrari
     .split(',')
     .map((name) => name.trim().replaceAll('"', ''))
     .filter((name) => /^[\w$./-]+$/.test(name));
-  const works = (name: string): boolean => WORK_ALONE.has(name.replace(/^.*\//, '').replace(/\.so$/, ''));
+  const works = (name: string): boolean => WORK_ALONE.has(baseOf(name));
   return { wanted: names.filter((name) => !works(name)), leftOut: names.filter(works) };
 }
 
-/** Jobs, and replication whose workers `max_logical_replication_workers` does not keep from their subscriptions. */
+function baseOf(library: string): string {
+  return library.replace(/^.*\//, '').replace(/\.so$/, '');
+}
+
+/**
+ * Jobs, requests that go out, other nodes of a cluster, and replication whose workers `max_logical_replication_workers` does not
+ * keep from their subscriptions. What they leave in tables can be read without them.
+ */
 const WORK_ALONE: ReadonlySet<string> = new Set([
   'pg_cron',
   'pg_partman_bgw',
+  'pg_squeeze',
+  'pg_statsinfo',
+  'pg_task',
   'pgagent',
-  'timescaledb-bgw',
+  'pgpro_scheduler',
+  'powa',
+  'pg_net',
+  'vectorize',
+  'citus',
+  'pgautofailover',
   'pglogical',
+  'pgactive',
   'spock',
   'bdr',
 ]);
+
+/**
+ * Libraries whose tables cannot be read without them, and what keeps their jobs from starting: a retention policy would drop
+ * once more what was recovered. https://docs.timescale.com/self-hosted/latest/configuration/about-configuration/#workers
+ */
+const STILLED = new Map<string, readonly [string, string]>([
+  ['timescaledb', ['timescaledb.max_background_workers', '0']],
+]);
+
+/** Settings that keep what the libraries would begin on their own. */
+export function stillingSettings(libraries: readonly string[]): (readonly [string, string])[] {
+  return libraries.flatMap((name) => {
+    const setting = STILLED.get(baseOf(name));
+    return setting ? [setting] : [];
+  });
+}

@@ -70,13 +70,24 @@ describe('The settings of a recovered cluster', () => {
   it('load the source’s libraries without those that start jobs or replication of their own', () => {
     const manifest = manifestWith({
       shared_preload_libraries:
-        'pg_stat_statements, "pg_cron" ,$libdir/auto_explain,pglogical, $libdir/spock.so,bdr',
+        'pg_stat_statements, "pg_cron" ,$libdir/auto_explain,pglogical, $libdir/spock.so,bdr,pg_net,citus',
     });
     expect(preloadedLibraries(manifest)).toEqual({
       wanted: ['pg_stat_statements', '$libdir/auto_explain'],
-      leftOut: ['pg_cron', 'pglogical', '$libdir/spock.so', 'bdr'],
+      leftOut: ['pg_cron', 'pglogical', '$libdir/spock.so', 'bdr', 'pg_net', 'citus'],
     });
   });
+
+  it.each(['timescaledb', '$libdir/timescaledb', '/usr/lib/postgresql/15/lib/timescaledb.so'])(
+    'keep the jobs of %s from starting, whose tables cannot be read without it',
+    (library) => {
+      const manifest = manifestWith({ shared_preload_libraries: library });
+      expect(preloadedLibraries(manifest)).toEqual({ wanted: [library], leftOut: [] });
+      const text = serverSettings(manifest, { ...own, libraries: [library] });
+      expect(text).toContain("\ntimescaledb.max_background_workers = '0'\n");
+      expect(serverSettings(manifest, own)).not.toContain('timescaledb');
+    },
+  );
 
   it('quote a target’s name so that it stays a name', () => {
     const stop = {
