@@ -25,6 +25,8 @@ export interface WalArchive {
   readonly segments: SegmentTable;
   /** By segment name. */
   readonly partials: ReadonlyMap<string, ListedFile>;
+  /** By segment name: no byte of a partial segment from here on is in its object. Known of those that were asked about. */
+  readonly partialEnds: ReadonlyMap<string, Lsn>;
   /** By segment name, sorted by where they begin. */
   readonly pieces: ReadonlyMap<string, readonly JournalPiece[]>;
   readonly histories: ReadonlyMap<number, ArchivedHistory>;
@@ -39,16 +41,20 @@ export interface WalListing {
   /** Parsed history files by timeline; a timeline whose file is not given is taken to have no ancestor. */
   readonly histories: ReadonlyMap<number, readonly TimelineSwitch[]>;
   readonly holes?: readonly HoleRecord[];
+  /** Bytes of WAL in the objects of partial segments, by segment name, where they are known. */
+  readonly partialSizes?: ReadonlyMap<string, number>;
 }
 
 /** An archive from listings that are complete; `WalArchiveBuilder` makes one that grows. */
-export function readWalListing({ series, segmentSize, files, histories, holes }: WalListing): WalArchive {
+export function readWalListing(listing: WalListing): WalArchive {
+  const { series, segmentSize, files, histories, holes, partialSizes = new Map() } = listing;
   const builder = new WalArchiveBuilder(series, segmentSize);
   for (const file of files) {
     const role = builder.add(file);
     const switches = role?.role === 'history' ? histories.get(role.timeline) : undefined;
     if (role?.role === 'history' && switches) builder.addHistory(role.timeline, { switches, file });
   }
+  for (const [segment, rawSize] of partialSizes) builder.setPartialSize(segment, rawSize);
   builder.setHoles(holes ?? []);
   return builder.archive();
 }
@@ -60,6 +66,7 @@ export class WalArchiveBuilder {
     readonly segmentSize: number;
     readonly segments: SegmentTable;
     readonly partials: Map<string, ListedFile>;
+    readonly partialEnds: Map<string, Lsn>;
     readonly pieces: Map<string, JournalPiece[]>;
     readonly histories: Map<number, ArchivedHistory>;
     holes: readonly HoleRecord[];
@@ -71,6 +78,7 @@ export class WalArchiveBuilder {
       segmentSize,
       segments: new SegmentTable(series, segmentSize),
       partials: new Map(),
+      partialEnds: new Map(),
       pieces: new Map(),
       histories: new Map(),
       holes: [],
@@ -102,6 +110,13 @@ export class WalArchiveBuilder {
 
   hasHistory(timeline: number): boolean {
     return this.#archive.histories.has(timeline);
+  }
+
+  /** @param rawSize bytes of WAL in the object of that partial segment */
+  setPartialSize(segment: string, rawSize: number): void {
+    const { segmentSize, partialEnds } = this.#archive;
+    const parsed = parseSegmentName(segment, segmentSize);
+    if (parsed) partialEnds.set(segment, parsed.start + BigInt(rawSize));
   }
 
   /** Those of other clusters are left out. */
@@ -221,17 +236,34 @@ function fileOf(archive: WalArchive, timeline: number, start: Lsn): WalFile | un
   return journal.files.length > 0 ? { ...common, kind: 'journal', ...journal } : undefined;
 }
 
-/** A timeline's last segment holds WAL up to where the timeline was left; no other place says so. */
+/**
+ * A timeline's last segment holds WAL up to where the timeline was left, which histories tell. One that was left several times
+ * within the segment, since it went on after an undone recovery, has the object of one of them, written once: its size says of
+ * which, and where that is not known, no more counts than every one of them would hold.
+ */
 function endOfPartial(archive: WalArchive, timeline: number, start: Lsn): Lsn | undefined {
+  const ends = switchesIn(archive, timeline, start);
+  const known = archive.partialEnds.get(segmentName(timeline, start, archive.segmentSize));
+  return known === undefined ? ends[0] : ends.findLast((end) => end <= known);
+}
+
+/** Where the timeline was left, in the segment that begins at `start`; ascending, each once. */
+function switchesIn(archive: WalArchive, timeline: number, start: Lsn): Lsn[] {
   const limit = start + BigInt(archive.segmentSize);
-  let end: Lsn | undefined;
-  for (const { switches } of archive.histories.values()) {
-    for (const { timeline: left, switchLsn } of switches) {
-      if (left !== timeline || switchLsn <= start || switchLsn > limit) continue;
-      if (end === undefined || switchLsn > end) end = switchLsn;
-    }
-  }
-  return end;
+  const ends = [...archive.histories.values()].flatMap(({ switches }) => {
+    return switches
+      .filter((each) => each.timeline === timeline && each.switchLsn > start && each.switchLsn <= limit)
+      .map(({ switchLsn }) => switchLsn);
+  });
+  return [...new Set(ends)].toSorted((one, other) => (one < other ? -1 : 1));
+}
+
+/** Names of partial segments of which listings do not tell where they end. */
+export function unclearPartials(archive: WalArchive): string[] {
+  return [...archive.partials.keys()].filter((name) => {
+    const { timeline, start } = parseSegmentName(name, archive.segmentSize)!;
+    return switchesIn(archive, timeline, start).length > 1;
+  });
 }
 
 /** As far as the pieces go without a gap, from the segment's first byte. */

@@ -1,6 +1,6 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { ListedFile } from '../../../lib/domain/backup/catalog.ts';
-import { WalArchiveBuilder, type WalArchive } from '../../../lib/domain/wal/archive.ts';
+import { unclearPartials, WalArchiveBuilder, type WalArchive } from '../../../lib/domain/wal/archive.ts';
 import { parseHoleRecord, type HoleRecord } from '../../../lib/domain/wal/hole.ts';
 import {
   holePrefix,
@@ -10,7 +10,7 @@ import {
   type WalSeries,
 } from '../../../lib/domain/wal/keys.ts';
 import { parseHistory } from '../../../lib/domain/wal/timeline.ts';
-import { parseWalMetadata, type LastCommit } from '../../../lib/domain/wal/wal-metadata.ts';
+import { parseWalMetadata, type LastCommit, type WalMetadata } from '../../../lib/domain/wal/wal-metadata.ts';
 import { commitCandidates, withCommits, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
@@ -21,7 +21,7 @@ export interface WalStores {
 }
 
 /**
- * All WAL of a cluster, by listings; only history files and records of holes are read.
+ * All WAL of a cluster, by listings; only history files and records of holes are read, and the metadata of few partial segments.
  * @throws LifeboatError S3_…, CORRUPT for a history file or a record that cannot be read
  */
 export async function readWalArchive(
@@ -61,7 +61,12 @@ export async function listWal(
     others.push(file);
   }
   builder.setHoles(holes);
-  return { archive: builder.archive(), others };
+  const archive = builder.archive();
+  for (const segment of unclearPartials(archive)) {
+    const { key } = archive.partials.get(segment)!;
+    builder.setPartialSize(segment, (await metadataOf(backups, key)).rawSize);
+  }
+  return { archive, others };
 }
 
 /** More objects in a row without a commit are not asked: the end of a stretch is then told a little early. */
@@ -88,7 +93,11 @@ export async function readLastCommits(
 /** Null where the object holds none. @throws LifeboatError S3_…, CORRUPT for metadata that is not that of WAL */
 export async function lastCommitOf(stores: WalStores, key: string): Promise<LastCommit | null> {
   const store = parsePitrKey(key)?.role === 'journal' ? stores.state : stores.backups;
+  return (await metadataOf(store, key)).lastCommit ?? null;
+}
+
+async function metadataOf(store: ObjectStore, key: string): Promise<WalMetadata> {
   const there = await store.head(key);
   if (!there) throw new LifeboatError('BACKUP_NOT_FOUND', `${store.urlOf(key)} was there a moment ago`);
-  return parseWalMetadata(there.metadata, store.urlOf(key)).lastCommit ?? null;
+  return parseWalMetadata(there.metadata, store.urlOf(key));
 }

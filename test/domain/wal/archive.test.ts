@@ -3,6 +3,7 @@ import {
   nextAvailable,
   pathOf,
   timelinesOf,
+  unclearPartials,
   type WalFile,
 } from '../../../lib/domain/wal/archive.ts';
 import type { Lsn } from '../../../lib/domain/wal/lsn.ts';
@@ -154,10 +155,33 @@ describe('WAL that recovery can follow', () => {
   it('knows the end of a partial segment from a history alone', () => {
     const bucket = new WalBucket().segments(1, 1, 3).partial(1, 4);
     expect(outline(follow(bucket, 1, lsnOf(3)))).toEqual(['01/3 segment to 4+0']);
-    bucket.history(2, [[1, lsnOf(4, 2 * MIB)]], '10:00').history(3, [[1, lsnOf(4, 5 * MIB)]], '11:00');
+    bucket.history(2, [[1, lsnOf(4, 5 * MIB)]], '10:00');
     expect(outline(follow(bucket, 1, lsnOf(3)))).toEqual(['01/3 segment to 4+0', '01/4 partial to 4+5']);
-    expect(outline(follow(bucket, 2, lsnOf(3))).at(-1)).toBe('01/4 partial to 4+2');
+    expect(outline(follow(bucket, 2, lsnOf(3))).at(-1)).toBe('01/4 partial to 4+5');
   });
+
+  it.each([
+    [undefined, '01/4 partial to 4+2'],
+    [2 * MIB, '01/4 partial to 4+2'],
+    [4 * MIB, '01/4 partial to 4+2'],
+    [5 * MIB, '01/4 partial to 4+5'],
+    [16 * MIB, '01/4 partial to 4+5'],
+  ])(
+    'takes no more of a partial segment than is in it, where its timeline was left twice: %s bytes',
+    (size, expected) => {
+      const twice = new WalBucket()
+        .segments(1, 1, 3)
+        .partial(1, 4, undefined, size)
+        .history(2, [[1, lsnOf(4, 2 * MIB)]], '10:00')
+        .history(3, [[1, lsnOf(4, 5 * MIB)]], '11:00');
+      expect(outline(follow(twice, 1, lsnOf(3))).at(-1)).toBe(expected);
+      expect(unclearPartials(twice.archive())).toEqual([nameOf(1, 4)]);
+      // The journal of the timeline that went on has what the partial segment has not.
+      const journal = twice.piece(1, 4, [0, 3 * MIB]);
+      const whole = expected.endsWith('4+5') ? expected : '01/4 journal to 4+3';
+      expect(outline(follow(journal, 1, lsnOf(3))).at(-1)).toBe(whole);
+    },
+  );
 });
 
 describe('What a listing holds', () => {

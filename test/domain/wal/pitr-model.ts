@@ -197,8 +197,9 @@ export class PitrModel {
     if (partial && from === this.live && unit === from.end && unit % PER_SEGMENT !== 0) {
       const start = firstOfSegment(unit);
       if (from.streamed >= start) {
-        const name = nameOf(from.number, start);
-        this.#put(partialWalKey(this.series, from.number, name), start, unit, from);
+        const key = partialWalKey(this.series, from.number, nameOf(from.number, start));
+        // Written once: where the timeline goes on after all, what it ends with the next time has no place.
+        if (!this.stored.has(key)) this.#put(key, start, unit, from);
       }
     }
     const streamed = firstOfSegment(unit);
@@ -233,7 +234,12 @@ export class PitrModel {
     return timelinePath(timeline.number, timeline.switches);
   }
 
-  archive(): WalArchive {
+  /** @param asked whether the sizes of partial segments are known, which listings do not tell */
+  archive({ asked = true } = {}): WalArchive {
+    const sizes = [...this.stored.values()].flatMap(({ key, first, last }) => {
+      const object = parsePitrKey(key);
+      return object?.role === 'partial-wal' ? [[object.segment, (last - first) * UNIT] as const] : [];
+    });
     const there = new Map(
       [...this.histories].filter(([each]) => this.stored.has(historyKey(this.series, each))),
     );
@@ -243,6 +249,7 @@ export class PitrModel {
       files: [...this.stored.values()],
       histories: there,
       holes: this.holes,
+      partialSizes: new Map(asked ? sizes : []),
     });
   }
 

@@ -41,6 +41,7 @@ export class WalBucket {
   readonly files: ListedFile[] = [];
   readonly histories = new Map<number, TimelineSwitch[]>();
   readonly holes: HoleRecord[] = [];
+  readonly partialSizes = new Map<string, number>();
   readonly commits = new Map<string, LastCommit | null>();
   readonly manifests: BaseManifest[] = [];
 
@@ -63,7 +64,9 @@ export class WalBucket {
     return this;
   }
 
-  partial(timeline: number, number: number, commit?: { time: string; lsn: Lsn }): this {
+  /** @param rawSize bytes of WAL in it, where that was asked for */
+  partial(timeline: number, number: number, commit?: { time: string; lsn: Lsn }, rawSize?: number): this {
+    if (rawSize !== undefined) this.partialSizes.set(nameOf(timeline, number), rawSize);
     const last = commit && { time: iso(commit.time), lsn: commit.lsn };
     this.put(partialWalKey(SERIES, timeline, nameOf(timeline, number)), clock(commit?.time ?? '12:00'), last);
     return this;
@@ -135,8 +138,9 @@ export class WalBucket {
   }
 
   archive(): WalArchive {
-    const { files, histories, holes } = this;
-    return readWalListing({ series: SERIES, segmentSize: DEFAULT_SEGMENT_SIZE, files, histories, holes });
+    const { files, histories, holes, partialSizes } = this;
+    const listing = { files, histories, holes, partialSizes };
+    return readWalListing({ series: SERIES, segmentSize: DEFAULT_SEGMENT_SIZE, ...listing });
   }
 
   window(): RestorableWindow {

@@ -93,6 +93,22 @@ describe('The restorable window of a random cluster', () => {
   });
 });
 
+describe('WAL of a cluster that went back to older timelines', () => {
+  it.each(SEEDS)('with seed %d is claimed no farther than S3 holds it', (seed) => {
+    const model = grow(seed, 0.3);
+    for (const archive of [model.archive(), model.archive({ asked: false })]) {
+      for (const timeline of timelinesOf(archive)) {
+        for (let unit = 0; unit < 300; unit += 11) {
+          for (const { end, files } of followWal(archive, pathOf(archive, timeline), lsnOf(unit))) {
+            const lasts = files.map(({ key }) => model.stored.get(key)!.last);
+            expect(end <= lsnOf(Math.max(...lasts))).toBe(true);
+          }
+        }
+      }
+    }
+  });
+});
+
 /** The last commit of a segment that its timeline went on in is not this one's: then an earlier end is told, no later one. */
 function checkEnd(model: PitrModel, { timeline }: RestorableTimeline, stretch: RestorableStretch): void {
   const real = model.timelines[timeline - 1]!;
