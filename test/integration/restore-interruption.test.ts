@@ -103,8 +103,8 @@ describe('Ctrl-C and SIGTERM', () => {
     });
     await agent.untilPrinted(/Downloading/);
     agent.killGroup('SIGINT');
-    s3.faults.clear();
     const end = await agent.ended;
+    s3.faults.clear();
     expect(end.status).toBe(130);
     expect(
       readdirSync(elsewhere).filter((name) => !name.endsWith('.lock') && !name.endsWith('.jsonl')),

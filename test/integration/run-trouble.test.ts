@@ -145,7 +145,7 @@ describe('A run that is stopped', () => {
       failure: { code: 'RUN_KILLED' },
       exitStatus: 143,
     });
-    process.kill(-agent.pid, 'SIGKILL');
+    agent.killGroup('SIGKILL');
   });
 
   it('by SIGKILL of the first process alone, leaves none that goes on without it', async () => {
