@@ -1,6 +1,5 @@
-import { promisify } from 'node:util';
-import { constants, gzip, zstdCompress } from 'node:zlib';
 import type { Compression } from '../../../lib/domain/backup/keys.ts';
+import { compressFrame } from './compress-frame.ts';
 import { FrameBuffers, RAW_FRAME_SIZE } from './frame-buffers.ts';
 import { releaseMemory } from './release-memory.ts';
 
@@ -8,12 +7,12 @@ import { releaseMemory } from './release-memory.ts';
  * Cuts a stream into frames of equal plain length and compresses several at once in libuv's thread pool. A frame is a
  * whole gzip member or zstd frame, so `gunzip` and `zstd -d` read the concatenation as one file, and a restore can fetch,
  * check and decompress each on its own.
- *
- * zstd's own worker threads are never used: through node:zlib they lose data silently (nodejs/node #59899).
  */
 export interface FrameOptions {
   readonly compression: Compression;
   readonly level: number;
+  /** The plain bytes are PostgreSQL's data pages, see compressFrame. */
+  readonly pages?: boolean;
   /** Called in the order of the input; its promise holds the writer back, and the frame is gone once it has resolved. */
   readonly emit: (frame: Buffer) => Promise<void>;
   /** Of several files that follow one another; the writer's own when left out. */
@@ -21,11 +20,6 @@ export interface FrameOptions {
 }
 
 export const DEFAULT_LEVEL = { gzip: 1, zstd: 1 } as const satisfies Record<Compression, number>;
-
-const gzipAsync = promisify(gzip);
-const zstdAsync = promisify(zstdCompress);
-/** Added to what a frame that cannot be compressed grows by. */
-const SMALLEST_CHUNK = 1024;
 
 export class FrameWriter {
   readonly #options: FrameOptions;
@@ -88,7 +82,7 @@ export class FrameWriter {
 
   #dispatch(): void {
     const buffer = this.#current!;
-    const compressed = this.#compress(buffer.subarray(0, this.#filled));
+    const compressed = compressFrame(buffer.subarray(0, this.#filled), this.#options);
     // Marked as handled at once: it is awaited only after the frames before it were emitted.
     compressed.catch(() => undefined);
     const before = this.#emitted;
@@ -108,19 +102,5 @@ export class FrameWriter {
     })();
     this.#current = undefined;
     this.#filled = 0;
-  }
-
-  #compress(raw: Buffer): Promise<Buffer> {
-    const { compression, level } = this.#options;
-    // One output buffer that fits whatever comes out: zlib calls back for each, and puts several together in another one,
-    // for twice the memory. What is not written to costs none.
-    const chunkSize = raw.length + (raw.length >> 8) + SMALLEST_CHUNK;
-    if (compression === 'gzip') return gzipAsync(raw, { level, chunkSize });
-    const params = {
-      [constants.ZSTD_c_compressionLevel]: level,
-      // Off by default in zlib, and without it a flipped bit decodes cleanly.
-      [constants.ZSTD_c_checksumFlag]: 1,
-    };
-    return zstdAsync(raw, { params, chunkSize });
   }
 }

@@ -1,4 +1,5 @@
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { compressFrame } from '../../../scripts/agent/data-path/compress-frame.ts';
 import { RAW_FRAME_SIZE } from '../../../scripts/agent/data-path/frame-buffers.ts';
 import { FrameWriter } from '../../../scripts/agent/data-path/frame-writer.ts';
 
@@ -50,9 +51,29 @@ describe('Framing a dump', () => {
     expect(() => zstdDecompressSync(damaged)).toThrow();
   });
 
-  it('makes a valid file of an empty stream', async () => {
-    const { frames } = await write('gzip', Buffer.alloc(0), 1);
-    expect(gunzipSync(Buffer.concat(frames)).length).toBe(0);
+  it('ends a zstd frame once, without an empty one behind it', async () => {
+    const { frames } = await write('zstd', Buffer.alloc(RAW_FRAME_SIZE + 3, 'page '), 1_000_003);
+    expect(frames.map((frame) => frame.lastIndexOf(Buffer.from('28b52ffd', 'hex')))).toEqual([0, 0]);
+  });
+
+  it.each([
+    ['gzip', gunzipSync],
+    ['zstd', zstdDecompressSync],
+  ] as const)('makes a valid %s file of an empty stream', async (compression, decompressed) => {
+    const { frames } = await write(compression, Buffer.alloc(0), 1);
+    expect(frames).toHaveLength(1);
+    expect(decompressed(frames[0]!)).toHaveLength(0);
+  });
+
+  it.each([1, 2, 3, 9, 19])('packs data pages at level %i into frames that any zstd reads', async (level) => {
+    const pages = patternOf(100_000);
+    const frame = await compressFrame(pages, { compression: 'zstd', level, pages: true });
+    expect(zstdDecompressSync(frame).equals(pages)).toBe(true);
+  });
+
+  it('says what keeps a frame from being compressed', async () => {
+    const refused = compressFrame(Buffer.alloc(10), { compression: 'gzip', level: 99 });
+    await expect(refused).rejects.toThrow('level');
   });
 
   it('passes on what a sink threw and emits nothing after it', async () => {

@@ -45,6 +45,7 @@ export class VolumeUploads {
     const frames = new FrameWriter({
       compression: 'zstd',
       level: this.#options.level ?? DEFAULT_LEVEL.zstd,
+      pages: true,
       buffers: this.#buffers,
       emit: async (frame) => {
         digest.update(frame);
