@@ -2,6 +2,7 @@ import { isUsable, separateClusters, type Base } from '../../../lib/domain/base/
 import { describePassedOver, findPassedOver } from '../../../lib/domain/base/passed-over.ts';
 import type { LocatedTarget } from '../../../lib/domain/base/recovery-choice.ts';
 import { findHostProblems, type HostDifference } from '../../../lib/domain/base/recovery-host.ts';
+import { leadsAsFar } from '../../../lib/domain/base/recovery-instead.ts';
 import { chooseCluster, planRecovery, type RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import { describeTarget, type RecoveryRequest } from '../../../lib/domain/base/recovery-target.ts';
 import { major } from '../../../lib/domain/backup/preflight.ts';
@@ -126,12 +127,6 @@ async function tryPlan(
     if (error instanceof LifeboatError && error.code === 'TARGET_OUTSIDE_WINDOW') return undefined;
     throw error;
   }
-}
-
-/** The latest state may lie behind a hole, and a base backup's end is that one's alone: nobody is to get an older state unawares. */
-function leadsAsFar({ target, latest }: RecoveryPlan, wanted: RecoveryPlan): boolean {
-  if (target.kind === 'latest') return latest.lsn >= wanted.latest.lsn;
-  return target.kind !== 'immediate';
 }
 
 function describeMembers({ chain }: RecoveryPlan): string {
