@@ -9,7 +9,7 @@ import type {
   TablespacePlace,
 } from '../../../lib/domain/base/in-place-plan.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
+import { isMissing, makeFolderBelow, onDisk, readFully, syncFolder } from '../host/durable-file.ts';
 import { findUser } from '../host/users.ts';
 import type { InPlaceSite, Room } from '../ports/in-place.ts';
 import { openConfigurationRestore, type ConfigurationGround } from './configuration-restore.ts';
@@ -173,12 +173,13 @@ async function makeLocations({ dataDir, tablespaces }: InPlaceLayout): Promise<v
     await onDisk(`Cannot make the folder ${folder}`, () => makeOwned(folder, owner));
 }
 
-/** Folders above one that is missing are root's, as an administrator's would be. */
+/** Folders above one that is missing are their own parent's owner's, as an administrator's would be. */
 async function makeOwned(folder: string, owner: { uid: number; gid: number } | undefined): Promise<void> {
   if (await files.exists(folder)) return;
-  await mkdir(path.dirname(folder), { recursive: true });
+  await makeFolderBelow(path.dirname(folder), 0o755);
   await mkdir(folder, { mode: 0o700 });
   if (owner) await chown(folder, owner.uid, owner.gid);
+  await syncFolder(path.dirname(folder));
 }
 
 async function surveyTablespaces(

@@ -15,7 +15,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
-import { isMissing, onDisk } from '../host/durable-file.ts';
+import { isMissing, onDisk, syncFolder } from '../host/durable-file.ts';
 import { requireNoServer } from './postmaster.ts';
 
 /** Says that a data directory is a recovery's half-made one, which the next run may clear away. */
@@ -119,6 +119,7 @@ export async function makeOwnFolder(folder: string, owner: FileOwner | undefined
     if (!there) await mkdir(folder, { mode: 0o700 });
     else if (!(await stat(folder)).isDirectory()) throw new Error('there is something else of that name');
     if (owner) await chown(folder, owner.uid, owner.gid);
+    if (!there) await syncFolder(path.dirname(folder));
     return there === undefined;
   });
 }
