@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { chown, chmod, open, statfs } from 'node:fs/promises';
+import { chown, chmod, open, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
@@ -105,10 +105,12 @@ export class ServerProcess {
   async listen(): Promise<void> {
     const log = path.join(this.#dataDir, SERVER_LOG);
     const text = await onDisk(`Cannot read ${log}`, async () => {
+      const { size } = await stat(log);
+      // Asked many times a second, beside a replay that needs the processor.
+      if (size <= this.#offset) return '';
       const file = await open(log, 'r');
       try {
-        const { size } = await file.stat();
-        const bytes = Buffer.alloc(Math.max(0, Math.min(size - this.#offset, 4 * 1024 * 1024)));
+        const bytes = Buffer.alloc(Math.min(size - this.#offset, 4 * 1024 * 1024));
         const { bytesRead } = await file.read(bytes, 0, bytes.length, this.#offset);
         this.#offset += bytesRead;
         return bytes.toString('utf8', 0, bytesRead);
