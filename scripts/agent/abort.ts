@@ -8,3 +8,14 @@ export function rejectOnAbort(signal: AbortSignal): Promise<never> {
   aborted.catch(() => undefined);
   return aborted;
 }
+
+/** A server or bucket that does not answer must not keep Ctrl-C waiting. @throws what the work throws, or the signal's reason */
+export async function untilInterrupted<Result>(
+  interrupted: AbortSignal,
+  work: Promise<Result>,
+): Promise<Result> {
+  const result = await Promise.race([work, rejectOnAbort(interrupted)]);
+  // An interruption is no trouble of S3's that a local backup could make good.
+  interrupted.throwIfAborted();
+  return result;
+}

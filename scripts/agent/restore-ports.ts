@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { openDumpFiles } from './data-path/archive-files.ts';
 import { openRateBook } from './data-path/restore-rates.ts';
-import type { Clock, Host, Log, Progress } from './ports/host.ts';
+import type { LongWork } from './ports/host.ts';
 import type { RestorePorts } from './ports/restore.ts';
 import type { ObjectStore } from './ports/store.ts';
 import { connectTargetServer } from './postgres/restore-server.ts';
@@ -10,14 +10,9 @@ import { openS3Store } from './s3/s3-store.ts';
 import type { Settings } from './settings.ts';
 
 /** What a restore needs of the command's context. */
-export interface RestoreGround {
+export interface RestoreGround extends LongWork {
   readonly settings: Settings;
   readonly stores: readonly (ObjectStore | undefined)[];
-  readonly host: Host;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly progress: Progress;
-  readonly interrupted: AbortSignal;
 }
 
 /** Connects nothing yet. */

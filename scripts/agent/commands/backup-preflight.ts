@@ -8,12 +8,13 @@ import {
   estimateDumpSize,
   major,
 } from '../../../lib/domain/backup/preflight.ts';
-import { asLifeboatError, combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
+import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { joinCatalogs, readCatalog, type Catalog } from '../catalog/dumps.ts';
-import { rejectOnAbort } from '../abort.ts';
+import { untilInterrupted } from '../abort.ts';
 import type { BackupPorts, DumpTools, SourceFacts } from '../ports/backup.ts';
 import type { ObjectStore } from '../ports/store.ts';
 import type { BackupRequest } from './backup-request.ts';
+import { GatheredProblems } from './gathered-problems.ts';
 
 /** What the preflight found; the run uses it without asking again. */
 export interface BackupPreflight {
@@ -35,21 +36,16 @@ export interface BackupPreflight {
  * @throws LifeboatError with every problem at once
  */
 export async function preflight(ports: BackupPorts, request: BackupRequest): Promise<BackupPreflight> {
-  const problems: LifeboatError[] = [];
-  const attempt = async <Result>(work: Promise<Result>): Promise<Result | undefined> =>
-    work.catch((error: unknown) => {
-      problems.push(asLifeboatError(error));
-      return undefined;
-    });
+  const problems = new GatheredProblems();
   const [local, s3] = ports.stores;
   // --dry-run writes nothing, not even the folder.
   const readLocal = readyStore(ports, request.app, local, !request.dryRun);
   const [facts, freeBytes, localCopies, s3Found] = await untilInterrupted(
-    ports,
+    ports.interrupted,
     Promise.all([
-      attempt(ports.source.inspect()),
-      attempt(ports.host.freeBytes(local.urlOf(''))),
-      attempt(readLocal),
+      problems.attempt(ports.source.inspect()),
+      problems.attempt(ports.host.freeBytes(local.urlOf(''))),
+      problems.attempt(readLocal),
       s3 && readyStore(ports, request.app, s3, true).catch(asLifeboatError),
     ]),
   );
@@ -57,12 +53,11 @@ export async function preflight(ports: BackupPorts, request: BackupRequest): Pro
   const catalog =
     localCopies && joinCatalogs(localCopies, s3Found instanceof LifeboatError ? undefined : s3Found);
   // Without the server's version any client is looked for, so that a missing one is told in the same go.
-  const tools = await attempt(ports.source.findDumpTools(facts ? major(facts.versionNumber) : 0));
+  const tools = await problems.attempt(ports.source.findDumpTools(facts ? major(facts.versionNumber) : 0));
   const estimate = facts && catalog ? estimateSizes(facts, catalog.backups) : undefined;
-  problems.push(...judge(request, { facts, tools, catalog, freeBytes, estimate, folder: local.urlOf('') }));
-  if (s3Failure && (problems.length > 0 || request.dryRun)) problems.push(s3Failure);
-  const combined = combineProblems(problems);
-  if (combined) throw combined;
+  problems.add(...judge(request, { facts, tools, catalog, freeBytes, estimate, folder: local.urlOf('') }));
+  if (s3Failure && (problems.some || request.dryRun)) problems.add(s3Failure);
+  problems.throwAny();
   return {
     s3Failure,
     facts: facts!,
@@ -83,17 +78,6 @@ async function readyStore(
 ): Promise<Catalog> {
   await store.check({ writable });
   return readCatalog(app, [store], await ports.journal.records());
-}
-
-/** A server or bucket that does not answer must not keep Ctrl-C waiting. */
-async function untilInterrupted<Result>(
-  { interrupted }: BackupPorts,
-  work: Promise<Result>,
-): Promise<Result> {
-  // An interruption is no trouble of S3's that a local backup could make good.
-  const result = await Promise.race([work, rejectOnAbort(interrupted)]);
-  interrupted.throwIfAborted();
-  return result;
 }
 
 interface Findings {

@@ -1,13 +1,14 @@
-import { asLifeboatError, combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
+import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Base } from '../../../lib/domain/base/base-catalog.ts';
 import { decideIncrement, type Increment } from '../../../lib/domain/base/increment.ts';
 import { checkBaseStandby, checkReplicationFacts } from '../../../lib/domain/base/preflight.ts';
 import { checkDiskSpace } from '../../../lib/domain/backup/preflight.ts';
-import { rejectOnAbort } from '../abort.ts';
+import { untilInterrupted } from '../abort.ts';
 import { readBases } from '../catalog/bases.ts';
 import type { BaseBackupPorts, BaseServerFacts } from '../ports/base-backup.ts';
 import type { ObjectStore } from '../ports/store.ts';
 import type { BaseBackupRequest } from './base-backup-request.ts';
+import { GatheredProblems } from './gathered-problems.ts';
 
 /** What the preflight found; the run uses it without asking again. */
 export interface BasePreflight {
@@ -33,30 +34,24 @@ export async function preflightBase(
   ports: BaseBackupPorts,
   request: BaseBackupRequest,
 ): Promise<BasePreflight> {
-  const problems: LifeboatError[] = [];
-  const attempt = async <Result>(work: Promise<Result>): Promise<Result | undefined> =>
-    work.catch((error: unknown) => {
-      problems.push(asLifeboatError(error));
-      return undefined;
-    });
+  const problems = new GatheredProblems();
   const [local, s3] = ports.stores;
   const store = s3 ?? local;
   const isLocal = store.kind === 'local';
   const [facts, freeBytes, bases] = await untilInterrupted(
-    ports,
+    ports.interrupted,
     Promise.all([
-      askServer(ports, attempt),
-      isLocal ? attempt(ports.host.freeBytes(local.urlOf(''))) : undefined,
-      attempt(readyStore(request.app, store, !(isLocal && request.dryRun))),
+      askServer(ports, problems),
+      isLocal ? problems.attempt(ports.host.freeBytes(local.urlOf(''))) : undefined,
+      problems.attempt(readyStore(request.app, store, !(isLocal && request.dryRun))),
     ]),
   );
-  problems.push(...judge(request, facts));
+  problems.add(...judge(request, facts));
   const estimatedBytes = facts && bases ? estimateSize(facts, bases) : 0;
   const noRoom =
     freeBytes === undefined ? undefined : checkDiskSpace(local.urlOf(''), freeBytes, estimatedBytes);
-  if (noRoom) problems.push(noRoom);
-  const combined = combineProblems(problems);
-  if (combined) throw combined;
+  if (noRoom) problems.add(noRoom);
+  problems.throwAny();
   return {
     facts: facts!,
     store,
@@ -76,14 +71,14 @@ export async function preflightBase(
 /** SQL first: the connection that proves the right to replicate takes one of the senders that are counted there. */
 async function askServer(
   { server }: BaseBackupPorts,
-  attempt: <Result>(work: Promise<Result>) => Promise<Result | undefined>,
+  problems: GatheredProblems,
 ): Promise<BaseServerFacts | undefined> {
   const inspected = await server.inspect().catch(asLifeboatError);
   if (!(inspected instanceof LifeboatError)) {
-    await attempt(proveReplication(server));
+    await problems.attempt(proveReplication(server));
     return inspected;
   }
-  await attempt(Promise.reject(inspected));
+  await problems.attempt(Promise.reject(inspected));
   return undefined;
 }
 
@@ -100,16 +95,6 @@ async function proveReplication(server: BaseBackupPorts['server']): Promise<void
 async function readyStore(app: string, store: ObjectStore, writable: boolean): Promise<Base[]> {
   await store.check({ writable });
   return readBases(app, store);
-}
-
-/** A server or bucket that does not answer must not keep Ctrl-C waiting. */
-async function untilInterrupted<Result>(
-  { interrupted }: BaseBackupPorts,
-  work: Promise<Result>,
-): Promise<Result> {
-  const result = await Promise.race([work, rejectOnAbort(interrupted)]);
-  interrupted.throwIfAborted();
-  return result;
 }
 
 function judge(request: BaseBackupRequest, facts: BaseServerFacts | undefined): LifeboatError[] {

@@ -1,12 +1,12 @@
 import type { Compression, DumpFormat } from '../../../lib/domain/backup/keys.ts';
 import type { DatabaseDescription, Manifest } from '../../../lib/domain/backup/manifest.ts';
-import type { Clock, Host, Log, Progress } from './host.ts';
+import type { LongWork } from './host.ts';
 import type { Journal } from './journal.ts';
 import type { Channel } from './notify.ts';
 import type { ObjectStore, Upload } from './store.ts';
 
 /** Everything that `backup` touches. */
-export interface BackupPorts {
+export interface BackupPorts extends LongWork {
   readonly source: BackupSource;
   readonly writer: DumpWriter;
   readonly digests: DigestReader;
@@ -15,12 +15,6 @@ export interface BackupPorts {
   readonly journal: Journal;
   /** Empty when whoever started the run tells people of its outcome. */
   readonly channels: readonly Channel[];
-  readonly host: Host;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly progress: Progress;
-  /** Its reason is the LifeboatError (INTERRUPTED, TERMINATED) to throw. */
-  readonly interrupted: AbortSignal;
 }
 
 /** Reads a stored object from end to end. */

@@ -1,13 +1,13 @@
 import type { BaseManifest, BaseVolume } from '../../../lib/domain/base/base-manifest.ts';
 import type { DigestReader } from './backup.ts';
-import type { Clock, Host, Log, Progress } from './host.ts';
+import type { LongWork } from './host.ts';
 import type { Journal } from './journal.ts';
 import type { Channel } from './notify.ts';
 import type { BackupEnd, BaseBackupStream, ReplicationServer } from './replication.ts';
 import type { ObjectStore, Upload } from './store.ts';
 
 /** Everything that `backup --kind base` touches. */
-export interface BaseBackupPorts {
+export interface BaseBackupPorts extends LongWork {
   readonly server: BaseBackupServer;
   readonly configuration: ConfigurationReader;
   readonly writer: BaseWriter;
@@ -17,12 +17,6 @@ export interface BaseBackupPorts {
   readonly journal: Journal;
   /** Empty when whoever started the run tells people of its outcome. */
   readonly channels: readonly Channel[];
-  readonly host: Host;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly progress: Progress;
-  /** Its reason is the LifeboatError (INTERRUPTED, TERMINATED) to throw. */
-  readonly interrupted: AbortSignal;
 }
 
 /** The cluster. What only SQL tells comes over an ordinary connection; no file of it is opened. */

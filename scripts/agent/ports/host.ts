@@ -42,3 +42,13 @@ export interface Host {
   /** Which boot of the host this is, and how long ago it was; never set by anyone. */
   boot(): { readonly id: string; readonly uptimeMs: number };
 }
+
+/** What every command is given that works for long. */
+export interface LongWork {
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly progress: Progress;
+  /** Its reason is the LifeboatError (INTERRUPTED, TERMINATED) to throw. */
+  readonly interrupted: AbortSignal;
+}

@@ -5,22 +5,16 @@ import type { RecoveryTarget } from '../../../lib/domain/base/recovery-target.ts
 import type { WalFile } from '../../../lib/domain/wal/archive.ts';
 import type { Lsn } from '../../../lib/domain/wal/lsn.ts';
 import type { TimelineStretch } from '../../../lib/domain/wal/timeline.ts';
-import type { Clock, Host, Log, Progress } from './host.ts';
+import type { LongWork } from './host.ts';
 import type { ObjectStore } from './store.ts';
 
 /** Everything that a recovery to a point in time touches. */
-export interface RecoveryPorts {
+export interface RecoveryPorts extends LongWork {
   readonly app: string;
   /** One and the same where there is no state bucket. */
   readonly stores: { readonly backups: ObjectStore; readonly state: ObjectStore };
   readonly search: WalSearch;
   readonly servers: RecoveryServers;
-  readonly host: Host;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly progress: Progress;
-  /** Its reason is the LifeboatError (INTERRUPTED, TERMINATED) to throw. */
-  readonly interrupted: AbortSignal;
 }
 
 export interface WalSearch {

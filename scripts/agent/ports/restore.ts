@@ -1,11 +1,11 @@
 import type { MeasuredRates } from '../../../lib/domain/restore/estimate.ts';
 import type { DumpFiles } from './dump-files.ts';
-import type { Clock, Host, Log, Progress } from './host.ts';
+import type { LongWork } from './host.ts';
 import type { ObjectStore } from './store.ts';
 import type { TargetServer } from './target-server.ts';
 
 /** Everything that `restore` touches. */
-export interface RestorePorts {
+export interface RestorePorts extends LongWork {
   /** The series whose `latest` is meant. */
   readonly app: string;
   /** BACKUP_DIR first, then the bucket where one is configured: a copy that lies here needs no download. */
@@ -15,14 +15,8 @@ export interface RestorePorts {
   readonly files: DumpFiles;
   connectServer(target: string): Promise<TargetServer>;
   readonly rates: RateBook;
-  readonly host: Host;
   /** Parallel jobs of pg_restore when the request names none. */
   readonly jobs: number;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly progress: Progress;
-  /** Its reason is the LifeboatError (INTERRUPTED, TERMINATED) to throw. */
-  readonly interrupted: AbortSignal;
 }
 
 /** How fast earlier restores on this host were; missing or unreadable is no error, the plan then uses set rates. */
