@@ -18,17 +18,18 @@ import { describeMachine } from './machine.ts';
 import { measureMemory, MEMORY_SCALE } from './memory.ts';
 import { setStage, type Stage } from './stage.ts';
 import { formatSeconds, type Measured } from './table.ts';
-import { measurePitr, PITR_SETTINGS } from './pitr/pitr.ts';
+import { measurePitr, PITR_PARTS, PITR_SETTINGS, type PitrPart } from './pitr/pitr.ts';
 import { measureTimes, type OnRun, type Report } from './times.ts';
 
 const DEFAULT = { gigabytes: 2.5, rounds: 3 };
 const DOCUMENT = path.resolve(import.meta.dirname, '../../docs/performance.md');
 
-const USAGE = `npm run bench [-- [--gigabytes N] [--rounds N] [--memory | --pitr] [--keep-database]]
+const USAGE = `npm run bench [-- [--gigabytes N] [--rounds N] [--memory | --pitr [--only PART]] [--keep-database]]
 
   --gigabytes N    size of the database on disk (default ${DEFAULT.gigabytes})
   --rounds N       how often everything is measured, alternating (default ${DEFAULT.rounds})
   --pitr           instead: base backups, WAL and recovery beside pgBackRest
+  --only PART      this part of --pitr alone: ${PITR_PARTS.join(', ')}; prints, and writes nothing
   --memory         instead of times: the agent's peak memory at that size and at ${MEMORY_SCALE} times that size
   --keep-database  keep the database in .cache/bench/ for the next run
 
@@ -39,6 +40,7 @@ interface Options {
   readonly rounds: number;
   readonly memory: boolean;
   readonly pitr: boolean;
+  readonly only: PitrPart | undefined;
   readonly keep: boolean;
 }
 
@@ -49,6 +51,7 @@ function parseOptions(): Options | undefined {
       rounds: { type: 'string', default: String(DEFAULT.rounds) },
       memory: { type: 'boolean', default: false },
       pitr: { type: 'boolean', default: false },
+      only: { type: 'string' },
       'keep-database': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -56,8 +59,10 @@ function parseOptions(): Options | undefined {
   const gigabytes = Number(values.gigabytes);
   const rounds = Number(values.rounds);
   if (values.help || !(gigabytes > 0) || !(Number.isInteger(rounds) && rounds > 0)) return undefined;
-  if (values.memory && values.pitr) return undefined;
-  return { gigabytes, rounds, memory: values.memory, pitr: values.pitr, keep: values['keep-database'] };
+  const { memory, pitr } = values;
+  const only = PITR_PARTS.find((part) => part === values.only);
+  if ((memory && pitr) || (values.only !== undefined && !(pitr && only))) return undefined;
+  return { gigabytes, rounds, memory, pitr, only, keep: values['keep-database'] };
 }
 
 /** Returns the exit status. */
@@ -92,7 +97,7 @@ function diskNeeded({ gigabytes, memory, pitr }: Options): number {
 }
 
 async function runBench(stage: Stage, options: Options, signal: AbortSignal): Promise<void> {
-  const { gigabytes, rounds, memory } = options;
+  const { gigabytes, rounds, memory, only } = options;
   const block = memory ? 'memory' : options.pitr ? 'pitr' : 'times';
   console.log(`Loading a database of ${gigabytes} GB…`);
   await provideDatabase(stage.postgres, gigabytes, options);
@@ -106,7 +111,7 @@ async function runBench(stage: Stage, options: Options, signal: AbortSignal): Pr
         signal,
         onRun: (size, { label }, measured) => printRun(`${size} GB`, label, measured),
       }),
-    pitr: () => measurePitr(stage, { rounds, signal, onRun }),
+    pitr: () => measurePitr(stage, { only, rounds, signal, onRun }),
     times: () => measureTimes(stage, { rounds, signal, onRun }),
   };
   const report = await measures[block]();
@@ -128,8 +133,9 @@ function printReport({ lines, verdicts }: Report): void {
   for (const { what } of missed) console.log(`missed: ${what.replaceAll(/[`\\]/g, '')}`);
 }
 
-function writeDocument({ gigabytes, rounds, memory }: Options, block: string, lines: string[]): void {
+function writeDocument({ gigabytes, rounds, memory, only }: Options, block: string, lines: string[]): void {
   const whole = gigabytes >= DEFAULT.gigabytes && (memory || rounds >= DEFAULT.rounds);
+  if (only !== undefined) return;
   if (!whole) {
     console.log('\nToo small a run for docs/performance.md, which is left as it is.');
     return;

@@ -40,6 +40,15 @@ describe('the report beside pgBackRest', () => {
     expect(missed(ours({ agent: { cpuSeconds: 1, peakBytes: 301e6 } }))).toHaveLength(5);
   });
 
+  it('tells of what was measured where that is a part', () => {
+    const all = results(ours());
+    const part = new Map(['pgbackrest drain', 'wal drain'].map((id) => [id, all.get(id)!]));
+    expect(describePitr(part).verdicts.map(({ what }) => what)).toEqual([
+      'draining 100 WAL segments to S3',
+      'wal drain, memory',
+    ]);
+  });
+
   it('shows both sides, the ratio and the verdict of each row', () => {
     const { lines } = describePitr(results(ours({ seconds: 9.1 })));
     const row = lines.find((line) => line.includes('replaying 100'))!;

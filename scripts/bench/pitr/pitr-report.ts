@@ -35,12 +35,14 @@ interface Comparison {
 
 const HEAD = ['', 'ours', 'min–max', 'theirs', 'min–max', 'ratio', 'target', ''];
 
-/** The ratios that were asked for, and the agent's peak memory. */
+/** The ratios that were asked for, and the agent's peak memory; of what was measured. */
 export function describePitr(results: Results): Report {
-  const compared = comparisons().map((comparison) => compare(results, comparison));
-  const peaks = ['base 1', 'base 3', 'base restore', 'wal drain', 'wal replay'].map((id) => {
-    const { label, runs } = results.get(id)!;
-    return { label, peak: peakMegabytes(runs) ?? 0 };
+  const compared = comparisons()
+    .filter(({ ours, theirs }) => results.has(ours) && results.has(theirs))
+    .map((comparison) => compare(results, comparison));
+  const peaks = ['base 1', 'base 3', 'base restore', 'wal drain', 'wal replay'].flatMap((id) => {
+    const found = results.get(id);
+    return found ? [{ label: found.label, peak: peakMegabytes(found.runs) ?? 0 }] : [];
   });
   return {
     lines: [

@@ -14,18 +14,24 @@ import { measure } from '../measured-run.ts';
 /** archive_mode needs a restart, so it is on from the start; nothing is archived before someone is told to. */
 export const PITR_SETTINGS = { archive_mode: 'on', archive_command: '' };
 
+export const PITR_PARTS = ['bases', 'drain', 'replay'] as const;
+export type PitrPart = (typeof PITR_PARTS)[number];
+
 interface PitrOptions {
+  /** Everything when left out. */
+  readonly only?: PitrPart | undefined;
   readonly rounds: number;
   readonly signal: AbortSignal;
   readonly onRun: OnRun;
 }
 
 /** Base backups, WAL and recovery, beside pgBackRest. */
-export async function measurePitr(stage: Stage, { rounds, signal, onRun }: PitrOptions): Promise<Report> {
-  const ground = await openGround(stage, signal);
+export async function measurePitr(stage: Stage, options: PitrOptions): Promise<Report> {
+  const { only } = options;
+  const ground = await openGround(stage, options.signal);
   try {
-    const base = await measureBases(ground, rounds, onRun);
-    const wal = await measureWal(ground, rounds, onRun);
+    const base = only === undefined || only === 'bases' ? await measureBases(ground, options) : [];
+    const wal = only === 'bases' ? [] : await measureWal(ground, options);
     const report = describePitr(new Map([...base, ...wal]));
     return { ...report, facts: [`- pgBackRest ${pgBackRestVersion()}`] };
   } finally {
@@ -33,7 +39,7 @@ export async function measurePitr(stage: Stage, { rounds, signal, onRun }: PitrO
   }
 }
 
-async function measureBases(ground: PitrGround, rounds: number, onRun: OnRun): Promise<Results> {
+async function measureBases(ground: PitrGround, { rounds, onRun }: PitrOptions): Promise<Results> {
   const { stage, inFolder } = ground;
   inFolder.run('stanza-create');
   await archiveWith(ground, inFolder.archiveCommand('archive-push'));
@@ -46,13 +52,16 @@ async function measureBases(ground: PitrGround, rounds: number, onRun: OnRun): P
   return new Map([...backups, ...restores]);
 }
 
-async function measureWal(ground: PitrGround, rounds: number, onRun: OnRun): Promise<Results> {
+async function measureWal(ground: PitrGround, { only, rounds, onRun }: PitrOptions): Promise<Results> {
   await prepareWal(ground);
   const backlogs: Backlog[] = [];
   const drains = drainContenders(ground, () => backlogs.at(-1)!);
-  const drained = await runRounds(drains, rounds, onRun, async (round) => {
+  // Both sides' archives get what is to be replayed.
+  const drainRounds = only === 'replay' ? 1 : rounds;
+  const drained = await runRounds(drains, drainRounds, onRun, async (round) => {
     backlogs.push(await makeBacklog(ground, round));
   });
+  if (only === 'drain') return drained;
   const replayed = await runRounds(replayContenders(ground, backlogs[0]!), rounds, onRun);
   return new Map([...drained, ...replayed]);
 }

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ENV } from '../../../lib/domain/names.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { formatLsn, parseLsn } from '../../../lib/domain/wal/lsn.ts';
+import { DEFAULT_SEGMENT_SIZE as SEGMENT_SIZE, segmentStart } from '../../../lib/domain/wal/segment.ts';
 import { slotNameOf } from '../../../lib/domain/wal/slot-name.ts';
 import { DATABASE } from '../database.ts';
 import { start, watchProcess } from '../measured-run.ts';
@@ -12,14 +14,14 @@ import { agentCommand, agentFolder, archiveWith, type PitrGround } from './groun
 /** How long it takes until all of a backlog of WAL is safe, once it may go. */
 
 export const BACKLOG_SEGMENTS = 100;
-const SEGMENT_MB = 16;
 const LOOK_EVERY_MS = 10;
 const LIMIT_MS = 300_000;
 const APP = 'hostmaster';
 
-/** Where a backlog ends: the last segment's name, and a restore point behind it. */
+/** Where a backlog ends: the last segment's name and the first byte after it, and a restore point in it. */
 export interface Backlog {
   readonly lastSegment: string;
+  readonly end: string;
   readonly restorePoint: string;
 }
 
@@ -31,10 +33,12 @@ export async function makeBacklog(ground: PitrGround, round: number): Promise<Ba
   const restorePoint = `backlog_${round}`;
   await postgres.psql(
     DATABASE,
-    `CALL bench_backlog('${from}', ${BACKLOG_SEGMENTS * SEGMENT_MB}); SELECT pg_create_restore_point('${restorePoint}'); DROP TABLE backlog`,
+    `CALL bench_backlog('${from}', ${(BACKLOG_SEGMENTS * SEGMENT_SIZE) / 1048576}); SELECT pg_create_restore_point('${restorePoint}'); DROP TABLE backlog`,
   );
-  const lastSegment = await postgres.psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
-  return { lastSegment, restorePoint };
+  const switched = await postgres.psql('postgres', 'SELECT pg_switch_wal()');
+  const lastSegment = await postgres.psql('postgres', `SELECT pg_walfile_name('${switched}')`);
+  const end = segmentStart(parseLsn(switched) - 1n, SEGMENT_SIZE) + BigInt(SEGMENT_SIZE);
+  return { lastSegment, end: formatLsn(end), restorePoint };
 }
 
 /** Rows as they are, and an index that is written to at random: the WAL of a busy day. */
@@ -77,12 +81,12 @@ async function drainWithPgBackRest(ground: PitrGround, { lastSegment }: Backlog)
   return { seconds, cpuSeconds: Number.NaN };
 }
 
-async function drainWithAgent(ground: PitrGround, { lastSegment }: Backlog): Promise<Measured> {
+async function drainWithAgent(ground: PitrGround, { end }: Backlog): Promise<Measured> {
   return withStream(ground, async () => {
     const slot = slotNameOf(APP);
     await until(
       ground,
-      `SELECT pg_walfile_name(restart_lsn) > '${lastSegment}' FROM pg_replication_slots WHERE slot_name = '${slot}'`,
+      `SELECT restart_lsn >= '${end}' FROM pg_replication_slots WHERE slot_name = '${slot}'`,
     );
   });
 }
