@@ -6,7 +6,14 @@ import { crc32 } from 'node:zlib';
 import { PARTIAL_SUFFIX } from '../../../lib/domain/backup/keys.ts';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { ByteRange, ListedObject, ObjectStore, StoredObject, Upload } from '../ports/store.ts';
+import type {
+  ByteRange,
+  ListedObject,
+  ObjectStore,
+  StoredObject,
+  Upload,
+  WrittenObject,
+} from '../ports/store.ts';
 import { isMissing, makeFolderBelow, onDisk, syncFolder } from './durable-file.ts';
 import { nothingWhenMissing, readLocalRange, startLocalUpload } from './local-upload.ts';
 
@@ -78,7 +85,7 @@ class LocalStore implements ObjectStore {
     throw new LifeboatError('BACKUP_NOT_FOUND', `There is no file ${path}`);
   }
 
-  async putOnce(key: string, body: Buffer): Promise<StoredObject> {
+  async putOnce(key: string, body: Buffer): Promise<WrittenObject> {
     const upload = await this.startUpload(key);
     try {
       await upload.write(body);

@@ -5,7 +5,7 @@
  * - An object is whole or absent: readers never see half of one.
  * - Writes are write-once: an existing object is never replaced. Meeting one's own object (same size, same CRC-32:
  *   the answer to an earlier try was lost) is success; meeting anything else throws OBJECT_EXISTS.
- * - What is returned from a write was confirmed by the store: fsynced file and folder, or S3's own size and checksum.
+ * - What is returned from a write was confirmed by the store: fsynced file and folder, or S3's own checksum.
  * - Retries on passing faults happen inside; what is thrown is final, a LifeboatError.
  */
 export interface ObjectStore {
@@ -24,7 +24,7 @@ export interface ObjectStore {
   /** Bytes `[offset, offset + length)`, or the whole object. @throws BACKUP_NOT_FOUND, CORRUPT when it is shorter. */
   read(key: string, range?: ByteRange): Promise<Buffer>;
   /** Small objects, whole from memory: manifests, globals. */
-  putOnce(key: string, body: Buffer, options?: WriteOptions): Promise<StoredObject>;
+  putOnce(key: string, body: Buffer, options?: WriteOptions): Promise<WrittenObject>;
   /** Large objects of unknown length. Nothing is visible under `key` until `complete` returned. */
   startUpload(key: string, options?: WriteOptions): Promise<Upload>;
   /** Idempotent. Only `retention` and clean-up of our own unfinished files call it. */
@@ -47,9 +47,12 @@ export interface ByteRange {
   readonly length: number;
 }
 
-export interface ListedObject {
+export interface WrittenObject {
   readonly key: string;
   readonly size: number;
+}
+
+export interface ListedObject extends WrittenObject {
   readonly modifiedAt: Date;
   /** As S3 names it; `undefined` in a local folder. */
   readonly storageClass?: string | undefined;

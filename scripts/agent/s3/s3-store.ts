@@ -8,6 +8,7 @@ import type {
   StoredObject,
   Upload,
   WriteOptions,
+  WrittenObject,
 } from '../ports/store.ts';
 import type { S3Settings } from '../settings.ts';
 import { connect } from './client.ts';
@@ -68,7 +69,7 @@ class S3Store implements ObjectStore {
     return Buffer.alloc(0);
   }
 
-  async putOnce(key: string, body: Buffer, options: WriteOptions = {}): Promise<StoredObject> {
+  async putOnce(key: string, body: Buffer, options: WriteOptions = {}): Promise<WrittenObject> {
     return await putObject(await this.#apiFor(key), key, body, options);
   }
 

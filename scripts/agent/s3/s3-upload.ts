@@ -67,7 +67,8 @@ export class S3Upload implements Upload {
     this.#throwFailure();
     const body = (this.#filling ?? Buffer.alloc(0)).subarray(0, this.#filled);
     this.#compare({ size: body.length, crc32: encodeCrc32(crc32(body)) }, expected);
-    return await putObject(this.#api, this.#key, body, this.#options);
+    await putObject(this.#api, this.#key, body, this.#options);
+    return await this.#api.head(this.#key);
   }
 
   /** Waits until a buffer may be had: this is where back-pressure reaches the writer. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import type { StoredObject, WriteOptions } from '../ports/store.ts';
+import type { StoredObject, WriteOptions, WrittenObject } from '../ports/store.ts';
 import { listObjects } from './listing.ts';
 import { objectParameters, runIdOf } from './object-parameters.ts';
 import { plainEtag, type S3Api, type S3Object } from './s3-api.ts';
@@ -23,14 +23,14 @@ export async function putObject(
   key: string,
   body: Buffer,
   options: WriteOptions,
-): Promise<StoredObject> {
+): Promise<WrittenObject> {
   const sent: Sent = {
     size: body.length,
     crc32: encodeCrc32(crc32(body)),
     runId: runIdOf(options.metadata),
     etag: () => md5(body),
   };
-  return await writeOnce(api, key, sent, async () => {
+  return await unlessContested(api, key, sent, async () => {
     const command = new api.sdk.PutObjectCommand({
       ...api.at(key),
       ...objectParameters(api, body.length, options),
@@ -39,27 +39,43 @@ export async function putObject(
       ContentLength: body.length,
       Body: body,
     });
-    return (await api.call('s3:PutObject', key, (client) => client.send(command))).ETag;
+    const answer = await api.call('s3:PutObject', key, (client) => client.send(command));
+    // S3 sums up what it stores, and refuses what differs from the sum that was sent: there is nothing left to ask.
+    // Servers that keep no checksum answer without one.
+    if (answer.ChecksumCRC32 === sent.crc32) return { key, size: sent.size };
+    return await confirm(api, key, sent, answer.ETag);
   });
 }
 
-/**
- * Runs a conditional write, which returns the ETag that S3 answered, and asks S3 what it holds then. The write's answer may have been lost and the SDK's next try
- * have met our own object: that is success, anything else under the key is not.
- */
+/** Runs a conditional write, which returns the ETag that S3 answered, and asks S3 what it holds then. */
 export async function writeOnce(
   api: S3Api,
   key: string,
   sent: Sent,
   write: () => Promise<string | undefined>,
 ): Promise<StoredObject> {
-  let etag: string | undefined;
+  return await unlessContested(api, key, sent, async () => await confirm(api, key, sent, await write()));
+}
+
+/**
+ * The write's answer may have been lost and the SDK's next try have met our own object: that is success, anything else under
+ * the key is not.
+ */
+async function unlessContested<T extends WrittenObject>(
+  api: S3Api,
+  key: string,
+  sent: Sent,
+  write: () => Promise<T>,
+): Promise<T | StoredObject> {
   try {
-    etag = await write();
+    return await write();
   } catch (error) {
     if (isContested(error)) return await recogniseOwn(api, key, sent, error);
     throw error;
   }
+}
+
+async function confirm(api: S3Api, key: string, sent: Sent, etag: string | undefined): Promise<StoredObject> {
   const stored = await api.head(key);
   // Servers that keep no checksum may also leave the ETag out of their answer to the write.
   const answered = etag !== undefined && plainEtag(etag) === stored.etag && stored.crc32 === undefined;

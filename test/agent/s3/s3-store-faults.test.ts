@@ -221,6 +221,11 @@ describe('The S3 store on a bad day', () => {
     });
   });
 
+  it('asks no more of an object whose checksum S3 answered with', async () => {
+    await store.putOnce(KEY, SMALL);
+    expect(asked('HeadObject')).toHaveLength(0);
+  });
+
   describe('with an object under the name already', () => {
     /** An upload of ours, and another's object that appears while it runs. */
     const contested = async (): Promise<Upload> => {
