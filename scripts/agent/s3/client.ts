@@ -4,6 +4,7 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { ENV } from '../../../lib/domain/names.ts';
 import { credentialsFrom } from '../aws/credentials.ts';
 import { exportAwsVariables, type Environment } from '../environment.ts';
+import { sendBodyInPiecesOverTls } from './body-in-pieces.ts';
 import { findRegion } from './region.ts';
 import { PASSING_ANSWERS } from './s3-error.ts';
 
@@ -39,6 +40,7 @@ export async function connect(
   const region = base.region ?? (await findRegion(environment, endpoint, () => regionOfProfile(sdk, base)));
   const client = new sdk.S3Client({ ...base, region });
   leaveBodyUnsignedOverTls(client);
+  sendBodyInPiecesOverTls(client);
   retryPassingAnswers(client);
   return { sdk, client, maxAttempts };
 }

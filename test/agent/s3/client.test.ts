@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
@@ -7,7 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
+import { crc32 } from 'node:zlib';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
+import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import type { Environment } from '../../../scripts/agent/environment.ts';
 import type { ObjectStore } from '../../../scripts/agent/ports/store.ts';
 import { openS3Store } from '../../../scripts/agent/s3/s3-store.ts';
@@ -24,6 +27,7 @@ interface Sent {
 
 const KEYS = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret' };
 const SETTINGS = { bucket: 'backups', prefix: 'database', stateBucket: 'backups', kmsKeyId: undefined };
+const LARGE = randomBytes(1_000_000);
 const LIST = '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>';
 
 /** A store whose requests end here instead of on the network, in the form in which they would go out. */
@@ -218,6 +222,25 @@ describe('The S3 client', () => {
       for (const absent of ['transfer-encoding', 'x-amz-trailer', 'expect', 'x-amz-tagging', 'x-amz-acl']) {
         expect(names).not.toContain(absent);
       }
+    }
+  });
+
+  it('sends a body in pieces over https, all of them again with the next try', async () => {
+    const bodies: Buffer[][] = [];
+    const handle = async ({ body }: { body: Readable }) => {
+      bodies.push((await body.toArray()) as Buffer[]);
+      const statusCode = bodies.length === 1 ? 503 : 200;
+      const headers = { 'x-amz-checksum-crc32': encodeCrc32(crc32(LARGE)) };
+      return { response: { statusCode, headers, body: Readable.from([]) } };
+    };
+    const requestHandler = { handle } as unknown as NonNullable<S3ClientConfig['requestHandler']>;
+    const environment = { ...KEYS, AWS_ENDPOINT_URL_S3: 'https://s3.example.com' };
+    const store = openS3Store(SETTINGS, { environment, clientOverrides: { requestHandler } });
+    await store.putOnce('a_db_1.sql.gz', LARGE);
+    expect(bodies).toHaveLength(2);
+    for (const pieces of bodies) {
+      expect(Buffer.concat(pieces).equals(LARGE)).toBe(true);
+      expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(LARGE.length / 2);
     }
   });
 
