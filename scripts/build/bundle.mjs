@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { build } from 'esbuild';
 import { ROOT } from './project.mjs';
 
@@ -5,14 +6,17 @@ import { ROOT } from './project.mjs';
 export const REQUIRE_BANNER =
   "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);";
 
+/** What the agent runs in threads beside its own. */
+const THREADS = { 'packing-thread': join(ROOT, 'scripts', 'agent', 'wal-archive', 'packing-thread.ts') };
+
 /**
- * Bundles the agent into `folder`/main.mjs and the chunks that its commands load on demand.
+ * Bundles the agent into `folder`/main.mjs, its threads' programs and the chunks that its commands load on demand.
  * @param {{ entry: string, folder: string }} options
  */
 export async function bundleAgent({ entry, folder }) {
   await build({
     absWorkingDir: ROOT,
-    entryPoints: { main: entry },
+    entryPoints: { main: entry, ...THREADS },
     outdir: folder,
     outExtension: { '.js': '.mjs' },
     bundle: true,

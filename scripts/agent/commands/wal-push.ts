@@ -98,7 +98,9 @@ async function pushSegment(pusher: Pusher, name: string, segment: string): Promi
   }
   const where = { timeline: place.timeline, segment };
   if (name === segment) {
-    await archive.putSegment(where, bytes, lastCommitIn(pusher, place.start, bytes, segmentSize));
+    const lastCommit = lastCommitIn(pusher, place.start, bytes, segmentSize);
+    const packed = await archive.packSegment(where, bytes, lastCommit);
+    await packed.put();
     return;
   }
   const end = await findSwitch(files, place.timeline, place.start, bytes.length);

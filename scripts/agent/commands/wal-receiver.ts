@@ -2,7 +2,9 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import type { Clock } from '../ports/host.ts';
 import type { CommitWatch, JournalPiece, WalArchive } from '../ports/wal.ts';
+import { SegmentBuffers } from './wal-buffers.ts';
 import { journalledTo, OpenSegment } from './wal-open-segment.ts';
+import { SendingWindow } from './wal-sending-window.ts';
 
 export interface ReceiverOptions {
   readonly archive: WalArchive;
@@ -27,16 +29,11 @@ export interface ReceiverStart {
   readonly pieces: readonly JournalPiece[];
 }
 
-/** Raw WAL in memory; what is being compressed and sent comes on top. */
-const MEMORY = 48 * 1024 * 1024;
-const FEWEST_BUFFERS = 2;
-const MOST_BUFFERS = 16;
+/** Compressed segments on their way to S3; the connections hold up to two copies. */
+const ON_THE_WAY = 20 * 1024 * 1024;
 
-/**
- * With every buffer waiting for so long the stream is given up, and taken up again where S3 is then: a server that nobody
- * reads from could not shut down.
- */
-const STALL_MS = 10_000;
+/** @param release the segment's buffer is not needed any more; at the end it is not anyway */
+type Write = (release: () => void) => Promise<void>;
 
 /** WAL that was sent, but that S3 may not hold yet; in WAL order. */
 interface Sent {
@@ -51,10 +48,8 @@ interface Sent {
  */
 export class WalReceiver {
   readonly #options: ReceiverOptions;
-  readonly #free: Buffer[] = [];
-  /** That may still be made. */
-  #buffers: number;
-  #waiting: (() => void) | undefined;
+  readonly #buffers: SegmentBuffers;
+  readonly #window = new SendingWindow(ON_THE_WAY);
   #start: ReceiverStart = { timeline: 1, from: 0n, resume: 0n, pieces: [] };
   /** What has to end well before anything else is written. */
   #gate: Promise<unknown> | undefined;
@@ -73,10 +68,7 @@ export class WalReceiver {
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
-    this.#buffers = Math.min(
-      MOST_BUFFERS,
-      Math.max(FEWEST_BUFFERS, Math.floor(MEMORY / options.segmentSize)),
-    );
+    this.#buffers = new SegmentBuffers(options.segmentSize, options.clock);
   }
 
   /** Everything before it lies in S3. */
@@ -117,14 +109,17 @@ export class WalReceiver {
   }
 
   async #acceptRest(bytes: Buffer, copied: number): Promise<void> {
-    for (let from = copied; from < bytes.length; from = this.#fill(bytes, from)) await this.#untilFree();
+    for (let from = copied; from < bytes.length; from = this.#fill(bytes, from)) {
+      await this.#buffers.untilFree();
+      this.#throwFailure();
+    }
   }
 
   /** Copies as much as there is room for now. @returns how far it got */
   #fill(bytes: Buffer, start: number): number {
     let at = start;
     while (at < bytes.length) {
-      const buffer = this.#open?.buffer ?? this.#takeBuffer();
+      const buffer = this.#open?.buffer ?? this.#buffers.take();
       if (!buffer) break;
       const open = this.#open ?? this.#openSegment(buffer);
       const before = open.filled;
@@ -162,7 +157,7 @@ export class WalReceiver {
     const open = this.#open;
     this.#open = undefined;
     if (open && open.filled > 0) this.#sendPartial(open);
-    else if (open) this.#giveBack(open.buffer);
+    else if (open) this.#buffers.giveBack(open.buffer);
     await this.settle();
   }
 
@@ -195,22 +190,34 @@ export class WalReceiver {
     return open;
   }
 
+  /** Its buffer is free again as soon as it is packed, and on its way. */
   #sendSegment(open: OpenSegment): void {
     this.#open = undefined;
-    const { archive } = this.#options;
-    this.#send(open, async () => {
-      const { size } = await archive.putSegment(open.place, open.buffer, open.lastCommit);
+    const { archive, persist } = this.#options;
+    this.#send(open, async (release) => {
+      const packed = await archive.packSegment(open.place, open.buffer, open.lastCommit);
+      await this.#window.enter(packed.size);
+      release();
+      try {
+        this.#throwFailure();
+        await persist(() => packed.put());
+      } finally {
+        this.#window.leave(packed.size);
+      }
       this.stored.segments += 1;
-      this.stored.bytes += size;
+      this.stored.bytes += packed.size;
     });
   }
 
   #sendPartial(open: OpenSegment): void {
+    const { archive, persist } = this.#options;
     const bytes = open.buffer.subarray(0, open.filled);
-    this.#send(open, () => this.#options.archive.putPartial(open.place, bytes, open.lastCommit));
+    this.#send(open, async () => {
+      await persist(() => archive.putPartial(open.place, bytes, open.lastCommit));
+    });
   }
 
-  #send(open: OpenSegment, write: () => Promise<unknown>): void {
+  #send(open: OpenSegment, write: Write): void {
     const since = open.waitingSince ?? this.#options.clock.monotonic();
     const sent: Sent = { end: open.position, since, done: false };
     this.#sent.push(sent);
@@ -224,12 +231,12 @@ export class WalReceiver {
    * The first object goes alone, and after what S3 holds of these bytes was compared: another cluster's WAL must not get in
    * beside the one object that gives it away.
    */
-  async #write(open: OpenSegment, write: () => Promise<unknown>, done: () => void): Promise<void> {
+  async #write(open: OpenSegment, write: Write, done: () => void): Promise<void> {
     const gate = this.#gate;
-    const writing = this.#track(open, async () => {
+    const writing = this.#track(open, async (release) => {
       if (gate) await gate;
       this.#throwFailure();
-      await this.#options.persist(write);
+      await write(release);
       done();
     });
     this.#gate ??= writing;
@@ -237,13 +244,16 @@ export class WalReceiver {
   }
 
   async #sendPiece(open: OpenSegment): Promise<void> {
-    const { archive, clock } = this.#options;
+    const { archive, clock, persist } = this.#options;
     const [from, to] = [open.journalled, open.filled];
     const first = open.start + BigInt(from);
     const lastCommit = newerThan(first, open.lastCommit);
     const bytes = open.buffer.subarray(from, to);
     open.users += 1;
-    const write = () => archive.putPiece(open.place, { from: first, bytes }, lastCommit);
+    const piece = { from: first, bytes };
+    const write = async (): Promise<void> => {
+      await persist(() => archive.putPiece(open.place, piece, lastCommit));
+    };
     await this.#write(open, write, () => {
       open.journalled = to;
       if (open === this.#open) open.waitingSince = open.filled > to ? clock.monotonic() : undefined;
@@ -267,8 +277,15 @@ export class WalReceiver {
   }
 
   /** Never rejects: what fails is thrown by the next call. */
-  #track(open: OpenSegment, work: () => Promise<void>): Promise<void> {
-    const running = work()
+  #track(open: OpenSegment, work: Write): Promise<void> {
+    let held = true;
+    const release = (): void => {
+      if (!held) return;
+      held = false;
+      open.users -= 1;
+      if (open.users === 0) this.#buffers.giveBack(open.buffer);
+    };
+    const running = work(release)
       .catch((error: unknown) => {
         if (this.#failure) return;
         this.#failure = { error };
@@ -276,8 +293,7 @@ export class WalReceiver {
       })
       .finally(() => {
         this.#underWay.delete(running);
-        open.users -= 1;
-        if (open.users === 0) this.#giveBack(open.buffer);
+        release();
       });
     this.#underWay.add(running);
     return running;
@@ -291,31 +307,6 @@ export class WalReceiver {
       this.#safe = open.start + BigInt(open.journalled);
     }
     this.#options.onSafe(this.#safe);
-  }
-
-  #takeBuffer(): Buffer | undefined {
-    const free = this.#free.pop();
-    if (free || this.#buffers === 0) return free;
-    this.#buffers -= 1;
-    return Buffer.allocUnsafeSlow(this.#options.segmentSize);
-  }
-
-  async #untilFree(): Promise<void> {
-    const { clock } = this.#options;
-    const freed = new Promise<boolean>((resolve) => {
-      this.#waiting = () => resolve(true);
-    });
-    const late = clock.sleep(STALL_MS).then(() => false);
-    if (!(await Promise.race([freed, late]))) {
-      throw new LifeboatError('S3_UNAVAILABLE', `S3 has taken no WAL for ${STALL_MS / 1000} seconds`);
-    }
-    this.#throwFailure();
-  }
-
-  #giveBack(buffer: Buffer): void {
-    this.#free.push(buffer);
-    this.#waiting?.();
-    this.#waiting = undefined;
   }
 
   #throwFailure(): void {

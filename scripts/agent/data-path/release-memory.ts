@@ -3,5 +3,10 @@ const OWN_MEMORY = 1024 * 1024;
 
 /** Gives a large buffer's memory back at once; left to the garbage collector, hundreds of megabytes would pile up. */
 export function releaseMemory({ buffer }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_MEMORY) buffer.transfer(0);
+  if (hasOwnMemory(buffer)) buffer.transfer(0);
+}
+
+/** Whether nothing else lies in the memory of a buffer. */
+export function hasOwnMemory(buffer: ArrayBufferLike): buffer is ArrayBuffer {
+  return buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_MEMORY;
 }

@@ -15,7 +15,7 @@ export interface WalArchive {
   /** The URL that people are shown. */
   readonly url: string;
   /** A complete segment. @param bytes all of it; they stay as they are until the promise settles, as with the others */
-  putSegment(place: SegmentPlace, bytes: Buffer, lastCommit: LastCommit | undefined): Promise<StoredWal>;
+  packSegment(place: SegmentPlace, bytes: Buffer, lastCommit: LastCommit | undefined): Promise<PackedSegment>;
   /** The last segment of a timeline that has ended. */
   putPartial(place: SegmentPlace, bytes: Buffer, lastCommit: LastCommit | undefined): Promise<StoredWal>;
   /** New bytes of the open segment. */
@@ -52,6 +52,14 @@ export interface StoredWal {
   readonly key: string;
   /** Compressed. */
   readonly size: number;
+}
+
+/** Needs the segment's own bytes no more. */
+export interface PackedSegment {
+  /** Compressed. */
+  readonly size: number;
+  /** May be called again when it failed. */
+  put(): Promise<StoredWal>;
 }
 
 /** A stretch of an open segment. */

@@ -21,7 +21,8 @@ import { parseWalMetadata, type LastCommit } from '../../../lib/domain/wal/wal-m
 import type { HolePlace, JournalPiece, SegmentPlace, WalArchive, WalClusters } from '../ports/wal.ts';
 import type { ObjectStore } from '../ports/store.ts';
 import type { WalStores } from '../catalog/wal.ts';
-import { sha256, writePlain, writeWal } from './write-wal.ts';
+import { sha256 } from './pack-wal.ts';
+import { prepareWal, writePlain, writeWal } from './write-wal.ts';
 
 export function openWalArchive(stores: WalStores, series: WalSeries, runId: string): WalArchive {
   return {
@@ -32,15 +33,15 @@ export function openWalArchive(stores: WalStores, series: WalSeries, runId: stri
   };
 }
 
-type Writing = Pick<WalArchive, Extract<keyof WalArchive, `put${string}`>>;
+type Writing = Pick<WalArchive, Extract<keyof WalArchive, `put${string}` | 'packSegment'>>;
 type Reading = Omit<WalArchive, keyof Writing | 'systemIdentifier' | 'url'>;
 
 function writing({ backups, state }: WalStores, series: WalSeries, runId: string): Writing {
   const writer = { app: series.app, runId };
   const metadata = { [OBJECT_METADATA.app]: series.app, [OBJECT_METADATA.runId]: runId };
   return {
-    putSegment: ({ timeline, segment }, bytes, lastCommit) =>
-      writeWal(backups, walKey(series, timeline, segment), bytes, { ...writer, lastCommit }),
+    packSegment: ({ timeline, segment }, bytes, lastCommit) =>
+      prepareWal(backups, walKey(series, timeline, segment), bytes, { ...writer, lastCommit }),
     putPartial: ({ timeline, segment }, bytes, lastCommit) =>
       writeWal(backups, partialWalKey(series, timeline, segment), bytes, { ...writer, lastCommit }),
     putPiece: ({ timeline, segment }, { from, bytes }, lastCommit) => {

@@ -7,7 +7,7 @@ import { WalScanner } from '../data-path/wal/wal-scanner.ts';
 import { releaseMemory } from '../data-path/release-memory.ts';
 import type { WalReader } from '../ports/wal.ts';
 import type { WalStores } from '../catalog/wal.ts';
-import { sha256 } from './write-wal.ts';
+import { sha256 } from './pack-wal.ts';
 
 const decompressed = promisify(zstdDecompress);
 /** Room beyond the raw length, so that zlib sees the frame's end without asking for a second output buffer. */

@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto';
-import { promisify } from 'node:util';
-import { constants, zstdCompress } from 'node:zlib';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import {
   formatWalMetadata,
@@ -8,37 +5,15 @@ import {
   type LastCommit,
 } from '../../../lib/domain/wal/wal-metadata.ts';
 import { releaseMemory } from '../data-path/release-memory.ts';
-import type { StoredWal } from '../ports/wal.ts';
+import type { PackedSegment, StoredWal } from '../ports/wal.ts';
 import type { ObjectStore } from '../ports/store.ts';
+import { packWal } from './pack-wal.ts';
 
-/** Whose WAL it is. */
+/** Whose WAL it is, and what is known of it. */
 export interface WalWriter {
   readonly app: string;
   readonly runId: string;
-}
-
-const LEVEL = 1;
-const SMALLEST_CHUNK = 1024;
-const compressed = promisify(zstdCompress);
-
-/**
- * One zstd frame an object, whatever its size: Node 24 decodes only the first of several, without a word.
- * zstd's own worker threads are never used: through node:zlib they lose data silently (nodejs/node #59899).
- */
-async function compressWal(bytes: Buffer): Promise<Buffer> {
-  const params = {
-    [constants.ZSTD_c_compressionLevel]: LEVEL,
-    // Off by default in zlib, and without it a flipped bit decodes cleanly.
-    [constants.ZSTD_c_checksumFlag]: 1,
-  };
-  // One output buffer that fits whatever comes out: several would be put together in another one, for twice the memory. What
-  // is not written to costs none.
-  const chunkSize = bytes.length + (bytes.length >> 8) + SMALLEST_CHUNK;
-  return await compressed(bytes, { params, chunkSize });
-}
-
-export function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  readonly lastCommit: LastCommit | undefined;
 }
 
 /** @throws LifeboatError WAL_CONFLICT when other WAL lies there, S3_… */
@@ -46,23 +21,36 @@ export async function writeWal(
   store: ObjectStore,
   key: string,
   bytes: Buffer,
-  { app, runId, lastCommit }: WalWriter & { readonly lastCommit: LastCommit | undefined },
+  writer: WalWriter,
 ): Promise<StoredWal> {
-  const compressing = compressWal(bytes);
-  const rawSha256 = sha256(bytes);
-  const metadata = { app, runId, rawSize: bytes.length, rawSha256, lastCommit };
-  const body = await compressing;
-  const stored = await putUnlessSame(store, key, body, {
-    metadata: formatWalMetadata(metadata),
-    isSame: async () => {
-      const there = await store.head(key);
-      if (!there) return false;
-      const held = parseWalMetadata(there.metadata, store.urlOf(key));
-      return held.rawSize === bytes.length && held.rawSha256 === rawSha256;
+  const packed = await prepareWal(store, key, bytes, writer);
+  return await packed.put();
+}
+
+/** The two halves of `writeWal`: between them the bytes may be used again. */
+export async function prepareWal(
+  store: ObjectStore,
+  key: string,
+  bytes: Buffer,
+  { app, runId, lastCommit }: WalWriter,
+): Promise<PackedSegment> {
+  const rawSize = bytes.length;
+  const { body, rawSha256 } = await packWal(bytes);
+  const metadata = formatWalMetadata({ app, runId, rawSize, rawSha256, lastCommit });
+  const isSame = async (): Promise<boolean> => {
+    const there = await store.head(key);
+    if (!there) return false;
+    const held = parseWalMetadata(there.metadata, store.urlOf(key));
+    return held.rawSize === rawSize && held.rawSha256 === rawSha256;
+  };
+  return {
+    size: body.length,
+    put: async () => {
+      const stored = await putUnlessSame(store, key, body, { metadata, isSame });
+      releaseMemory(body);
+      return stored;
     },
-  });
-  releaseMemory(body);
-  return stored;
+  };
 }
 
 /** Small files that are kept as they are. @throws LifeboatError WAL_CONFLICT when there is another one, S3_… */

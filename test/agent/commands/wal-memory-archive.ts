@@ -44,7 +44,10 @@ export function memoryArchive(): MemoryArchive {
     onPut: async () => undefined,
     systemIdentifier: '7300000000000000001',
     url: 's3://memory/wal/',
-    putSegment: ({ segment }, bytes, commit) => put(segment, bytes, commit),
+    packSegment: async ({ segment }, bytes, commit) => {
+      const packed = Buffer.from(bytes);
+      return { size: packed.length, put: () => put(segment, packed, commit) };
+    },
     putPartial: ({ segment }, bytes, commit) => put(`${segment}.partial`, bytes, commit),
     putPiece: (place, { from, bytes }, commit) => put(pieceName(place, from), bytes, commit),
     putHistory: (timeline, content) => put(`${timeline}.history`, content),
