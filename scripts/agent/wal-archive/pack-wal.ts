@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isSharedArrayBuffer } from 'node:util/types';
-import { promisify } from 'node:util';
-import { constants, zstdCompress, zstdCompressSync, type ZstdOptions } from 'node:zlib';
+import { constants, zstdCompressSync } from 'node:zlib';
+import { compressFrame } from '../data-path/compress-frame.ts';
 import { PackingThreads } from './packing-threads.ts';
 
 /** WAL as an object in S3 holds it. */
@@ -13,7 +13,6 @@ export interface PackedWal {
 
 const LEVEL = 1;
 const SMALLEST_CHUNK = 1024;
-const compressed = promisify(zstdCompress);
 const THREADS = new PackingThreads();
 
 /**
@@ -29,27 +28,16 @@ export async function packWal(bytes: Buffer, threads = THREADS): Promise<PackedW
       // The system may have no thread to give. A fault of any other kind shows again below.
     }
   }
-  const body = compressed(bytes, zstdOptions(bytes));
+  const body = compressFrame(bytes, { compression: 'zstd', level: LEVEL });
   return { rawSha256: sha256(bytes), body: await body };
 }
 
 /** As `packWal`, in this thread and at once. */
 export function packWalNow(bytes: Uint8Array): PackedWal {
-  return { rawSha256: sha256(bytes), body: zstdCompressSync(bytes, zstdOptions(bytes)) };
-}
-
-/** zstd's own worker threads are never used: through node:zlib they lose data silently (nodejs/node #59899). */
-function zstdOptions({ length }: Uint8Array): ZstdOptions {
-  return {
-    params: {
-      [constants.ZSTD_c_compressionLevel]: LEVEL,
-      // Off by default in zlib, and without it a flipped bit decodes cleanly.
-      [constants.ZSTD_c_checksumFlag]: 1,
-    },
-    // One output buffer that fits whatever comes out: several would be put together in another one, for twice the memory.
-    // What is not written to costs none.
-    chunkSize: length + (length >> 8) + SMALLEST_CHUNK,
-  };
+  const params = { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_checksumFlag]: 1 };
+  // One output buffer that fits whatever comes out. What is not written to costs no memory.
+  const chunkSize = bytes.length + (bytes.length >> 8) + SMALLEST_CHUNK;
+  return { rawSha256: sha256(bytes), body: zstdCompressSync(bytes, { params, chunkSize }) };
 }
 
 export function sha256(bytes: Uint8Array): string {
