@@ -1,9 +1,9 @@
 import type { FileHandle } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { gunzip, zstdDecompress } from 'node:zlib';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Compression } from '../../../lib/domain/backup/keys.ts';
 import { onDisk, readFully } from '../host/durable-file.ts';
+import { decompressFrame } from './decompress-frame.ts';
+import { releaseMemory } from './release-memory.ts';
 
 /**
  * Reads a file of independent frames by its index: several are decompressed at once in libuv's thread pool, and handed
@@ -19,10 +19,6 @@ export interface FrameLayout {
 
 /** One for each of two cores, and one done ahead; every one costs a frame's memory. */
 const IN_FLIGHT = 3;
-/** Room beyond a frame's length, so that zlib sees the frame's end without asking for a second output buffer. */
-const SPARE = 1024;
-
-const decompressors = { gzip: promisify(gunzip), zstd: promisify(zstdDecompress) } as const;
 
 /**
  * A frame's memory is given back when the frame after the next is asked for: left to the garbage collector, a hundred
@@ -66,20 +62,13 @@ export async function* readFrames(
       const raw = await frame;
       startNext();
       yield raw;
-      if (before) free(before);
+      if (before) releaseMemory(before);
       before = raw;
     }
   } finally {
     // The file is closed after us: nothing may still be reading it.
     await Promise.allSettled(pending);
   }
-}
-
-/** Smaller buffers may share their memory with others; see Buffer.poolSize. */
-const OWN_MEMORY = 1024 * 1024;
-
-function free({ buffer }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_MEMORY) buffer.transfer(0);
 }
 
 interface FramePlace {
@@ -98,10 +87,7 @@ async function readFrame(file: FileHandle, layout: FrameLayout, place: FramePlac
   const expected = rawLengthOf(layout, index);
   let raw: Buffer;
   try {
-    raw = await decompressors[layout.compression](compressed, {
-      chunkSize: Math.max(64, expected + SPARE),
-      maxOutputLength: expected + SPARE,
-    });
+    raw = await decompressFrame(compressed, layout.compression, expected);
   } catch (cause) {
     const message = `Frame ${index + 1} of ${where} (bytes ${offset} to ${offset + size}) does not decompress: ${(cause as Error).message}`;
     throw new LifeboatError('CORRUPT', message, { cause });

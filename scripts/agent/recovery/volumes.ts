@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
 import type { BaseManifest, BaseVolume } from '../../../lib/domain/base/base-manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { decompressFrame } from '../data-path/decompress-frame.ts';
 import type { WrittenDigests } from '../data-path/tar/written-digests.ts';
 import {
   TarExtraction,
@@ -12,9 +11,6 @@ import {
 import { releaseMemory } from '../data-path/release-memory.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
-const decompress = promisify(zstdDecompress);
-/** Room beyond a frame's length, so that zlib sees the frame's end without asking for a second output buffer. */
-const SPARE = 1024;
 /** With the frames ahead of each, what is in memory at a time: some 70 MB with frames of 8 MiB. */
 const VOLUMES_AT_ONCE = 2;
 const FRAMES_AHEAD = 2;
@@ -205,10 +201,7 @@ async function readFrame(
   const stored = await store.read(prefix + key, range);
   let raw: Buffer;
   try {
-    raw = await decompress(stored, {
-      chunkSize: Math.max(64, expected + SPARE),
-      maxOutputLength: expected + SPARE,
-    });
+    raw = await decompressFrame(stored, 'zstd', expected);
   } catch (cause) {
     throw new LifeboatError('CORRUPT', `${where} does not decompress: ${(cause as Error).message}`, {
       cause,
