@@ -5,6 +5,7 @@ import { basesPrefix, parsePitrKey, pitrAppPrefix } from '../lib/domain/wal/keys
 import type { Bucket } from './bucket.ts';
 import { LARGEST_MANIFEST, type CatalogFile } from './catalog.ts';
 import { forEachOf } from './pool.ts';
+import { readDamaged } from './verdicts.ts';
 
 /** Written once, so key and ETag say whether one is known; kept without the long lists, the oldest forgotten first. */
 export type BaseManifestMemory = Map<string, BaseManifest>;
@@ -19,15 +20,25 @@ export interface BaseCatalog {
 const AT_ONCE = 8;
 const MOST_KNOWN = 5000;
 
-/** Every base backup of an app in the folder `prefix`. The WAL beside them is not listed. */
+/**
+ * Every base backup of an app in the folder `prefix`. The WAL beside them is not listed.
+ * @param verdicts the state bucket, where what a verification found damaged is to count so
+ */
 export async function readBaseCatalog(
   bucket: Bucket,
   memory: BaseManifestMemory,
   { prefix, app }: { readonly prefix: string; readonly app: string },
+  verdicts?: Bucket,
 ): Promise<BaseCatalog> {
   const clusters = await clustersIn(bucket, `${prefix}/${pitrAppPrefix(app)}`);
   const files: CatalogFile[] = [];
+  const damaged = new Map<string, string>();
   for (const systemIdentifier of clusters) {
+    const place = { prefix, series: { app, systemIdentifier } };
+    if (verdicts) {
+      for (const [label, { why }] of await readDamaged({ state: verdicts, ...place }))
+        damaged.set(label, why);
+    }
     for await (const { key, ...object } of bucket.list(`${prefix}/${basesPrefix({ app, systemIdentifier })}`))
       files.push({ ...object, key: key.slice(prefix.length + 1) });
   }
@@ -36,7 +47,7 @@ export async function readBaseCatalog(
   await forEachOf(found, AT_ONCE, async (file) => {
     manifests.set(file.key, await readManifest(bucket, memory, prefix, file));
   });
-  return { clusters, bases: catalogBases(app, { files, manifests }) };
+  return { clusters, bases: catalogBases(app, { files, manifests }, damaged) };
 }
 
 /** The system identifiers among the folders under `prefix`, which ends in a slash. */

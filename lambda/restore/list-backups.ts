@@ -84,8 +84,8 @@ export async function listBackups(
 }
 
 async function listRecovery(place: PitrPlace): Promise<ListedRecovery> {
-  const { backups, prefix } = place;
-  const { bases } = await readBaseCatalog(backups, new Map(), place);
+  const { backups, state, prefix } = place;
+  const { bases } = await readBaseCatalog(backups, new Map(), place, state);
   const shown = bases.slice(0, LISTED);
   return {
     bases: shown.map((base) => describeBase(base, `s3://${backups.name}/${prefix}/`)),

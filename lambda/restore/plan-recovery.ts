@@ -17,7 +17,7 @@ export interface RemoteRecovery {
  * for all that has to be listed
  */
 export async function planFromS3(place: PitrPlace, request: RecoveryRequest): Promise<RemoteRecovery> {
-  const { bases } = await readBaseCatalog(place.backups, new Map(), place);
+  const { bases } = await readBaseCatalog(place.backups, new Map(), place, place.state);
   if (bases.length === 0) {
     throw new LifeboatError('BACKUP_NOT_FOUND', `There is no base backup of ${place.app}`, {
       hint: 'Without one nothing can be recovered to a point in time; for the dumps: {"action":"list"}',

@@ -48,7 +48,7 @@ async function readCluster(
     if (remainingMs() < RESERVE_MS) throw noTime(app);
   };
   const known = bases.find(({ manifest }) => manifest)?.manifest?.server.walSegmentSize;
-  const survey = new WalSurvey(place, await segmentSizeOf(place, known));
+  const survey = new WalSurvey(place, await segmentSizeOf(place, known), 'without what is damaged');
   const pages = survey.listAll();
   for (let page = await pages.next(); page.done !== true; page = await pages.next()) requireTime();
   const { archive } = survey;

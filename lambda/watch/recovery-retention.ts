@@ -6,11 +6,13 @@ import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
 import { OBJECT_TAG } from '../../lib/domain/names.ts';
 import { basePrefix, journalPrefix, type WalSeries } from '../../lib/domain/wal/keys.ts';
 import { judgeWalOf, type PitrDecision, type WalJudge } from '../../lib/domain/wal/wal-retention.ts';
+import { objectOfVerdict } from '../../lib/domain/wal/verdicts.ts';
 import { changeTags } from '../../lib/domain/watch/tagging-plan.ts';
 import { clustersIn, readBaseCatalog, type BaseManifestMemory } from '../base-catalog.ts';
 import type { Bucket } from '../bucket.ts';
 import type { Log } from '../log.ts';
 import { forEachOf } from '../pool.ts';
+import { listVerdicts } from '../verdicts.ts';
 import { segmentSizeOf, WalSurvey, type Steps, type WalPlace } from './wal-survey.ts';
 
 export interface RetentionWork {
@@ -62,7 +64,8 @@ export async function* retainRecovery(work: RetentionWork): WalRetention {
   for (const survey of surveys) {
     const judge = judgeWalOf(survey.archive, decisions, policy);
     yield* tagWal(tagging, survey, judge);
-    removed += yield* removeJournal(work, tagging, survey, judge);
+    const verdicts = await verdictsOfGone(work, survey, bases);
+    removed += yield* removeJournal(work, tagging, survey, judge, verdicts);
   }
   return { tagged: tagging.tagged, removed, problems: tagging.problems() };
 }
@@ -229,11 +232,26 @@ function timelineOf(key: string): string {
   return /\/([0-9A-F]{8})\/[0-9A-F]{24}\.zst$/.exec(key)?.[1] ?? key;
 }
 
+/** Keys of what verifications said of base backups and segments that are there no more. */
+async function verdictsOfGone(
+  { state, prefix }: RetentionWork,
+  { archive }: WalSurvey,
+  bases: readonly Base[],
+): Promise<string[]> {
+  const labels = new Set(bases.map(({ label }) => label));
+  const keys = await listVerdicts({ state, prefix, series: archive.series });
+  return keys.filter((key) => {
+    const object = objectOfVerdict(key);
+    return object !== undefined && !labels.has(object) && !archive.segments.has(object);
+  });
+}
+
 async function* removeJournal(
   { state, prefix, app }: RetentionWork,
   tagging: Tagging,
   { archive, holeFiles }: WalSurvey,
   judge: WalJudge,
+  verdicts: readonly string[],
 ): Steps<number> {
   const { series } = archive;
   let removed = 0;
@@ -261,6 +279,7 @@ async function* removeJournal(
     yield undefined;
   }
   for (const file of holeFiles) if (judge.other(file)?.expire) waiting.push(`${prefix}/${file.key}`);
+  for (const key of verdicts) waiting.push(`${prefix}/${key}`);
   await remove();
   if (removed > 0)
     tagging.tell('Removed what is superseded from the state bucket', { app, objects: removed });

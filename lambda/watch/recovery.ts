@@ -173,7 +173,7 @@ async function listSeries(
   known: SeriesRecovery | undefined,
 ): Promise<SeriesRecovery> {
   const listedAt = clock.now();
-  const { clusters, bases } = await readBaseCatalog(backups, manifests, { prefix, app });
+  const { clusters, bases } = await readBaseCatalog(backups, manifests, { prefix, app }, state);
   const common = { listedAt, clusters, bases: bases.map((base) => ({ ...base, files: [] })) };
   const going = { retention: known?.retention, retryRetention: known?.retryRetention ?? false };
   const systemIdentifier = separateClusters(bases)[0]?.systemIdentifier ?? clusters.at(-1);
@@ -198,7 +198,7 @@ function goesOn({ live, facts }: SeriesRecovery, { series }: WalPlace, now: Date
 async function beginSurvey(place: WalPlace, bases: readonly Base[]): Promise<LiveCluster> {
   const own = bases.filter((base) => isOfCluster(base, place.series));
   const segmentSize = await segmentSizeOf(place, newestUsable(own)?.manifest.server.walSegmentSize);
-  const survey = new WalSurvey(place, segmentSize);
+  const survey = new WalSurvey(place, segmentSize, 'without what is damaged');
   return { place, survey, segmentSize, surveyedAt: undefined, surveying: survey.listAll() };
 }
 

@@ -12,6 +12,7 @@ import {
 import { parseHistory } from '../../lib/domain/wal/timeline.ts';
 import { parseWalMetadata, type LastCommit } from '../../lib/domain/wal/wal-metadata.ts';
 import type { Bucket, BucketObject } from '../bucket.ts';
+import { readDamaged } from '../verdicts.ts';
 
 export interface WalPlace {
   readonly backups: Bucket;
@@ -57,9 +58,12 @@ export class WalSurvey {
   newestAt: Date | undefined;
   oldestAt: Date | undefined;
   readonly #ends = new Map<number, TimelineEnd>();
+  readonly #whole: boolean;
 
-  constructor(place: WalPlace, segmentSize: number) {
+  /** @param extent `without what is damaged`: what a verification found damaged is a hole; retention takes it like any other */
+  constructor(place: WalPlace, segmentSize: number, extent: 'whole' | 'without what is damaged' = 'whole') {
     this.#place = place;
+    this.#whole = extent === 'whole';
     this.#builder = new WalArchiveBuilder(place.series, segmentSize);
   }
 
@@ -121,6 +125,7 @@ export class WalSurvey {
       records.push(parseHoleRecord(text, `s3://${state.name}/${object.key}`));
     }
     this.#builder.setHoles(records);
+    if (!this.#whole) this.#builder.setDamaged(await readDamaged(this.#place));
   }
 
   /** Keys of a timeline behind which something new may lie. */

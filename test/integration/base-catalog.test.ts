@@ -89,6 +89,10 @@ describe('A base backup that is looked after', () => {
     expect(shown.stdout).toMatch(/^WAL of the cluster \d+: 1 object stays, 0 would go;/m);
   });
 
+  /** What others than this host can see of it. */
+  const verdicts = async (): Promise<string[]> =>
+    (await stage.keys()).filter((key) => key.startsWith('verdicts/') && key.includes(backup.label));
+
   it.each([
     ['a byte of a volume', 'ts-'],
     ['a byte of PostgreSQL’s list', 'backup_manifest'],
@@ -106,10 +110,12 @@ describe('A base backup that is looked after', () => {
         error: { code: 'CORRUPT' },
       });
       expect((await stage.run(['list'])).stdout).toContain('❌ damaged: ');
+      expect((await verdicts()).at(-1)).toMatch(/-damaged\.json$/);
     } finally {
       await stage.put(key, whole);
     }
     expect((await stage.run(['verify', backup.label])).status).toBe(0);
     expect((await stage.run(['list'])).stdout).toMatch(new RegExp(`${backup.label} .*✅`));
+    expect((await verdicts()).at(-1)).toMatch(/-sound\.json$/);
   });
 });

@@ -146,13 +146,18 @@ describe('lifeboat wal verify', () => {
       expect(end.status).toBe(7);
       return (end.json() as { clusters: { problems: string[] }[] }).clusters[0]!.problems.join('\n');
     };
+    const verdicts = async (): Promise<string[]> =>
+      (await stage.keys()).filter((key) => key.startsWith('verdicts/')).map((key) => key.split('/').at(-2)!);
+    const nameOf = (key: string): string => /([0-9A-F]{24})\.zst$/.exec(key)![1]!;
     await replace(stage, flipped, (body) => {
       body[Math.floor(body.length / 2)]! ^= 1;
       return body;
     });
     expect(await problems()).toContain(flipped);
+    expect(await verdicts()).toEqual([nameOf(flipped)]);
     await replace(stage, other, (body) => body, keys.at(-2)!);
     expect(await problems()).toMatch(new RegExp(`${other}.*the page there is that of`));
+    expect(await verdicts()).toEqual([nameOf(flipped), nameOf(other)].toSorted());
     const { client } = ground();
     await client.send(new DeleteObjectCommand({ Bucket: stage.bucket, Key: `${stage.prefix}/${missing}` }));
     expect(await problems()).toMatch(/is missing from [0-9A-F]+\/[0-9A-F]+ to /);

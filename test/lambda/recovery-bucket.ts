@@ -15,6 +15,7 @@ import { backupHistoryKey } from '../../lib/domain/wal/backup-history.ts';
 import { formatHoleRecord } from '../../lib/domain/wal/hole.ts';
 import { formatLsn } from '../../lib/domain/wal/lsn.ts';
 import { formatPgTime, pgTimeOfDate } from '../../lib/domain/wal/pg-time.ts';
+import { formatVerdict, verdictKey, type Verdict } from '../../lib/domain/wal/verdicts.ts';
 import { formatWalMetadata } from '../../lib/domain/wal/wal-metadata.ts';
 import { at, incrementalManifest } from '../domain/base/manifests.ts';
 import { lsnOf, nameOf, SERIES } from '../domain/wal/wal-bucket.ts';
@@ -99,6 +100,21 @@ export class RecoveryBucket {
       holeKey(this.series, 1, lsnOf(from), lsnOf(to)),
       formatHoleRecord(record),
     );
+  }
+
+  /** @param object a base backup's label, or the number of a segment of timeline 1 */
+  async verdict(object: string | number, found: Verdict['found']): Promise<string> {
+    const verdict: Verdict = {
+      schemaVersion: 1,
+      kind: 'verdict',
+      ...this.series,
+      object: typeof object === 'number' ? nameOf(1, object) : object,
+      found,
+      at: this.#stage.clock.now().toISOString(),
+      runId: 'r',
+      why: null,
+    };
+    return await this.#put('state', verdictKey(verdict), formatVerdict(verdict));
   }
 
   async backupHistory(number: number): Promise<string> {

@@ -201,6 +201,22 @@ describe('The restore function, asked for a point in time', () => {
     });
   });
 
+  it('lists what a verification found damaged as such, and plans nothing with it', async () => {
+    await cluster.verdict(4, 'damaged');
+    expect(await stage.restore({ action: 'list' })).toMatchObject({
+      window: [
+        '2026-01-17T02:00:05.000000Z to 2026-01-17T03:00:05.000000Z, timeline 1',
+        expect.stringMatching(/^hole: .*\(a verification at 2026-01-17 05:05 UTC found it damaged\)$/),
+      ],
+    });
+    expect(await refusal(AT_FOUR)).toMatchObject({ code: 'TARGET_OUTSIDE_WINDOW' });
+    await cluster.verdict('hostmaster_base_20260117_015005', 'damaged');
+    expect(await stage.restore({ action: 'list' })).toMatchObject({
+      bases: [{ state: 'damaged', detail: expect.stringMatching(/^a verification at /) }],
+      window: [expect.stringMatching(/^nothing of the cluster/)],
+    });
+  });
+
   it('lists the backups also where there is no time to measure the window, and says where it can be asked for', async () => {
     const late = stage.context({ getRemainingTimeInMillis: () => 15_000 });
     const listed = await stage.restore({ action: 'list' }, late);

@@ -203,6 +203,51 @@ describe('the watch over restorable windows', () => {
     expect(measured()).toMatchObject({ UnhealedHoles: 0 });
   });
 
+  const passUntilListed = (): void => {
+    do stage.passMinutes(5);
+    while (!isDue('listing', FOLDER, stage.clock.now()));
+  };
+
+  it('counts a base backup no more that a verification found damaged, until one finds it sound', async () => {
+    await cluster.base(3);
+    stage.passMinutes(600);
+    const { manifest } = await cluster.base(4);
+    await cluster.segment(3);
+    await cluster.segment(4);
+    await stage.watch();
+    const age = measured().BaseBackupAgeSeconds;
+    expect(age).toBe(0);
+    await cluster.verdict(manifest.label, 'damaged');
+    passUntilListed();
+    await stage.watch();
+    expect(measured().BaseBackupAgeSeconds).toBeGreaterThanOrEqual(36_000);
+    expect(measured()).toMatchObject({ UnhealedHoles: 0 });
+    stage.passMinutes(1);
+    await cluster.verdict(manifest.label, 'sound');
+    passUntilListed();
+    await stage.watch();
+    expect(measured().BaseBackupAgeSeconds).toBeLessThan(36_000);
+  });
+
+  it('takes a segment that a verification found damaged for a hole, which a base backup behind it heals', async () => {
+    await cluster.base(3);
+    for (const number of [3, 4, 5]) await cluster.segment(number);
+    await cluster.piece(4, 0, 1);
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 0 });
+    await cluster.verdict(4, 'damaged');
+    passUntilListed();
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 1 });
+    await stage.coldWatch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 1 });
+    await cluster.segment(6);
+    await cluster.base(7);
+    passUntilListed();
+    await stage.watch();
+    expect(measured()).toMatchObject({ UnhealedHoles: 0 });
+  });
+
   it('goes on telling ages when S3 refuses to tell more, and says so', async () => {
     await cluster.base(3);
     await cluster.segment(3);
@@ -271,6 +316,17 @@ describe('the retention of base backups and WAL', () => {
     expect(await tagged([history])).toEqual([false]);
     expect(await listed('database/journal/')).toEqual(pieces.slice(-1));
     expect(answer).toMatchObject({ tagged: 4 * 5 + 4, removed: 8 });
+  });
+
+  it('removes what verifications said of what is gone, and goes by what lies there, not by what they said', async () => {
+    const { bases, wal } = await live(9);
+    const [gone, newest] = ['hostmaster_base_20200101_000000', bases.at(-1)![0]!.split('/').at(-2)!];
+    const stays = [await cluster.verdict(9, 'damaged'), await cluster.verdict(newest, 'damaged')];
+    await cluster.verdict(gone, 'damaged');
+    await cluster.verdict(200, 'damaged');
+    await stage.watch({ retention: 'all' });
+    expect(await listed('database/verdicts/')).toEqual(stays.toSorted());
+    expect((await tagged(wal)).flatMap((is, day) => (is ? [day + 1] : []))).toEqual([1, 2, 3, 4]);
   });
 
   it('changes nothing the second time, and writes no tag twice', async () => {

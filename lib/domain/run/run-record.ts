@@ -27,13 +27,17 @@ export type RunRecord = z.infer<typeof runRecordSchema>;
 /** The codes by which a verification says that the copy is wrong, not that it could not be looked at. */
 const PROVEN_WRONG: ReadonlySet<string> = new Set(['CORRUPT', 'BACKUP_NOT_FOUND']);
 
+export function provesWrong(code: string): boolean {
+  return PROVEN_WRONG.has(code);
+}
+
 /** Ids whose last verification in `store` proved the copy wrong, with what it said. @param runs oldest first */
 export function failedVerifications(runs: readonly RunRecord[], store: 'local' | 's3'): Map<string, string> {
   const failed = new Map<string, string>();
   for (const run of runs) {
     if (run.operation !== 'verify' || run.store !== store || run.id === undefined) continue;
     if (run.succeeded) failed.delete(run.id);
-    else if (run.code && PROVEN_WRONG.has(run.code)) failed.set(run.id, run.message ?? 'verification failed');
+    else if (run.code && provesWrong(run.code)) failed.set(run.id, run.message ?? 'verification failed');
   }
   return failed;
 }

@@ -1,9 +1,10 @@
 import type { ListedFile } from '../backup/catalog.ts';
 import type { HoleRecord } from './hole.ts';
 import { parsePitrKey, type PitrObject, type WalSeries } from './keys.ts';
-import type { Lsn } from './lsn.ts';
+import { formatLsn, type Lsn } from './lsn.ts';
 import { SegmentTable } from './segment-table.ts';
 import { parseSegmentName, segmentName, segmentStart } from './segment.ts';
+import type { Damage } from './verdicts.ts';
 import { timelinePath, type TimelineStretch, type TimelineSwitch } from './timeline.ts';
 
 /** The WAL of one cluster as it lies in S3, told by listings alone, and which bytes of it recovery can read in a row. */
@@ -71,6 +72,8 @@ export class WalArchiveBuilder {
     readonly histories: Map<number, ArchivedHistory>;
     holes: readonly HoleRecord[];
   };
+  /** Names of segments. */
+  #damaged: ReadonlySet<string> = new Set();
 
   constructor(series: WalSeries, segmentSize: number) {
     this.#archive = {
@@ -97,6 +100,7 @@ export class WalArchiveBuilder {
     if (object.series.systemIdentifier !== series.systemIdentifier) return undefined;
     if (!('segment' in object)) return object;
     if (!parseSegmentName(object.segment, segmentSize)) return undefined;
+    if (object.role !== 'partial-wal' && this.#damaged.has(object.segment)) return object;
     if (object.role === 'journal')
       addPiece(pieces, object.segment, { from: object.from, to: object.to, file });
     else if (object.role === 'wal') segments.set(object.segment, file);
@@ -125,6 +129,27 @@ export class WalArchiveBuilder {
     this.#archive.holes = holes.filter(
       ({ app, systemIdentifier }) => app === series.app && systemIdentifier === series.systemIdentifier,
     );
+  }
+
+  /**
+   * Complete segments that are of no use are holes from now on, whatever is listed. To be called after `setHoles`.
+   * @param damaged by name; what is no segment's is passed over
+   */
+  setDamaged(damaged: ReadonlyMap<string, Damage>): void {
+    const { series, segmentSize, segments, pieces, holes } = this.#archive;
+    this.#damaged = new Set(damaged.keys());
+    const records = [...damaged].flatMap(([name, { at, why }]): HoleRecord[] => {
+      const segment = parseSegmentName(name, segmentSize);
+      if (!segment) return [];
+      segments.delete(name);
+      // Recovery takes the complete segment where there is one, so its pieces are no way round it.
+      pieces.delete(name);
+      const { timeline, start } = segment;
+      const [from, to] = [formatLsn(start), formatLsn(start + BigInt(segmentSize))];
+      const told = { since: null, recordedAt: at, runId: '', reason: why };
+      return [{ schemaVersion: 1, kind: 'hole', ...series, timeline, from, to, ...told }];
+    });
+    this.#archive.holes = [...holes, ...records];
   }
 
   /** Forgets the pieces of segments that are complete: nobody who recovers reads them. */

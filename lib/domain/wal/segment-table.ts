@@ -58,6 +58,15 @@ export class SegmentTable {
     page.storage[place.index] = this.#indexOf(file.storageClass);
   }
 
+  /** Idempotent. */
+  delete(name: string): void {
+    const place = this.#placeOf(name);
+    const page = place && this.#pages.get(place.timeline)?.get(place.page);
+    if (!page || page.modifiedAt[place.index] === 0) return;
+    page.modifiedAt[place.index] = 0;
+    this.#size -= 1;
+  }
+
   has(name: string): boolean {
     const place = this.#placeOf(name);
     const page = place && this.#pages.get(place.timeline)?.get(place.page);

@@ -1,6 +1,7 @@
 import { basename, dirname, resolve } from 'node:path';
 import type { Answer } from '../answer.ts';
 import { readBases } from '../catalog/bases.ts';
+import { openVerdicts } from '../catalog/verdicts.ts';
 import { pushWal } from '../commands/wal-push.ts';
 import { walStatus, type WalStatusResult } from '../commands/wal-status.ts';
 import { describeEnd, streamWalToS3 } from '../commands/wal-stream.ts';
@@ -96,7 +97,12 @@ async function lookAtWal(context: Context): Promise<WalStatusResult> {
 export async function runWalVerify(options: Options): Promise<Answer> {
   const context = openContext({ json: options['json'] === true });
   const stores = requireWalStores(context);
-  const result = await verifyWal({ ...context, stores, reader: openWalReader(stores) }, context.settings.app);
+  const { settings, host } = context;
+  const verdicts = openVerdicts({ ...context, state: stores.state });
+  const result = await verifyWal(
+    { ...context, stores, reader: openWalReader(stores), verdicts },
+    { app: settings.app, runId: settings.runId ?? host.newRunId() },
+  );
   return { lines: renderWalVerify(result), json: walVerifyAsJson(result), failure: result.failure };
 }
 

@@ -2,6 +2,8 @@ import type { Base } from '../../../lib/domain/base/base-catalog.ts';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { basePrefix, parseVolumeName } from '../../../lib/domain/wal/keys.ts';
+import { provesWrong } from '../../../lib/domain/run/run-record.ts';
+import type { Verdicts } from '../catalog/verdicts.ts';
 import type { DigestReader } from '../ports/backup.ts';
 import type { BaseVerifier, StoredFile } from '../ports/base-verification.ts';
 import type { Clock, Log, Progress } from '../ports/host.ts';
@@ -12,6 +14,8 @@ export interface VerifyBasePorts {
   readonly bases: BaseVerifier;
   readonly digests: DigestReader;
   readonly journal: Journal;
+  /** Of what lies in S3; `undefined`: there is no place for them. */
+  readonly verdicts?: Verdicts | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly progress: Progress;
@@ -60,7 +64,20 @@ export async function verifyBase(
     bytes,
     ...(failure ? { code: failure.code, message: failure.message } : {}),
   });
+  if (store.kind === 's3') await settle(ports, base, runId, failure);
   return { id: base.label, store: store.kind, url, bytes, verdict: failure ? 'failed' : 'proven', failure };
+}
+
+/** What could not be looked at is neither. */
+async function settle(
+  { verdicts }: VerifyBasePorts,
+  { series, label }: Base,
+  runId: string,
+  failure: LifeboatError | undefined,
+): Promise<void> {
+  if (failure && !provesWrong(failure.code)) return;
+  const damaged = new Map(failure ? [[label, failure.message]] : []);
+  await verdicts?.settle({ series, runId, damaged, looked: (object) => object === label });
 }
 
 async function compare(ports: VerifyBasePorts, store: ObjectStore, base: Base): Promise<void> {

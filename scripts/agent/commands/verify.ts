@@ -5,6 +5,7 @@ import { newestUsable, type Base } from '../../../lib/domain/base/base-catalog.t
 import { parseBaseLabel } from '../../../lib/domain/base/base-label.ts';
 import { readBases } from '../catalog/bases.ts';
 import { readCatalog } from '../catalog/dumps.ts';
+import type { Verdicts } from '../catalog/verdicts.ts';
 import type { DigestReader } from '../ports/backup.ts';
 import type { BaseVerifier } from '../ports/base-verification.ts';
 import type { Clock, Host, Log, Progress } from '../ports/host.ts';
@@ -19,6 +20,7 @@ export interface VerifyPorts {
   readonly bases: BaseVerifier;
   readonly files: DumpFiles;
   readonly journal: Journal;
+  readonly verdicts?: Verdicts | undefined;
   readonly host: Host;
   readonly clock: Clock;
   readonly log: Log;

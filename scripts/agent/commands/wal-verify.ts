@@ -1,9 +1,10 @@
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import type { WalArchive } from '../../../lib/domain/wal/archive.ts';
-import { pitrAppPrefix } from '../../../lib/domain/wal/keys.ts';
+import { parsePitrKey, pitrAppPrefix } from '../../../lib/domain/wal/keys.ts';
 import { formatLsn, parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { parseSegmentName, segmentStart } from '../../../lib/domain/wal/segment.ts';
 import { readBases } from '../catalog/bases.ts';
+import type { Verdicts } from '../catalog/verdicts.ts';
 import type { Clock, Log, Progress } from '../ports/host.ts';
 import type { WalReader } from '../ports/wal.ts';
 import { readWalArchive, type WalStores } from '../catalog/wal.ts';
@@ -11,6 +12,7 @@ import { readWalArchive, type WalStores } from '../catalog/wal.ts';
 export interface WalVerifyPorts {
   readonly stores: WalStores;
   readonly reader: WalReader;
+  readonly verdicts: Verdicts;
   readonly clock: Clock;
   readonly log: Log;
   readonly progress: Progress;
@@ -42,13 +44,16 @@ const SEGMENT_SIZE = 16 * 1024 * 1024;
 
 /**
  * `lifeboat wal verify`: reads every WAL object again, compares it with its metadata, and looks at the WAL in it as recovery
- * would, record after record. Keeps nothing. @throws LifeboatError BACKUP_NOT_FOUND, S3_… when it cannot be listed
+ * would, record after record. Which complete segments are damaged is written down in S3. @throws LifeboatError BACKUP_NOT_FOUND, S3_… when it cannot be listed
  */
-export async function verifyWal(ports: WalVerifyPorts, app: string): Promise<WalVerifyResult> {
+export async function verifyWal(
+  ports: WalVerifyPorts,
+  { app, runId }: { readonly app: string; readonly runId: string },
+): Promise<WalVerifyResult> {
   const started = ports.clock.monotonic();
   const clusters: VerifiedCluster[] = [];
   for await (const folder of ports.stores.backups.folders(pitrAppPrefix(app))) {
-    if (/^[1-9]\d{0,19}$/.test(folder)) clusters.push(await verifyCluster(ports, app, folder));
+    if (/^[1-9]\d{0,19}$/.test(folder)) clusters.push(await verifyCluster(ports, app, folder, runId));
   }
   if (clusters.every(({ segments, partials, pieces }) => segments + partials + pieces === 0)) {
     throw new LifeboatError('BACKUP_NOT_FOUND', `There is no WAL of ${app} to verify`, {
@@ -62,6 +67,7 @@ async function verifyCluster(
   ports: WalVerifyPorts,
   app: string,
   systemIdentifier: string,
+  runId: string,
 ): Promise<VerifiedCluster> {
   const series = { app, systemIdentifier };
   const archive = await readWalArchive(
@@ -71,16 +77,19 @@ async function verifyCluster(
   );
   const runs = findRuns(archive);
   const totals = { bytes: 0, records: 0 };
+  const damaged = new Map<string, string>();
   const problems = runs.flatMap((run, index) => findGap(archive, runs[index - 1], run));
   ports.progress.start(
     'Reading WAL',
     runs.reduce((sum, { objects }) => sum + objects.length, 0),
   );
   try {
-    for (const run of runs) problems.push(...(await verifyRun(ports, archive, run, totals)));
+    for (const run of runs) problems.push(...(await verifyRun(ports, archive, run, { totals, damaged })));
   } finally {
     ports.progress.stop();
   }
+  const looked = (object: string): boolean => archive.segments.has(object);
+  await ports.verdicts.settle({ series, runId, damaged, looked });
   return {
     systemIdentifier,
     segments: archive.segments.size,
@@ -157,22 +166,33 @@ function findGap({ holes, segmentSize }: WalArchive, before: Run | undefined, ru
   ];
 }
 
+interface RunFindings {
+  readonly totals: { bytes: number; records: number };
+  /** By name of a complete segment. */
+  readonly damaged: Map<string, string>;
+}
+
 /** @returns what is wrong; after that the rest of the run is read without looking at its records */
 async function verifyRun(
   ports: WalVerifyPorts,
   { segmentSize, series }: WalArchive,
   { from, objects }: Run,
-  totals: { bytes: number; records: number },
+  { totals, damaged }: RunFindings,
 ): Promise<string[]> {
   const { reader, progress, interrupted } = ports;
   const problems: string[] = [];
+  const tell = ({ key }: WalObject, problem: string): void => {
+    problems.push(problem);
+    const object = parsePitrKey(key);
+    if (object?.role === 'wal') damaged.set(object.segment, problem);
+  };
   let check = reader.check(from, segmentSize, series.systemIdentifier);
   let position = from;
   let broken = false;
   for await (const { object, bytes, failure } of readAhead(reader, objects)) {
     interrupted.throwIfAborted();
     if (!bytes) {
-      problems.push(failure!.message);
+      tell(object, failure!.message);
       broken = true;
       continue;
     }
@@ -185,7 +205,7 @@ async function verifyRun(
     }
     const problem = broken ? undefined : push(check, bytes, Number(position - object.from), object.key);
     if (problem !== undefined) {
-      problems.push(problem);
+      tell(object, problem);
       broken = true;
     }
     const end = object.from + BigInt(bytes.length);

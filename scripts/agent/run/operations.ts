@@ -7,6 +7,7 @@ import { isUntouched, restoreAndTell } from '../commands/restore-and-tell.ts';
 import { retention } from '../commands/retention.ts';
 import { status } from '../commands/status.ts';
 import { verify } from '../commands/verify.ts';
+import { openVerdicts } from '../catalog/verdicts.ts';
 import type { Context } from '../context.ts';
 import { openDumpFiles } from '../data-path/archive-files.ts';
 import { digestReader } from '../data-path/digest.ts';
@@ -76,7 +77,9 @@ async function runRestore(context: Context, request: RunRequest): Promise<Operat
 async function runVerify(context: Context, { backupId, runId }: RunRequest): Promise<OperationEnd> {
   const { settings } = context;
   const files = openDumpFiles(settings.backupDir);
-  const ports = { ...context, digests: digestReader, bases: baseVerifier, files };
+  const wal = openWalStores(context);
+  const verdicts = wal && openVerdicts({ ...context, state: wal.state });
+  const ports = { ...context, digests: digestReader, bases: baseVerifier, files, verdicts };
   const all = backupId === undefined ? ('dumps' as const) : false;
   const request = { app: settings.app, id: backupId, all, runId };
   const result = await verify(ports, request);

@@ -317,7 +317,7 @@ describe('The agent on a host that was chosen by its tag', () => {
   const state = s3Calls(fleet.find('AWS::S3::Bucket', 'State'));
 
   it('keeps its journal and its holes below a folder of its own', () => {
-    for (const folder of ['journal', 'holes']) {
+    for (const folder of ['journal', 'holes', 'verdicts']) {
       const key = `database/i-0123456789abcdef0/${folder}/hostmaster/7300000000000000001/x`;
       for (const call of [state.put(key), state.get(key), state.list(key)])
         expect(fleet.ask(caller, call)).toBe('allowed');

@@ -165,7 +165,7 @@ describe('what each function may ask of AWS', () => {
   test('nothing is deleted but what the journal of WAL has left behind', () => {
     expect(IDS.filter((id) => resourcesOf(id, 's3:DeleteObject').length > 0)).toEqual(['Watch']);
     expect(resourcesOf('Watch', 's3:DeleteObject')).toEqual(
-      ['holes/*', 'i-*/holes/*', 'i-*/journal/*', 'journal/*'].map(
+      ['holes/*', 'i-*/holes/*', 'i-*/journal/*', 'i-*/verdicts/*', 'journal/*', 'verdicts/*'].map(
         (key) => `arn:aws:s3:::state-of-ours/database/${key}`,
       ),
     );

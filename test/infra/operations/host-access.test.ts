@@ -89,7 +89,9 @@ describe('what a host may do', () => {
     expect(actionsOf(everywhere)).toEqual(['logs:DescribeLogGroups']);
   });
 
-  const STREAM = ['journal', 'holes', 'i-*/journal', 'i-*/holes'].map((folder) => `database/${folder}/*`);
+  const STREAM = ['journal', 'holes', 'verdicts', 'i-*/journal', 'i-*/holes', 'i-*/verdicts'].map(
+    (folder) => `database/${folder}/*`,
+  );
 
   test('writes below the prefix, of a run only its result, and what streaming WAL needs', () => {
     const writes = allowed.filter(({ Action }) => list(Action).includes('s3:PutObject'));

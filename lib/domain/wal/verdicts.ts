@@ -1,0 +1,90 @@
+import { z } from 'zod';
+import { parseBaseLabel } from '../base/base-label.ts';
+import { LifeboatError } from '../errors.ts';
+import { formatDocument } from '../versioned-document.ts';
+import type { WalSeries } from './keys.ts';
+import { timelineOfSegment } from './segment.ts';
+
+/**
+ * What a verification found, where others than its host can see it: objects of the state bucket, written once, whose keys say it
+ * all, so that who may only list learns it too. An object is written when a base backup or a segment is found damaged, and when one
+ * that was is found sound again; of several the latest counts.
+ */
+
+const VERDICT_SCHEMA_VERSION = 1;
+
+const verdictSchema = z.object({
+  schemaVersion: z.literal(VERDICT_SCHEMA_VERSION),
+  kind: z.literal('verdict'),
+  app: z.string(),
+  systemIdentifier: z.string(),
+  /** A base backup's label, or a complete segment's name. */
+  object: z.string(),
+  found: z.enum(['damaged', 'sound']),
+  at: z.iso.datetime(),
+  runId: z.string(),
+  /** For people; null of a sound one. */
+  why: z.string().nullable(),
+});
+
+export type Verdict = z.infer<typeof verdictSchema>;
+
+export function formatVerdict(verdict: Verdict): string {
+  const kind = { schema: verdictSchema, version: VERDICT_SCHEMA_VERSION, name: 'verdict' };
+  return formatDocument(kind, verdict);
+}
+
+/** Ends in a slash. */
+export function verdictPrefix({ app, systemIdentifier }: WalSeries): string {
+  return `verdicts/${app}/${systemIdentifier}/`;
+}
+
+/** `verdicts/<app>/<system>/<object>/20260117T085459.123Z-damaged.json`. */
+export function verdictKey({
+  app,
+  systemIdentifier,
+  object,
+  at,
+  found,
+}: Omit<Verdict, 'why' | 'runId'>): string {
+  if (!isVerifiable(object))
+    throw new LifeboatError('BUG', `${JSON.stringify(object)} is neither a base backup nor a segment`);
+  return `${verdictPrefix({ app, systemIdentifier })}${object}/${at.replaceAll(/[-:]/g, '')}-${found}.json`;
+}
+
+function isVerifiable(object: string): boolean {
+  return parseBaseLabel(object) !== undefined || timelineOfSegment(object) !== undefined;
+}
+
+const KEY =
+  /^verdicts\/[^/]+\/[1-9]\d{0,19}\/(?<object>[^/]+)\/(?<day>\d{8})T(?<clock>\d{6})\.\d{3}Z-(?<found>damaged|sound)\.json$/;
+
+/** The object that a key tells of; `undefined`: it is no verdict's. */
+export function objectOfVerdict(key: string): string | undefined {
+  const object = KEY.exec(key)?.groups?.['object'];
+  return object !== undefined && isVerifiable(object) ? object : undefined;
+}
+
+export interface Damage {
+  /** When it was found; ISO 8601, UTC. */
+  readonly at: string;
+  /** For people. */
+  readonly why: string;
+}
+
+/** By object: since when and why it counts as damaged. @param keys of one cluster, without the store's prefix, in any order */
+export function damagedBy(keys: Iterable<string>): Map<string, Damage> {
+  const damaged = new Map<string, Damage>();
+  // Of one object the keys sort by time.
+  for (const key of [...keys].toSorted()) {
+    const object = objectOfVerdict(key);
+    if (object === undefined) continue;
+    const { day, clock, found } = KEY.exec(key)!.groups as Record<'day' | 'clock' | 'found', string>;
+    const date = `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`;
+    const time = `${clock.slice(0, 2)}:${clock.slice(2, 4)}`;
+    const why = `a verification at ${date} ${time} UTC found it damaged`;
+    if (found === 'sound') damaged.delete(object);
+    else damaged.set(object, { at: `${date}T${time}:${clock.slice(4)}.000Z`, why });
+  }
+  return damaged;
+}
