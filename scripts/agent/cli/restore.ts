@@ -12,24 +12,25 @@ import { parseJobs } from './restore-options.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
+/** `lifeboat restore`, whatever is to come back: a backup, a cluster beside or in place, a database or tables of then. */
 export async function runRestore(options: Options, source: string | undefined): Promise<Answer> {
   const recovers = namesRecoveryTarget(options);
   if (options['inPlace'] === true && source === undefined) {
     return await (await import('./recover-in-place.ts')).runInPlace(options);
   }
   requireInPlace(options);
-  if (recovers && source === undefined)
+  if (source !== undefined && !recovers) return await restoreBackup(options, source);
+  if (source === undefined && recovers)
     return takesOut(options) ? await runRecoverInto(options) : await runRecover(options);
-  if (recovers || source === undefined) {
-    const seen = recovers ? `both a backup, ${JSON.stringify(source)}, and a point in time` : 'nothing';
-    throw new LifeboatError(
-      'USAGE',
-      `restore was told of ${seen}: one is needed, a backup or a point in time`,
-      {
-        hint: 'lifeboat restore latest, or as in: lifeboat restore --to-time 2026-01-17T08:54:59Z',
-      },
-    );
-  }
+  const seen = recovers ? `both a backup, ${JSON.stringify(source)}, and a point in time` : 'nothing';
+  throw new LifeboatError(
+    'USAGE',
+    `restore was told of ${seen}: one is needed, a backup or a point in time`,
+    { hint: 'lifeboat restore latest, or as in: lifeboat restore --to-time 2026-01-17T08:54:59Z' },
+  );
+}
+
+async function restoreBackup(options: Options, source: string): Promise<Answer> {
   refuseRecoveryOptions(options);
   const context = openContext({ json: options['json'] === true });
   const ports = { ...context, ...openRestorePorts(context) };
