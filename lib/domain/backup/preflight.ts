@@ -2,6 +2,7 @@ import { LifeboatError } from '../errors.ts';
 import { formatBytes } from '../quantities.ts';
 import type { Backup } from './catalog.ts';
 import type { Manifest } from './manifest.ts';
+import { majorOf } from '../server-version.ts';
 
 /** The decisions of a backup's preflight. Each returns its problem, so that all can be told at once. */
 
@@ -39,19 +40,14 @@ export function checkClient(
   client: { readonly path: string; readonly version: string; readonly versionNumber: number },
   server: { readonly version: string; readonly versionNumber: number },
 ): LifeboatError | undefined {
-  if (major(client.versionNumber) >= major(server.versionNumber)) return undefined;
+  if (majorOf(client.versionNumber) >= majorOf(server.versionNumber)) return undefined;
   return new LifeboatError(
     'CLIENT_TOO_OLD',
     `${client.path} is version ${client.version}, older than the server’s ${server.version}: it would refuse to dump it`,
     {
-      hint: `Install it: sudo apt-get install postgresql-client-${major(server.versionNumber)}, or set PG_BIN_DIR to its folder.`,
+      hint: `Install it: sudo apt-get install postgresql-client-${majorOf(server.versionNumber)}, or set PG_BIN_DIR to its folder.`,
     },
   );
-}
-
-/** @param versionNumber as `server_version_num`: 150004 is 15.4 */
-export function major(versionNumber: number): number {
-  return Math.floor(versionNumber / 10_000);
 }
 
 /** A dump holds no indexes and is compressed; a first one is taken to need half of the database's size. */
@@ -100,7 +96,7 @@ export const PSQL_FOR_RESTRICT = `psql ${Object.entries(FIRST_RESTRICT_MINOR)
 
 /** `\restrict`, which dumps begin with since the minor releases of August 2025; an older psql stops at it. */
 export function knowsRestrict(psqlVersionNumber: number): boolean {
-  const release = major(psqlVersionNumber);
+  const release = majorOf(psqlVersionNumber);
   const minor = FIRST_RESTRICT_MINOR[release];
   return release >= 18 || (minor !== undefined && psqlVersionNumber % 10_000 >= minor);
 }

@@ -1,4 +1,4 @@
-import { major } from '../backup/preflight.ts';
+import { majorOf } from '../server-version.ts';
 import { LifeboatError } from '../errors.ts';
 import type { BaseManifest } from './base-manifest.ts';
 import type { Move } from './in-place-journal.ts';
@@ -120,7 +120,7 @@ function findClusterProblems(
   const problems: LifeboatError[] = [];
   const refuse = (message: string, hint: string): void =>
     void problems.push(new LifeboatError('RESTORE_REFUSED', message, { hint }));
-  const wanted = major(manifest.server.versionNumber);
+  const wanted = majorOf(manifest.server.versionNumber);
   if (cluster.major !== wanted) {
     refuse(
       `${dataDir} is a cluster of PostgreSQL ${cluster.major}; the backup is of ${wanted}`,

@@ -1,4 +1,4 @@
-import { major } from '../backup/preflight.ts';
+import { majorOf } from '../server-version.ts';
 import { LifeboatError } from '../errors.ts';
 import type { BaseManifest } from './base-manifest.ts';
 
@@ -33,7 +33,7 @@ export function findHostProblems(
     const order = 'text may sort in another order, so that indexes on it would miss rows until REINDEX';
     problems.push(differs(`was made with ${source.libc}; this host has ${host.libc}: ${order}`));
   }
-  const wanted = major(server.versionNumber);
+  const wanted = majorOf(server.versionNumber);
   if (host.versionNumber === undefined) {
     problems.push(
       differs(
@@ -41,8 +41,8 @@ export function findHostProblems(
         `Install PostgreSQL ${wanted}, or set PG_BIN_DIR to its folder.`,
       ),
     );
-  } else if (major(host.versionNumber) !== wanted && !overrides.has('version')) {
-    const found = major(host.versionNumber);
+  } else if (majorOf(host.versionNumber) !== wanted && !overrides.has('version')) {
+    const found = majorOf(host.versionNumber);
     problems.push(
       differs(
         `is of PostgreSQL ${wanted}; found ${found}`,

@@ -132,8 +132,3 @@ export function parseVersion(text: string): number | undefined {
   const match = /(\d+)(?:\.(\d+))?/.exec(text);
   return match ? Number(match[1]) * 10_000 + Number(match[2] ?? 0) : undefined;
 }
-
-/** @param versionNumber as `server_version_num`: 150004 is 15.4 */
-export function majorOf(versionNumber: number): number {
-  return Math.floor(versionNumber / 10_000);
-}

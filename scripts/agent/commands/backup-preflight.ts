@@ -6,9 +6,9 @@ import {
   checkRights,
   checkSeries,
   estimateDumpSize,
-  major,
 } from '../../../lib/domain/backup/preflight.ts';
 import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
+import { majorOf } from '../../../lib/domain/server-version.ts';
 import { joinCatalogs, readCatalog, type Catalog } from '../catalog/dumps.ts';
 import { untilInterrupted } from '../abort.ts';
 import type { BackupPorts, DumpTools, SourceFacts } from '../ports/backup.ts';
@@ -53,7 +53,7 @@ export async function preflight(ports: BackupPorts, request: BackupRequest): Pro
   const catalog =
     localCopies && joinCatalogs(localCopies, s3Found instanceof LifeboatError ? undefined : s3Found);
   // Without the server's version any client is looked for, so that a missing one is told in the same go.
-  const tools = await problems.attempt(ports.source.findDumpTools(facts ? major(facts.versionNumber) : 0));
+  const tools = await problems.attempt(ports.source.findDumpTools(facts ? majorOf(facts.versionNumber) : 0));
   const estimate = facts && catalog ? estimateSizes(facts, catalog.backups) : undefined;
   problems.add(...judge(request, { facts, tools, catalog, freeBytes, estimate, folder: local.urlOf('') }));
   if (s3Failure && (problems.some || request.dryRun)) problems.add(s3Failure);

@@ -5,7 +5,7 @@ import { findHostProblems, type HostDifference } from '../../../lib/domain/base/
 import { leadsAsFar } from '../../../lib/domain/base/recovery-instead.ts';
 import { chooseCluster, planRecovery, type RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import { describeTarget, type RecoveryRequest } from '../../../lib/domain/base/recovery-target.ts';
-import { major } from '../../../lib/domain/backup/preflight.ts';
+import { majorOf } from '../../../lib/domain/server-version.ts';
 import { combineProblems, LifeboatError } from '../../../lib/domain/errors.ts';
 import { followWal, type WalArchive } from '../../../lib/domain/wal/archive.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../lib/domain/wal/segment.ts';
@@ -100,7 +100,7 @@ async function planWithoutChains(
   { bases, plan, programs }: ChainThatCannotBe,
 ): Promise<RecoveryPlan> {
   const { base, systemIdentifier } = plan;
-  const wanted = major(base.manifest.server.versionNumber);
+  const wanted = majorOf(base.manifest.server.versionNumber);
   const missing = `${base.label} is an incremental backup, and ${programs.folder} has no pg_combinebackup of PostgreSQL ${wanted}, which it takes to combine it with ${describeMembers(plan)}`;
   const full = bases.filter(
     (each) => each.series.systemIdentifier === systemIdentifier && each.chain.length === 1,
@@ -180,7 +180,7 @@ async function findPrograms(
   { base: { manifest } }: RecoveryPlan,
   overrides: ReadonlySet<HostDifference>,
 ): Promise<ServerPrograms> {
-  const programs = await servers.find(major(manifest.server.versionNumber));
+  const programs = await servers.find(majorOf(manifest.server.versionNumber));
   const { architecture, libc } = host.facts();
   const here = { architecture, libc, versionNumber: programs?.versionNumber };
   const problem = combineProblems(findHostProblems(manifest, here, overrides));

@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os';
 import type { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { majorOf } from '../../../lib/domain/restore/backup-facts.ts';
+import { majorOf } from '../../../lib/domain/server-version.ts';
 import type { RestoreTools } from '../../../lib/domain/restore/preflight-facts.ts';
 import type { Environment } from '../environment.ts';
 import type { ArchivePiece, PlainPiece } from '../ports/dump-files.ts';

@@ -1,6 +1,6 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { isRestoringMark, isRestoringName } from '../../../lib/domain/restore/database-names.ts';
-import { majorOf } from '../../../lib/domain/restore/backup-facts.ts';
+import { majorOf } from '../../../lib/domain/server-version.ts';
 import type {
   RestoreNeeds,
   RestoreTools,

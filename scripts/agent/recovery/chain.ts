@@ -1,7 +1,7 @@
 import { constants, copyFile, link, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
-import { major } from '../../../lib/domain/backup/preflight.ts';
+import { majorOf } from '../../../lib/domain/server-version.ts';
 import { formatCount } from '../../../lib/domain/quantities.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
 import { onDisk, syncFolder } from '../host/durable-file.ts';
@@ -113,7 +113,7 @@ export class ChainOfBackups {
       for (const [from, to] of pairs) if (!(await tryOut(from!, to!, way))) return false;
       return true;
     };
-    if (major(versionNumber) >= FIRST_WITH_LINK && (await isPossible(link))) return '--link';
+    if (majorOf(versionNumber) >= FIRST_WITH_LINK && (await isPossible(link))) return '--link';
     if (await isPossible((from, to) => copyFile(from, to, constants.COPYFILE_FICLONE_FORCE)))
       return '--clone';
     return '--copy';

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { access, constants, readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { major as majorOf } from '../../../lib/domain/backup/preflight.ts';
+import { majorOf } from '../../../lib/domain/server-version.ts';
 import type { Environment } from '../environment.ts';
 import type { ServerPrograms } from '../ports/recovery.ts';
 
