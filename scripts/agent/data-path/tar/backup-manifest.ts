@@ -64,32 +64,58 @@ const manifestSchema = z.object({
 });
 
 /**
+ * PostgreSQL writes a line for each file, and a database may have a million: each is read on its own, since the whole as JSON
+ * would take another three times the manifest’s size.
  * @param where named in errors
  * @throws LifeboatError CORRUPT when it is damaged, or no manifest that we know
  */
 export function parseBackupManifest(bytes: Buffer, where: string): BackupManifest {
-  const text = bytes.toString('utf8');
-  const parsed = manifestSchema.safeParse(readJson(text, where));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const place = issue?.path.join('.') || 'the whole';
-    throw new LifeboatError(
-      'CORRUPT',
-      `${where} is no backup manifest of PostgreSQL 14 to 18: ${place}: ${issue?.message}`,
-    );
-  }
+  const { frame, from, to } = frameOf(bytes);
+  const parsed = manifestSchema.safeParse(readJson(frame, where));
+  if (!parsed.success) throw noManifest(parsed.error, where);
   const manifest = parsed.data;
+  const files = manifest.Files.map(toFile);
+  for (let at = from, end = 0; at < to; at = end + 1) {
+    end = bytes.indexOf(LINE_FEED, at);
+    const line = bytes.toString('utf8', at, bytes[end - 1] === COMMA ? end - 1 : end);
+    const file = fileSchema.safeParse(readJson(line, where));
+    if (!file.success) throw noManifest(file.error, where);
+    files.push(toFile(file.data));
+  }
   requireOwnChecksum(bytes, manifest['Manifest-Checksum'], where);
   return {
     version: manifest['PostgreSQL-Backup-Manifest-Version'],
-    systemIdentifier: systemIdentifierOf(text),
-    files: manifest.Files.map(toFile),
+    systemIdentifier: systemIdentifierOf(frame),
+    files,
     walRanges: manifest['WAL-Ranges'].map((range) => ({
       timeline: range.Timeline,
       start: range['Start-LSN'],
       end: range['End-LSN'],
     })),
   };
+}
+
+const LINE_FEED = 0x0a;
+const COMMA = 0x2c;
+const FILES_BEGIN = '\n"Files": [\n';
+const FILES_END = '\n],\n"WAL-Ranges"';
+
+/** The manifest without the lines of its files, and where those lie; all of it where it is written in another way. */
+function frameOf(bytes: Buffer): { frame: string; from: number; to: number } {
+  const begun = bytes.indexOf(FILES_BEGIN);
+  const from = begun + FILES_BEGIN.length;
+  const ended = begun < 0 ? -1 : bytes.indexOf(FILES_END, from - 1);
+  if (ended < from) return { frame: bytes.toString('utf8'), from: 0, to: 0 };
+  const to = ended + 1;
+  return { frame: bytes.toString('utf8', 0, from) + bytes.toString('utf8', to), from, to };
+}
+
+function noManifest({ issues: [issue] }: z.ZodError, where: string): LifeboatError {
+  const place = issue?.path.join('.') || 'the whole';
+  return new LifeboatError(
+    'CORRUPT',
+    `${where} is no backup manifest of PostgreSQL 14 to 18: ${place}: ${issue?.message}`,
+  );
 }
 
 function readJson(text: string, where: string): unknown {

@@ -68,6 +68,37 @@ describe('Reading a backup manifest', () => {
   });
 });
 
+describe('Reading a backup manifest of many files', () => {
+  const lines = Array.from({ length: 20_000 }, (_, index) => {
+    return `{ "Path": "base/5/${index}", "Size": ${index}, "Last-Modified": "2026-01-01 00:00:00 GMT", "Checksum-Algorithm": "CRC32C", "Checksum": "00c0ffee" }`;
+  });
+  const manifestOf = (files: string): Buffer => {
+    const ranges = `{ "Timeline": 1, "Start-LSN": "0/28", "End-LSN": "0/100" }`;
+    return withChecksum(
+      `{ "PostgreSQL-Backup-Manifest-Version": 1,\n"Files": [${files}],\n"WAL-Ranges": [\n${ranges}\n],\n`,
+    );
+  };
+
+  it('reads them one after the other, and the same as if all were read at once', () => {
+    const parse = jest.spyOn(JSON, 'parse');
+    try {
+      const byLine = parseBackupManifest(manifestOf(`\n${lines.join(',\n')}\n`), 'test');
+      expect(Math.max(...parse.mock.calls.map(([text]) => text.length))).toBeLessThan(1000);
+      expect(byLine.files).toHaveLength(20_000);
+      expect(parseBackupManifest(manifestOf(lines.join(', ')), 'test')).toEqual(byLine);
+    } finally {
+      parse.mockRestore();
+    }
+  });
+
+  it('refuses one with a line that is no file, or a part of one', () => {
+    for (const broken of ['{ "Path": "a" }', '{ "Path": "a", "Size": 1', '', '1'])
+      expect(() => parseBackupManifest(manifestOf(`\n${lines[0]},\n${broken}\n`), 'test')).toThrow(
+        /test is no/,
+      );
+  });
+});
+
 describe.each(['CRC32C', 'SHA256', 'SHA512', 'NONE'])(
   'Comparing a folder with its manifest of %s',
   (algorithm) => {
