@@ -11,10 +11,11 @@ export interface MadeTablespace {
 }
 
 /**
- * The second byte of xl_info and what follows it, xl_rmid and two zeros, of XLOG_TBLSPC_CREATE (src/include/commands/tablespace.h).
- * Not from its first byte on, a zero: those are everywhere, and looking for them would take ten times as long.
+ * xl_info, xl_rmid and two zeros of XLOG_TBLSPC_CREATE (src/include/commands/tablespace.h), as one little-endian number.
+ * Records begin at multiples of 8, and so do these: of every other word of a segment one look at four bytes, a tenth of the
+ * time that looking for the bytes takes.
  */
-const SIGNATURE = Buffer.from([5, 0, 0]);
+const SIGNATURE = 0x0500;
 const INFO_AT = 16;
 const CRC_AT = 20;
 /** One byte of length behind it, or four. */
@@ -40,9 +41,10 @@ const SLASH = 0x2f;
  */
 export function keepTablespacesInside(segment: Buffer, where: string): MadeTablespace[] {
   const made: MadeTablespace[] = [];
-  for (let at = segment.indexOf(SIGNATURE); at >= 0; at = segment.indexOf(SIGNATURE, at + 1)) {
-    if (at % 8 !== 1 || segment[at - 1] !== 0) continue;
-    const found = readCreation(segment, at - 1, where);
+  const words = wordsOf(segment);
+  for (let word = 0; word < words.length; word += 2) {
+    if (words[word] !== SIGNATURE) continue;
+    const found = readCreation(segment, word * WORD, where);
     if (!found) continue;
     const { record, places, pathAt } = found;
     const end = record.indexOf(0, pathAt);
@@ -55,6 +57,14 @@ export function keepTablespacesInside(segment: Buffer, where: string): MadeTable
     for (const [index, place] of places.entries()) segment[place] = record[index]!;
   }
   return made;
+}
+
+const WORD = Uint32Array.BYTES_PER_ELEMENT;
+
+function wordsOf({ buffer, byteOffset, length }: Buffer): Uint32Array {
+  const count = Math.floor(length / WORD);
+  if (byteOffset % WORD === 0) return new Uint32Array(buffer, byteOffset, count);
+  return new Uint32Array(buffer.slice(byteOffset, byteOffset + count * WORD));
 }
 
 interface Creation {

@@ -66,6 +66,12 @@ describe('The record of CREATE TABLESPACE before it is replayed', () => {
     expect(keepTablespacesInside(segment, 'x')).toEqual([]);
   });
 
+  it('is found wherever in memory the segment lies', () => {
+    const around = Buffer.concat([Buffer.alloc(3), segmentWith(creation(), 40)]);
+    expect(keepTablespacesInside(around.subarray(3), 'x')).toEqual([{ oid: 16_400, location: LIVE }]);
+    expect(keepTablespacesInside(around.subarray(3), 'x')).toEqual([]);
+  });
+
   it('may be long, and there may be several', () => {
     const long = `/${'x'.repeat(900)}`;
     const segment = segmentWith(creation(long), 5 * PAGE - 200);
