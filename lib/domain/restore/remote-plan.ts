@@ -27,7 +27,7 @@ const remotePlanSchema = z.object({
 
 export type RemotePlan = z.infer<typeof remotePlanSchema>;
 
-export const PLAN_LIFETIME_MS = 60 * 60 * 1000;
+const PLAN_LIFETIME_MS = 60 * 60 * 1000;
 
 /** @throws LifeboatError CORRUPT */
 export function parseRemotePlan(json: string): RemotePlan {
@@ -67,9 +67,17 @@ export interface PlanInput {
   readonly found: PlannedSource;
 }
 
-/** What a confirmation refers to; it is good for `PLAN_LIFETIME_MS`. */
-export function makeRemotePlan(input: PlanInput): RemotePlan {
-  const { planId, now, series, instanceId, database, replace, globals, found } = input;
+type Head = Pick<PlanInput, 'planId' | 'now' | 'series' | 'instanceId' | 'replace' | 'globals'>;
+
+/** What every plan says, whatever it restores. */
+export function planHead({
+  planId,
+  now,
+  series,
+  instanceId,
+  replace,
+  globals,
+}: Head): Omit<RemotePlan, 'source' | 'database' | 'confirm'> {
   return {
     schemaVersion: 1,
     planId,
@@ -77,10 +85,23 @@ export function makeRemotePlan(input: PlanInput): RemotePlan {
     expiresAt: new Date(now.getTime() + PLAN_LIFETIME_MS).toISOString(),
     app: series.app,
     instanceId,
-    source: found.source,
-    database,
     replace,
     globals,
+  };
+}
+
+/** Of one that replaces a database. */
+export function stopWriters(database: string): string {
+  return `Stop what writes to ${database} first: what is written during the restore stays in the old database`;
+}
+
+/** What a confirmation refers to; it is good for `PLAN_LIFETIME_MS`. */
+export function makeRemotePlan(input: PlanInput): RemotePlan {
+  const { instanceId, database, found } = input;
+  return {
+    ...planHead(input),
+    source: found.source,
+    database,
     confirm: `restore ${found.label} into ${database} on ${instanceId}`,
   };
 }
@@ -166,10 +187,7 @@ function warningsOf(
     warnings.push(
       `${database} is what ${series.app} backs up: unless it is lost or empty, only "replace":true restores over it`,
     );
-  if (replace)
-    warnings.push(
-      `Stop what writes to ${database} first: what is written during the restore stays in the old database`,
-    );
+  if (replace) warnings.push(stopWriters(database));
   return warnings;
 }
 

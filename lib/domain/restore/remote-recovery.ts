@@ -7,7 +7,7 @@ import { formatBytes, formatCount, formatDuration } from '../quantities.ts';
 import { recoveryOptionWords, takesOut, type RequestedRecovery } from '../run/requested-recovery.ts';
 import { describeWindow } from '../wal/window-report.ts';
 import type { RestorableWindow } from '../wal/window.ts';
-import { PLAN_LIFETIME_MS, type RemotePlan } from './remote-plan.ts';
+import { planHead, stopWriters, type RemotePlan } from './remote-plan.ts';
 
 export interface RecoveryPlanInput {
   readonly planId: string;
@@ -29,21 +29,14 @@ export interface RecoveryPlanInput {
 
 /** As it was planned it is executed: from that base backup, on that timeline, whatever else there is by then. */
 export function makeRecoveryPlan(input: RecoveryPlanInput): RemotePlan {
-  const { planId, now, series, instanceId, requested, plan, replace, globals, request } = input;
+  const { requested, plan, request } = input;
   const database = targetOf(input);
   const pinned =
     plan && request.target.kind !== 'latest' ? { base: plan.base.label, timeline: plan.timeline } : {};
   return {
-    schemaVersion: 1,
-    planId,
-    createdAt: now.toISOString(),
-    expiresAt: new Date(now.getTime() + PLAN_LIFETIME_MS).toISOString(),
-    app: series.app,
-    instanceId,
+    ...planHead(input),
     source: `recovery to ${describeTarget(request.target)}`,
     database,
-    replace,
-    globals,
     confirm: confirmText(input, database),
     recovery: { ...requested, ...pinned },
   };
@@ -203,9 +196,6 @@ function warningsOf(input: RecoveryPlanInput, milliseconds: number | undefined):
       `This may take longer than a run may: raise limits.runMinutes (${runMinutes}) in lifeboat.config.json and deploy it, or recover on the host itself`,
     );
   }
-  if (replace && requested.table === undefined)
-    warnings.push(
-      `Stop what writes to ${targetOf(input)} first: what is written during the restore stays in the old database`,
-    );
+  if (replace && requested.table === undefined) warnings.push(stopWriters(targetOf(input)));
   return warnings;
 }
