@@ -23,11 +23,16 @@ export function sendBodyInPiecesOverTls(client: S3Client): void {
 }
 
 function piecesOf(body: Buffer): Readable {
+  const { length } = body;
   let at = 0;
   return new Readable({
     highWaterMark: PIECE,
     read() {
-      this.push(at < body.length ? body.subarray(at, (at += PIECE)) : null);
+      // S3 had answered before it had all, the next try brought the body home, and its memory was given back. A body that
+      // ended short would leave a connection that takes the next request for the rest of this one; so it stays open, and
+      // times out.
+      if (body.length !== length) return;
+      this.push(at < length ? body.subarray(at, (at += PIECE)) : null);
     },
   });
 }

@@ -12,6 +12,7 @@ import { crc32 } from 'node:zlib';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { encodeCrc32 } from '../../../lib/domain/crc32.ts';
 import type { Environment } from '../../../scripts/agent/environment.ts';
+import { releaseMemory } from '../../../scripts/agent/data-path/release-memory.ts';
 import type { ObjectStore } from '../../../scripts/agent/ports/store.ts';
 import { openS3Store } from '../../../scripts/agent/s3/s3-store.ts';
 
@@ -242,6 +243,25 @@ describe('The S3 client', () => {
       expect(Buffer.concat(pieces).equals(LARGE)).toBe(true);
       expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(LARGE.length / 2);
     }
+  });
+
+  it('does not end a body whose memory was given back before it was sent whole', async () => {
+    const bodies: Readable[] = [];
+    const large = Buffer.alloc(2_000_000);
+    const headers = { 'x-amz-checksum-crc32': encodeCrc32(crc32(large)) };
+    const handle = ({ body }: { body: Readable }) => {
+      bodies.push(body);
+      return Promise.resolve({ response: { statusCode: 200, headers, body: Readable.from([]) } });
+    };
+    const requestHandler = { handle } as unknown as NonNullable<S3ClientConfig['requestHandler']>;
+    const environment = { ...KEYS, AWS_ENDPOINT_URL_S3: 'https://s3.example.com' };
+    const store = openS3Store(SETTINGS, { environment, clientOverrides: { requestHandler } });
+    await store.putOnce('a_db_1.sql.gz', large);
+    releaseMemory(large);
+    const body = bodies[0]!.resume();
+    await new Promise(setImmediate);
+    expect(body.readableEnded).toBe(false);
+    body.destroy();
   });
 
   it('encrypts with the KMS key of S3_KMS_KEY_ID', async () => {
