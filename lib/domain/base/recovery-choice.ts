@@ -179,13 +179,22 @@ function chooseByLsn(lsn: Lsn, lines: readonly RestorableTimeline[]): Line {
 
 function chooseByPlace(
   target: RecoveryTarget,
-  { timeline, lsn, end }: LocatedTarget,
+  { timeline, lsn, end, time }: LocatedTarget,
   lines: readonly RestorableTimeline[],
   window: RestorableWindow,
 ): Line {
   const through = lines.filter(({ path }) => timelineOfLsn(path, lsn) === timeline);
   const line = through.findLast((each) => holdsLsn(each, lsn) && holdsLsn(each, end));
-  if (line) return { line };
+  if (line) {
+    const found = `${sentence(target)} was found at ${formatLsn(lsn)} of timeline ${timeline}${time === undefined ? '' : `, ${time}`}`;
+    // The newest is searched first: one that was left may have another of that name or number.
+    const others = lines.filter((each) => each.timeline < line.timeline && !through.includes(each));
+    const also =
+      others.length > 0
+        ? `; not looked for on timeline ${others.map((each) => each.timeline).join(', ')}, see --timeline`
+        : '';
+    return { line, notes: [found + also] };
+  }
   throw outsideWindow(
     `${sentence(target)}, at ${formatLsn(lsn)} of timeline ${timeline}, cannot be recovered`,
     window,

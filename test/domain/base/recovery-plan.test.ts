@@ -311,7 +311,17 @@ describe('A recovery to a transaction or a restore point', () => {
   it('takes the timeline it was found on', () => {
     const first = { timeline: 1, lsn: lsnOf(7, 100), end: lsnOf(7, 150) };
     expect(plan(forked(), { toXid: '777' }, first).timeline).toBe(1);
-    expect(plan(forked(), { toXid: '777' }, { ...first, timeline: 2 }).timeline).toBe(2);
+    const second = plan(forked(), { toXid: '777' }, { ...first, timeline: 2 });
+    expect(second.timeline).toBe(2);
+    expect(second.notes).toEqual([
+      expect.stringMatching(
+        /^Transaction 777 was found at .* of timeline 2.*; not looked for on timeline 1, see --timeline$/,
+      ),
+    ]);
+    const asked = plan(forked(), { toXid: '777', timeline: '2' }, { ...first, timeline: 2 });
+    expect(asked.notes).toEqual([
+      expect.stringMatching(/^Transaction 777 was found at .* of timeline 2[^;]*$/),
+    ]);
     const error = refusal(() => plan(forked(), { toXid: '777', timeline: '2' }, first));
     expect(error.message).toContain(
       'Transaction 777, at 0/7000064 of timeline 1, cannot be recovered\nRestorable:',
