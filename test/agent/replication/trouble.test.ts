@@ -378,7 +378,13 @@ describe.each(POSTGRES_MAJORS.filter((major) => major >= 17))(
       }
     }
 
+    async function keepAccount(value: 'on' | 'off'): Promise<void> {
+      await query(server, `ALTER SYSTEM SET summarize_wal = ${value}`);
+      await reloadConfiguration(server);
+    }
+
     it('is refused while the server keeps no account of changes, saying how it would', async () => {
+      await keepAccount('off');
       const { manifest } = await manifestOf();
       await expect(manifestOf(manifest)).rejects.toMatchObject({
         code: 'SETTINGS_INVALID',
@@ -387,8 +393,7 @@ describe.each(POSTGRES_MAJORS.filter((major) => major >= 17))(
     });
 
     it('holds what changed since the manifest that it was given', async () => {
-      await query(server, 'ALTER SYSTEM SET summarize_wal = on');
-      await reloadConfiguration(server);
+      await keepAccount('on');
       const full = await manifestOf();
       await query(server, 'CREATE TABLE changed AS SELECT 1');
       const incremental = await manifestOf(full.manifest);
@@ -397,6 +402,7 @@ describe.each(POSTGRES_MAJORS.filter((major) => major >= 17))(
     });
 
     it('is refused for a manifest that is none, and the connection stays', async () => {
+      await keepAccount('on');
       await withReplication(server, async (replication) => {
         const incrementalManifest = inPieces(Buffer.from('{"no": "manifest"}'));
         await expect(replication.baseBackup({ ...FULL, incrementalManifest })).rejects.toMatchObject({
