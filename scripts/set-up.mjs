@@ -52,7 +52,7 @@ const COMMANDS = {
   },
 };
 
-async function main([name, ...args]) {
+async function main(name, args) {
   const command = COMMANDS[name];
   if (!command)
     throw new SetUpError(`usage: node scripts/set-up.mjs ${Object.keys(COMMANDS).join('|')} [...]`);
@@ -104,10 +104,12 @@ function hasPostgres(node) {
   return spawnSync(node, ['--input-type=module', '-e', program], { stdio: 'ignore' }).status === 0;
 }
 
+const [name, ...args] = process.argv.slice(2);
 try {
-  process.exitCode = await main(process.argv.slice(2));
+  process.exitCode = await main(name, args);
 } catch (error) {
-  if (!(error instanceof SetUpError)) throw error;
-  console.error(`set-up: ${error.message}`);
+  console.error(error instanceof SetUpError ? `set-up: ${error.message}` : error);
+  // Whoever counts tests goes by the last line, and would find none.
+  if (name === 'test') console.log('0 passed, 1 failed');
   process.exitCode = 1;
 }

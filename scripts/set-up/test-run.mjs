@@ -49,7 +49,11 @@ async function runJest(root, node, args) {
       ...process.env,
       LIFEBOAT_TEST_COUNTS: counts,
     };
-    const status = await runToTheEnd(node, ['node_modules/jest/bin/jest.js', ...args], { env });
+    const jest = runToTheEnd(node, ['node_modules/jest/bin/jest.js', ...args], { env });
+    const status = await jest.catch((error) => {
+      console.log(`jest cannot be started: ${error.message}`);
+      return 1;
+    });
     return { status, ...readCounts(counts, status) };
   } finally {
     rmSync(folder, { recursive: true, force: true });

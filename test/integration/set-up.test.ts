@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -44,10 +44,14 @@ function call(module: string, expression: string, env: Record<string, string> = 
 describe('npm test', () => {
   const reporter = path.join(ROOT, 'scripts/set-up/count-reporter.mjs');
 
-  function runSuite(tests: Readonly<Record<string, string>>) {
+  function runSuite(tests: Readonly<Record<string, string>>, ...args: readonly string[]) {
     for (const [name, text] of Object.entries(tests)) write(name, text);
-    const config = write('jest.config.json', JSON.stringify({ reporters: ['default', reporter] }));
-    return node([SET_UP, 'test', '--config', config]);
+    const testSequencer = path.join(ROOT, 'scripts/set-up/test-sequencer.mjs');
+    const config = write(
+      'jest.config.json',
+      JSON.stringify({ reporters: ['default', reporter], testSequencer }),
+    );
+    return node([SET_UP, 'test', '--config', config, ...args]);
   }
 
   it('ends with the number of tests that passed and failed, from whatever folder it is run', () => {
@@ -75,6 +79,36 @@ describe('npm test', () => {
 
   it('fails when jest finds nothing to run', () => {
     const done = runSuite({});
+    expect(done.stdout.split('\n').at(-2)).toBe('0 passed, 1 failed');
+    expect(done.status).toBe(1);
+  });
+
+  it('runs each file in one of the shards that it is asked for', () => {
+    const names = ['a.test.js', 'b.test.js', 'c.test.js'];
+    const files = Object.fromEntries(names.map((name) => [name, `test('a', () => {});`]));
+    const shards = ['1/2', '2/2'].map((shard) => runSuite(files, `--shard=${shard}`));
+    expect(shards.map(({ stdout }) => stdout.split('\n').at(-2))).toEqual([
+      '2 passed, 0 failed',
+      '1 passed, 0 failed',
+    ]);
+    const run = shards.flatMap(({ stderr }) => [...stderr.matchAll(/^PASS .*?(\w\.test\.js)/gm)]);
+    expect(run.map(([, name]) => name!).toSorted()).toEqual(names);
+  });
+
+  it('has a number also when jest cannot be started', () => {
+    const said = call('test-run.mjs', `await module.runTests('${folder}', '${folder}/no-node', ['x'])`);
+    expect(said.split('\n').slice(-2)).toEqual(['0 passed, 1 failed', '1']);
+  });
+
+  it('has a number also when the set-up fails', () => {
+    for (const part of ['scripts/set-up', 'scripts/set-up.mjs'])
+      cpSync(path.join(ROOT, part), path.join(folder, part), { recursive: true });
+    write('package-lock.json', JSON.stringify({ packages: { 'node_modules/jest': { version: '30.0.0' } } }));
+    write('bin/npm', '#!/bin/sh\necho no network >&2\nexit 1\n', 0o755);
+    const done = node([path.join(folder, 'scripts/set-up.mjs'), 'test'], {
+      PATH: `${folder}/bin:${process.env['PATH']}`,
+    });
+    expect(done.stderr).toMatch(/^set-up: npm install .* failed \(1\):\nno network$/m);
     expect(done.stdout.split('\n').at(-2)).toBe('0 passed, 1 failed');
     expect(done.status).toBe(1);
   });
