@@ -94,6 +94,13 @@ describe('Commands and options', () => {
   });
 });
 
+describe('Installing as root', () => {
+  it('keeps the settings of this moment, which sudo by itself drops', async () => {
+    const texts = [...DOCUMENTS.map(readDocument), await help('install')];
+    expect(texts.filter((text) => text.includes('sudo lifeboat install'))).toEqual([]);
+  });
+});
+
 describe('Commands of AWS', () => {
   it.each(['README.md', 'docs/runbook.md', 'docs/deployment.md'])(
     'that %s gives see all of a stack’s resources, not the first hundred',

@@ -34,10 +34,10 @@ function addInstall(program: Command, answer: Answering): void {
     .addHelpText(
       'after',
       examples(
-        'sudo lifeboat install --systemd',
-        'sudo lifeboat install --systemd --wal',
+        'sudo --preserve-env lifeboat install --systemd',
+        'sudo --preserve-env lifeboat install --systemd --wal',
         'lifeboat install --cron --print',
-        'sudo lifeboat install --systemd --uninstall',
+        'sudo --preserve-env lifeboat install --systemd --uninstall',
       ),
     )
     .action(answer(async (options) => (await import('../cli/install.ts')).runInstall(options)));

@@ -20,7 +20,7 @@ export async function chooseUser(
       'PREFLIGHT_FAILED',
       `Only root may install a cron job for ${JSON.stringify(wanted)}`,
       {
-        hint: 'Run: sudo lifeboat install --cron',
+        hint: 'Run: sudo --preserve-env lifeboat install --cron',
       },
     );
   }

@@ -53,7 +53,7 @@ export async function install(
 function onlyRoot(action: 'install' | 'uninstall'): LifeboatError {
   const flag = action === 'uninstall' ? ' --uninstall' : '';
   return new LifeboatError('PREFLIGHT_FAILED', `Only root may ${action} a systemd unit`, {
-    hint: `Run: sudo lifeboat install --systemd${flag}${action === 'install' ? ' (or --cron for your own crontab)' : ''}`,
+    hint: `Run: sudo --preserve-env lifeboat install --systemd${flag}${action === 'install' ? ' (or --cron for your own crontab)' : ''}`,
   });
 }
 
