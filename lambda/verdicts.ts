@@ -1,5 +1,5 @@
 import type { WalSeries } from '../lib/domain/wal/keys.ts';
-import { damagedBy, verdictPrefix, type Damage } from '../lib/domain/wal/verdicts.ts';
+import { damagedBy, verdictPrefix, type Damage, type VerdictFile } from '../lib/domain/wal/verdicts.ts';
 import type { Bucket } from './bucket.ts';
 
 interface VerdictPlace {
@@ -15,9 +15,9 @@ export async function readDamaged(place: VerdictPlace): Promise<Map<string, Dama
 }
 
 /** Keys without the prefix. */
-export async function listVerdicts({ state, prefix, series }: VerdictPlace): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const { key } of state.list(`${prefix}/${verdictPrefix(series)}`))
-    keys.push(key.slice(prefix.length + 1));
-  return keys;
+export async function listVerdicts({ state, prefix, series }: VerdictPlace): Promise<VerdictFile[]> {
+  const files: VerdictFile[] = [];
+  for await (const { key, modifiedAt } of state.list(`${prefix}/${verdictPrefix(series)}`))
+    files.push({ key: key.slice(prefix.length + 1), modifiedAt });
+  return files;
 }

@@ -239,10 +239,11 @@ async function verdictsOfGone(
   bases: readonly Base[],
 ): Promise<string[]> {
   const labels = new Set(bases.map(({ label }) => label));
-  const keys = await listVerdicts({ state, prefix, series: archive.series });
-  return keys.filter((key) => {
+  const files = await listVerdicts({ state, prefix, series: archive.series });
+  return files.flatMap(({ key }) => {
     const object = objectOfVerdict(key);
-    return object !== undefined && !labels.has(object) && !archive.segments.has(object);
+    const isGone = object !== undefined && !labels.has(object) && !archive.segments.has(object);
+    return isGone ? [key] : [];
   });
 }
 

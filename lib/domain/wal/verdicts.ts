@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ListedFile } from '../backup/catalog.ts';
 import { parseBaseLabel } from '../base/base-label.ts';
 import { LifeboatError } from '../errors.ts';
 import { formatDocument } from '../versioned-document.ts';
@@ -8,7 +9,7 @@ import { timelineOfSegment } from './segment.ts';
 /**
  * What a verification found, where others than its host can see it: objects of the state bucket, written once, whose keys say it
  * all, so that who may only list learns it too. An object is written when a base backup or a segment is found damaged, and when one
- * that was is found sound again; of several the latest counts.
+ * that was is found sound again; of several that counts which S3 received last, whatever its host's clock said.
  */
 
 const VERDICT_SCHEMA_VERSION = 1;
@@ -21,6 +22,7 @@ const verdictSchema = z.object({
   /** A base backup's label, or a complete segment's name. */
   object: z.string(),
   found: z.enum(['damaged', 'sound']),
+  /** By the host's clock, for people. */
   at: z.iso.datetime(),
   runId: z.string(),
   /** For people; null of a sound one. */
@@ -57,7 +59,7 @@ function isVerifiable(object: string): boolean {
 }
 
 const KEY =
-  /^verdicts\/[^/]+\/[1-9]\d{0,19}\/(?<object>[^/]+)\/(?<day>\d{8})T(?<clock>\d{6})\.\d{3}Z-(?<found>damaged|sound)\.json$/;
+  /^verdicts\/[^/]+\/[1-9]\d{0,19}\/(?<object>[^/]+)\/\d{8}T\d{6}\.\d{3}Z-(?<found>damaged|sound)\.json$/;
 
 /** The object that a key tells of; `undefined`: it is no verdict's. */
 export function objectOfVerdict(key: string): string | undefined {
@@ -66,25 +68,32 @@ export function objectOfVerdict(key: string): string | undefined {
 }
 
 export interface Damage {
-  /** When it was found; ISO 8601, UTC. */
+  /** When S3 received the word; ISO 8601, UTC. */
   readonly at: string;
   /** For people. */
   readonly why: string;
 }
 
-/** By object: since when and why it counts as damaged. @param keys of one cluster, without the store's prefix, in any order */
-export function damagedBy(keys: Iterable<string>): Map<string, Damage> {
+/** As a listing tells it, its key without the store's prefix. */
+export type VerdictFile = Pick<ListedFile, 'key' | 'modifiedAt'>;
+
+/** By object: since when and why it counts as damaged. @param files of one cluster, in any order */
+export function damagedBy(files: Iterable<VerdictFile>): Map<string, Damage> {
   const damaged = new Map<string, Damage>();
-  // Of one object the keys sort by time.
-  for (const key of [...keys].toSorted()) {
+  for (const { key, modifiedAt } of [...files].toSorted(byReceipt)) {
     const object = objectOfVerdict(key);
     if (object === undefined) continue;
-    const { day, clock, found } = KEY.exec(key)!.groups as Record<'day' | 'clock' | 'found', string>;
-    const date = `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`;
-    const time = `${clock.slice(0, 2)}:${clock.slice(2, 4)}`;
-    const why = `a verification at ${date} ${time} UTC found it damaged`;
-    if (found === 'sound') damaged.delete(object);
-    else damaged.set(object, { at: `${date}T${time}:${clock.slice(4)}.000Z`, why });
+    const at = modifiedAt.toISOString();
+    const why = `a verification at ${at.slice(0, 10)} ${at.slice(11, 16)} UTC found it damaged`;
+    if (KEY.exec(key)!.groups!['found'] === 'sound') damaged.delete(object);
+    else damaged.set(object, { at, why });
   }
   return damaged;
+}
+
+/** S3 tells whole seconds; within one the key's time decides. */
+function byReceipt(one: VerdictFile, other: VerdictFile): number {
+  const later = one.modifiedAt.getTime() - other.modifiedAt.getTime();
+  if (later !== 0) return later;
+  return one.key < other.key ? -1 : 1;
 }

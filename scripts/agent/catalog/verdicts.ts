@@ -1,6 +1,12 @@
 import { asLifeboatError } from '../../../lib/domain/errors.ts';
 import type { WalSeries } from '../../../lib/domain/wal/keys.ts';
-import { damagedBy, formatVerdict, verdictKey, verdictPrefix } from '../../../lib/domain/wal/verdicts.ts';
+import {
+  damagedBy,
+  formatVerdict,
+  verdictKey,
+  verdictPrefix,
+  type VerdictFile,
+} from '../../../lib/domain/wal/verdicts.ts';
 import type { Clock, Log } from '../ports/host.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
@@ -45,9 +51,9 @@ export function openVerdicts({
     settle: async (verified) => {
       const { series, damaged, looked } = verified;
       try {
-        const keys: string[] = [];
-        for await (const { key } of state.list(verdictPrefix(series))) keys.push(key);
-        const known = damagedBy(keys);
+        const files: VerdictFile[] = [];
+        for await (const file of state.list(verdictPrefix(series))) files.push(file);
+        const known = damagedBy(files);
         for (const [object, why] of damaged)
           if (!known.has(object)) await write(verified, object, 'damaged', why);
         for (const object of known.keys())

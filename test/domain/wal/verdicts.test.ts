@@ -5,6 +5,7 @@ import {
   verdictKey,
   verdictPrefix,
   type Verdict,
+  type VerdictFile,
 } from '../../../lib/domain/wal/verdicts.ts';
 
 const LABEL = 'hostmaster_base_20260117_020000';
@@ -39,18 +40,44 @@ describe('What a verification leaves in the state bucket', () => {
     ).toBeUndefined();
   });
 
+  const received = (at: string, change: Partial<Verdict>): VerdictFile => ({
+    key: key({ at, ...change }),
+    modifiedAt: new Date(at),
+  });
+
   it('counts for each object with its latest word, whatever the order of the listing', () => {
-    const keys = [
-      key({ at: '2026-01-18T08:00:00.000Z', found: 'sound' }),
-      key({}),
-      key({ object: SEGMENT, at: '2026-01-18T08:00:00.000Z' }),
-      key({ object: SEGMENT, at: '2026-01-17T08:00:00.000Z', found: 'sound' }),
-      'verdicts/hostmaster/7300000000000000001/README',
+    const files = [
+      received('2026-01-18T08:00:00.000Z', { found: 'sound' }),
+      received('2026-01-17T08:54:59.123Z', {}),
+      received('2026-01-18T08:00:00.000Z', { object: SEGMENT }),
+      received('2026-01-17T08:00:00.000Z', { object: SEGMENT, found: 'sound' }),
+      { key: 'verdicts/hostmaster/7300000000000000001/README', modifiedAt: new Date() },
     ];
     const damage = {
       at: '2026-01-18T08:00:00.000Z',
       why: 'a verification at 2026-01-18 08:00 UTC found it damaged',
     };
-    expect([...damagedBy(keys)]).toEqual([[SEGMENT, damage]]);
+    expect([...damagedBy(files)]).toEqual([[SEGMENT, damage]]);
+    expect([...damagedBy(files.toReversed())]).toEqual([[SEGMENT, damage]]);
+  });
+
+  it('counts by when S3 received it: a host whose clock is ahead has not the last word for ever', () => {
+    const ahead = { ...received('2026-01-17T08:00:00.000Z', {}), key: key({ at: '9999-12-31T00:00:00.000Z' }) };
+    const sound = received('2026-01-17T08:05:00.000Z', { found: 'sound' });
+    expect([...damagedBy([ahead, sound])]).toEqual([]);
+    const again = received('2026-01-17T09:00:00.000Z', {});
+    expect(damagedBy([sound, again, ahead]).get(LABEL)).toEqual({
+      at: '2026-01-17T09:00:00.000Z',
+      why: 'a verification at 2026-01-17 09:00 UTC found it damaged',
+    });
+  });
+
+  it('goes by the time in the key within the second that S3 tells', () => {
+    const modifiedAt = new Date('2026-01-17T08:00:01.000Z');
+    const [damaged, sound] = [
+      { key: key({ at: '2026-01-17T08:00:00.100Z' }), modifiedAt },
+      { key: key({ at: '2026-01-17T08:00:00.900Z', found: 'sound' }), modifiedAt },
+    ];
+    expect([...damagedBy([sound, damaged])]).toEqual([]);
   });
 });
