@@ -15,6 +15,8 @@ export interface BaseCatalog {
   readonly clusters: readonly string[];
   /** Newest first. */
   readonly bases: readonly Base[];
+  /** The same, whatever verifications said of them. */
+  readonly asListed: readonly Base[];
 }
 
 const AT_ONCE = 8;
@@ -47,7 +49,9 @@ export async function readBaseCatalog(
   await forEachOf(found, AT_ONCE, async (file) => {
     manifests.set(file.key, await readManifest(bucket, memory, prefix, file));
   });
-  return { clusters, bases: catalogBases(app, { files, manifests }, damaged) };
+  const asListed = catalogBases(app, { files, manifests });
+  const bases = damaged.size === 0 ? asListed : catalogBases(app, { files, manifests }, damaged);
+  return { clusters, bases, asListed };
 }
 
 /** The system identifiers among the folders under `prefix`, which ends in a slash. */

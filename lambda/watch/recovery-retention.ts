@@ -1,5 +1,5 @@
-import type { BaseDecision, PitrPolicy } from '../../lib/domain/base/base-floor.ts';
-import { decideBaseRetention } from '../../lib/domain/base/base-floor.ts';
+import type { BaseDecision, BaseViews, PitrPolicy } from '../../lib/domain/base/base-floor.ts';
+import { decideWithVerdicts } from '../../lib/domain/base/base-floor.ts';
 import { isUsable, type Base } from '../../lib/domain/base/base-catalog.ts';
 import type { ListedFile } from '../../lib/domain/backup/catalog.ts';
 import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
@@ -47,18 +47,19 @@ const MOST_TOLD = 5;
  * are removed from the state bucket, where versions stay for a week. Tagging again what is tagged changes nothing.
  */
 export async function* retainRecovery(work: RetentionWork): WalRetention {
-  const { backups, manifests, prefix, app } = work;
-  const { bases, clusters } = await readBaseCatalog(backups, manifests, { prefix, app });
+  const { backups, state, manifests, prefix, app } = work;
+  const { bases, asListed, clusters } = await readBaseCatalog(backups, manifests, { prefix, app }, state);
   const surveys: WalSurvey[] = [];
   for (const systemIdentifier of await allClusters(work, clusters)) {
     const place = placeOf(work, { app, systemIdentifier });
-    const survey = new WalSurvey(place, await segmentSizeOf(place, segmentSizeKnown(bases, place)));
+    const survey = new WalSurvey(place, await segmentSizeOf(place, segmentSizeKnown(asListed, place)));
     yield* survey.listAll();
     surveys.push(survey);
   }
   const policy = { days: work.days, now: work.now };
   const tagging = new Tagging(work);
-  const decisions = await decideBases(work, tagging, bases, surveys, policy);
+  const views = { listed: asListed, verified: bases };
+  const decisions = await decideBases(work, tagging, views, surveys, policy);
   yield* tagBases(tagging, decisions);
   let removed = 0;
   for (const survey of surveys) {
@@ -91,12 +92,12 @@ function segmentSizeKnown(bases: readonly Base[], { series }: WalPlace): number 
 async function decideBases(
   work: RetentionWork,
   tagging: Tagging,
-  bases: readonly Base[],
+  bases: BaseViews,
   surveys: readonly WalSurvey[],
   policy: PitrPolicy,
 ): Promise<BaseDecision[]> {
   const archives = surveys.map(({ archive }) => archive);
-  const first = decideBaseRetention(bases, archives, policy);
+  const first = decideWithVerdicts(bases, archives, policy);
   const pinned = new Set<string>();
   for (const { base } of first.filter(({ expire }) => expire)) {
     const pins = await forEachOf(
@@ -106,7 +107,7 @@ async function decideBases(
     );
     if (pins.includes(true)) pinned.add(base.label);
   }
-  return pinned.size === 0 ? first : decideBaseRetention(bases, archives, { ...policy, pinned });
+  return pinned.size === 0 ? first : decideWithVerdicts(bases, archives, { ...policy, pinned });
 }
 
 /** What cannot be asked may be; that somebody must know, for it stays for as long as that lasts. */

@@ -329,6 +329,26 @@ describe('the retention of base backups and WAL', () => {
     expect((await tagged(wal)).flatMap((is, day) => (is ? [day + 1] : []))).toEqual([1, 2, 3, 4]);
   });
 
+  it('lets go of no good base backup in favour of one that a verification found damaged', async () => {
+    const { bases, wal } = await live(9);
+    const verdicts = async (found: 'damaged' | 'sound'): Promise<void> => {
+      stage.passMinutes(1);
+      for (const [key] of bases.slice(2)) await cluster.verdict(key!.split('/').at(-2)!, found);
+    };
+    const gone = async (): Promise<number[]> =>
+      (await tagged(bases.map(([key]) => key!))).flatMap((is, day) => (is ? [day + 1] : []));
+    await stage.watch({ retention: 'all' });
+    expect(await gone()).toEqual([1, 2, 3, 4]);
+    await verdicts('damaged');
+    await stage.coldWatch({ retention: 'all' });
+    // The second is what can be recovered from; behind the others nothing better stands.
+    expect(await gone()).toEqual([1]);
+    expect((await tagged(wal.slice(1, 4))).filter((is) => is)).toEqual([]);
+    await verdicts('sound');
+    await stage.coldWatch({ retention: 'all' });
+    expect(await gone()).toEqual([1, 2, 3, 4]);
+  });
+
   it('changes nothing the second time, and writes no tag twice', async () => {
     await live(8);
     await stage.watch({ retention: 'all' });

@@ -49,6 +49,33 @@ export function decideBaseRetention(
   });
 }
 
+/** The same base backups, in one order or another. */
+export interface BaseViews {
+  /** As they lie there. */
+  readonly listed: readonly Base[];
+  /** Those damaged that a verification called so. */
+  readonly verified: readonly Base[];
+}
+
+/**
+ * What goes whether one believes the verifications or not. A damaged base backup then takes the place of no good one, and a
+ * wrong word costs room for another, never a recovery.
+ * @returns decisions on the verified ones; WAL judged by these stays where either view needs it
+ */
+export function decideWithVerdicts(
+  { listed, verified }: BaseViews,
+  archives: readonly WalArchive[],
+  policy: PitrPolicy,
+): BaseDecision[] {
+  const nameOf = ({ series, label }: Base): string => basePrefix(series, label);
+  const asListed = decideBaseRetention(listed, archives, policy).map((each) => [nameOf(each.base), each] as const);
+  const kept = new Map(asListed.filter(([, { expire }]) => !expire));
+  return decideBaseRetention(verified, archives, policy).map((decision) => {
+    const other = decision.expire ? kept.get(nameOf(decision.base)) : undefined;
+    return other ? { ...other, base: decision.base } : decision;
+  });
+}
+
 function reasonToKeep(base: Base, bases: readonly Base[], policy: PitrPolicy): string | undefined {
   const { now, pinned, proven } = policy;
   const newest = newestOf(bases, now);

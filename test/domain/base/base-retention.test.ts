@@ -1,5 +1,5 @@
 import type { Base } from '../../../lib/domain/base/base-catalog.ts';
-import { decideBaseRetention } from '../../../lib/domain/base/base-floor.ts';
+import { decideBaseRetention, decideWithVerdicts } from '../../../lib/domain/base/base-floor.ts';
 import { DAY_MS, sampleBase, sampleIncrement, storedBases } from './sample-base.ts';
 
 const START = new Date('2026-01-04T02:00:00Z');
@@ -46,6 +46,23 @@ describe('Retention of base backups without WAL', () => {
     const bases = storedBases([good, unfinished], [`${unfinished.label}/manifest.json`]);
     expect(labelsOf(bases, day(30))).toEqual([unfinished.label]);
     expect(labelsOf(bases, day(-46))).toEqual([]);
+  });
+
+  it('lets go of no good one in favour of one that a verification found damaged, nor of more than without its word', () => {
+    const listed = storedBases([8, 1, 0].map((each) => sampleBase(day(each))));
+    const [newest, second, first] = listed.map(({ label }) => label) as [string, string, string];
+    const gone = (...damaged: string[]): string[] => {
+      const verified = listed.map((base): Base => {
+        return damaged.includes(base.label) ? { ...base, state: 'damaged', why: 'a bit', chain: [] } : base;
+      });
+      const decisions = decideWithVerdicts({ listed, verified }, [], { days: 7, now: day(8.5) });
+      return decisions.flatMap(({ base, expire }) => (expire ? [base.label] : []));
+    };
+    expect(gone()).toEqual([second, first]);
+    expect(gone(newest)).toEqual([first]);
+    expect(gone(second)).toEqual([second, first]);
+    expect(gone(newest, second)).toEqual([]);
+    expect(gone(newest, second, first)).toEqual([]);
   });
 
   it('goes by the recorded time across clusters, whose labels and timelines begin anew', () => {
