@@ -100,7 +100,7 @@ export class WalArchiveBuilder {
     if (object.series.systemIdentifier !== series.systemIdentifier) return undefined;
     if (!('segment' in object)) return object;
     if (!parseSegmentName(object.segment, segmentSize)) return undefined;
-    if (object.role !== 'partial-wal' && this.#damaged.has(object.segment)) return object;
+    if (this.#damaged.has(object.segment)) return object;
     if (object.role === 'journal')
       addPiece(pieces, object.segment, { from: object.from, to: object.to, file });
     else if (object.role === 'wal') segments.set(object.segment, file);
@@ -136,14 +136,15 @@ export class WalArchiveBuilder {
    * @param damaged by name; what is no segment's is passed over
    */
   setDamaged(damaged: ReadonlyMap<string, Damage>): void {
-    const { series, segmentSize, segments, pieces, holes } = this.#archive;
+    const { series, segmentSize, segments, partials, pieces, holes } = this.#archive;
     this.#damaged = new Set(damaged.keys());
     const records = [...damaged].flatMap(([name, { at, why }]): HoleRecord[] => {
       const segment = parseSegmentName(name, segmentSize);
       if (!segment) return [];
       segments.delete(name);
-      // Recovery takes the complete segment where there is one, so its pieces are no way round it.
+      // Recovery takes the complete segment where there is one: neither its pieces nor a partial one lead round it.
       pieces.delete(name);
+      partials.delete(name);
       const { timeline, start } = segment;
       const [from, to] = [formatLsn(start), formatLsn(start + BigInt(segmentSize))];
       const told = { since: null, recordedAt: at, runId: '', reason: why };

@@ -4,6 +4,7 @@ import {
   pathOf,
   timelinesOf,
   unclearPartials,
+  WalArchiveBuilder,
   type WalFile,
 } from '../../../lib/domain/wal/archive.ts';
 import type { Lsn } from '../../../lib/domain/wal/lsn.ts';
@@ -185,6 +186,23 @@ describe('WAL that recovery can follow', () => {
 });
 
 describe('What a listing holds', () => {
+  it('of a damaged segment is nothing, neither its pieces nor a partial one, listed before or after it was found', () => {
+    const bucket = new WalBucket().segments(1, 1, 3).partial(1, 2).piece(1, 2, [0, MIB]);
+    const builder = new WalArchiveBuilder(SERIES, 16 * MIB);
+    for (const file of bucket.files) builder.add(file);
+    const damage = { at: '2026-01-17T12:00:00.000Z', why: 'a bit has flipped' };
+    builder.setDamaged(new Map([[nameOf(1, 2), damage]]));
+    for (const file of bucket.files) builder.add(file);
+    const archive = builder.archive();
+    expect([...archive.segments.keys()]).toEqual([nameOf(1, 1), nameOf(1, 3)]);
+    expect([archive.partials.size, archive.pieces.size]).toEqual([0, 0]);
+    expect(archive.holes).toMatchObject([{ from: '0/2000000', to: '0/3000000', reason: damage.why }]);
+    builder.setHoles([]);
+    builder.setDamaged(new Map());
+    for (const file of bucket.files) builder.add(file);
+    expect([archive.segments.size, archive.partials.size, archive.pieces.size]).toEqual([3, 1, 1]);
+  });
+
   it('is this cluster’s alone, and of this segment size', () => {
     const bucket = new WalBucket().segments(1, 1, 1);
     const [{ key, ...file }] = bucket.files as [(typeof bucket.files)[number]];
