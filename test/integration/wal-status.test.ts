@@ -140,26 +140,47 @@ describe('lifeboat wal verify', () => {
   it('finds a flipped bit, other WAL under a name, and a segment that is missing', async () => {
     const stage = await streamed();
     const keys = await segmentKeys(stage);
+    const at = (key: string) => ({ Bucket: stage.bucket, Key: `${stage.prefix}/${key}` });
     const [flipped, other, , missing] = keys.slice(-4) as [string, string, string, string];
     const problems = async (): Promise<string> => {
       const end = await stage.run(['wal', 'verify', '--json']);
       expect(end.status).toBe(7);
+      expect((end.json() as FailureJson).error.hint).toContain('Make a new base backup now: ');
       return (end.json() as { clusters: { problems: string[] }[] }).clusters[0]!.problems.join('\n');
     };
+    const verdictKeys = async (): Promise<string[]> =>
+      (await stage.keys()).filter((key) => key.startsWith('verdicts/'));
     const verdicts = async (): Promise<string[]> =>
-      (await stage.keys()).filter((key) => key.startsWith('verdicts/')).map((key) => key.split('/').at(-2)!);
+      (await verdictKeys()).map((key) => key.split('/').at(-2)!);
     const nameOf = (key: string): string => /([0-9A-F]{24})\.zst$/.exec(key)![1]!;
     await replace(stage, flipped, (body) => {
       body[Math.floor(body.length / 2)]! ^= 1;
       return body;
     });
+    const { s3, client } = ground();
+    // It tells, and writes down, what it found before S3 refused to hand out more, or before Ctrl-C.
+    const unread = { bucket: stage.bucket, action: 'GetObject', key: `*${missing}` };
+    s3.faults.deny(unread);
+    const refused = await stage.run(['wal', 'verify']);
+    expect([refused.status, refused.printed]).toEqual([5, expect.stringContaining(flipped)]);
+    expect(await verdicts()).toEqual([nameOf(flipped)]);
+    await client.send(new DeleteObjectCommand(at((await verdictKeys())[0]!)));
+    s3.faults.clear();
+    const day = 24 * 60 * 60 * 1000;
+    const held = { kind: 'delay', milliseconds: day } as const;
+    s3.faults.add({ ...unread, times: 'always', effect: held });
+    const stopped = stage.start(['wal', 'verify']);
+    await stopped.untilPrinted(new RegExp(nameOf(flipped)));
+    stopped.killGroup('SIGINT');
+    expect((await stopped.ended).status).toBe(130);
+    expect(await verdicts()).toEqual([nameOf(flipped)]);
+    s3.faults.clear();
     expect(await problems()).toContain(flipped);
     expect(await verdicts()).toEqual([nameOf(flipped)]);
     await replace(stage, other, (body) => body, keys.at(-2)!);
     expect(await problems()).toMatch(new RegExp(`${other}.*the page there is that of`));
     expect(await verdicts()).toEqual([nameOf(flipped), nameOf(other)].toSorted());
-    const { client } = ground();
-    await client.send(new DeleteObjectCommand({ Bucket: stage.bucket, Key: `${stage.prefix}/${missing}` }));
+    await client.send(new DeleteObjectCommand(at(missing)));
     expect(await problems()).toMatch(/is missing from [0-9A-F]+\/[0-9A-F]+ to /);
   });
 

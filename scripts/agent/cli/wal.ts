@@ -98,7 +98,10 @@ export async function runWalVerify(options: Options): Promise<Answer> {
   const context = openContext({ json: options['json'] === true });
   const stores = requireWalStores(context);
   const { settings, host } = context;
-  const verdicts = openVerdicts({ ...context, state: stores.state });
+  const { environment } = settings;
+  // What was found is written down after Ctrl-C as well.
+  const lasting = openWalStoresAnew(settings.s3, { environment, interrupted: deadlineAfter(context) });
+  const verdicts = openVerdicts({ ...context, state: lasting.state });
   const result = await verifyWal(
     { ...context, stores, reader: openWalReader(stores), verdicts },
     { app: settings.app, runId: settings.runId ?? host.newRunId() },

@@ -44,7 +44,8 @@ const SEGMENT_SIZE = 16 * 1024 * 1024;
 
 /**
  * `lifeboat wal verify`: reads every WAL object again, compares it with its metadata, and looks at the WAL in it as recovery
- * would, record after record. Which complete segments are damaged is written down in S3. @throws LifeboatError BACKUP_NOT_FOUND, S3_… when it cannot be listed
+ * would, record after record. Which complete segments are damaged is written down in S3, also where it does not come to its end.
+ * @throws LifeboatError BACKUP_NOT_FOUND, S3_… when something cannot be listed or read
  */
 export async function verifyWal(
   ports: WalVerifyPorts,
@@ -83,13 +84,16 @@ async function verifyCluster(
     'Reading WAL',
     runs.reduce((sum, { objects }) => sum + objects.length, 0),
   );
+  let finished = false;
   try {
     for (const run of runs) problems.push(...(await verifyRun(ports, archive, run, { totals, damaged })));
+    finished = true;
   } finally {
     ports.progress.stop();
+    // What is damaged is known although the rest could not be read; of the rest nothing is.
+    const looked = (object: string): boolean => finished && archive.segments.has(object);
+    if (finished || damaged.size > 0) await ports.verdicts.settle({ series, runId, damaged, looked });
   }
-  const looked = (object: string): boolean => archive.segments.has(object);
-  await ports.verdicts.settle({ series, runId, damaged, looked });
   return {
     systemIdentifier,
     segments: archive.segments.size,
@@ -179,10 +183,12 @@ async function verifyRun(
   { from, objects }: Run,
   { totals, damaged }: RunFindings,
 ): Promise<string[]> {
-  const { reader, progress, interrupted } = ports;
+  const { reader, log, progress, interrupted } = ports;
   const problems: string[] = [];
   const tell = ({ key }: WalObject, problem: string): void => {
     problems.push(problem);
+    // It may take hours, and may not come to its end.
+    log.warn(problem);
     const object = parsePitrKey(key);
     if (object?.role === 'wal') damaged.set(object.segment, problem);
   };
@@ -258,11 +264,13 @@ async function* readAhead(reader: WalReader, objects: readonly WalObject[]): Asy
   }
 }
 
-async function readOne(reader: WalReader, object: WalObject): Promise<ReadObject> {
+async function readOne(reader: WalReader, object: WalObject, again = true): Promise<ReadObject> {
   try {
     return { object, bytes: await reader.read(object.key), failure: undefined };
   } catch (error) {
     const failure = asLifeboatError(error);
+    // This machine may have been short of memory, or have flipped the bit; others are told of what is called damaged.
+    if (failure.code === 'CORRUPT' && again) return await readOne(reader, object, false);
     if (failure.code !== 'CORRUPT' && failure.code !== 'BACKUP_NOT_FOUND') throw failure;
     return { object, bytes: undefined, failure };
   }
@@ -273,6 +281,6 @@ function summarize(clusters: readonly VerifiedCluster[]): LifeboatError | undefi
   if (problems.length === 0) return undefined;
   const told = problems.slice(0, 20).join('\n');
   return new LifeboatError('CORRUPT', `${problems.length} problems were found in the WAL:\n${told}`, {
-    hint: 'Recovery cannot pass what is damaged or missing. Make a new base backup: lifeboat backup --kind base',
+    hint: 'Recovery cannot pass what is damaged or missing. Make a new base backup now: lifeboat backup --kind base',
   });
 }
