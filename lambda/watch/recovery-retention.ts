@@ -6,13 +6,13 @@ import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
 import { OBJECT_TAG } from '../../lib/domain/names.ts';
 import { basePrefix, journalPrefix, type WalSeries } from '../../lib/domain/wal/keys.ts';
 import { judgeWalOf, type PitrDecision, type WalJudge } from '../../lib/domain/wal/wal-retention.ts';
-import { objectOfVerdict } from '../../lib/domain/wal/verdicts.ts';
+import { objectOfVerdict, verdictPrefix } from '../../lib/domain/wal/verdicts.ts';
 import { changeTags } from '../../lib/domain/watch/tagging-plan.ts';
 import { clustersIn, readBaseCatalog, type BaseManifestMemory } from '../base-catalog.ts';
 import type { Bucket } from '../bucket.ts';
 import type { Log } from '../log.ts';
 import { forEachOf } from '../pool.ts';
-import { listVerdicts } from '../verdicts.ts';
+import { listVerdicts, MOST_VERDICTS } from '../verdicts.ts';
 import { segmentSizeOf, WalSurvey, type Steps, type WalPlace } from './wal-survey.ts';
 
 export interface RetentionWork {
@@ -65,7 +65,7 @@ export async function* retainRecovery(work: RetentionWork): WalRetention {
   for (const survey of surveys) {
     const judge = judgeWalOf(survey.archive, decisions, policy);
     yield* tagWal(tagging, survey, judge);
-    const verdicts = await verdictsOfGone(work, survey, bases);
+    const verdicts = yield* verdictsOfGone(work, tagging, survey, bases);
     removed += yield* removeJournal(work, tagging, survey, judge, verdicts);
   }
   return { tagged: tagging.tagged, removed, problems: tagging.problems() };
@@ -233,18 +233,30 @@ function timelineOf(key: string): string {
   return /\/([0-9A-F]{8})\/[0-9A-F]{24}\.zst$/.exec(key)?.[1] ?? key;
 }
 
-/** Keys of what verifications said of base backups and segments that are there no more. */
-async function verdictsOfGone(
-  { state, prefix }: RetentionWork,
+/**
+ * Keys of what verifications said of base backups and segments that are there no more. What they say since the pass began may be
+ * of something that came since its listings.
+ */
+async function* verdictsOfGone(
+  { state, prefix, now }: RetentionWork,
+  tagging: Tagging,
   { archive }: WalSurvey,
   bases: readonly Base[],
-): Promise<string[]> {
+): Steps<string[]> {
+  const { series } = archive;
   const labels = new Set(bases.map(({ label }) => label));
-  const files = await listVerdicts({ state, prefix, series: archive.series });
-  return files.flatMap(({ key }) => {
+  const { files, more } = yield* listVerdicts({ state, prefix, series });
+  if (more) tagging.fail(tooManyVerdicts(`s3://${state.name}/${prefix}/${verdictPrefix(series)}`));
+  return files.flatMap(({ key, modifiedAt }) => {
     const object = objectOfVerdict(key);
     const isGone = object !== undefined && !labels.has(object) && !archive.segments.has(object);
-    return isGone ? [key] : [];
+    return isGone && modifiedAt <= now ? [key] : [];
+  });
+}
+
+function tooManyVerdicts(where: string): LifeboatError {
+  return new LifeboatError('S3_FAILED', `${where} holds more than ${MOST_VERDICTS} verdicts: not all count`, {
+    hint: 'Find out which host writes them: each has its runId. What is removed there is said again by the next verification.',
   });
 }
 

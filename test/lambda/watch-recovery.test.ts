@@ -349,6 +349,21 @@ describe('the retention of base backups and WAL', () => {
     expect(await gone()).toEqual([1, 2, 3, 4]);
   });
 
+  it('leaves alone what is said of a base backup that came while the pass was under way', async () => {
+    await live(8);
+    await stage.watch();
+    expect(await stage.watch({ retention: 'all' }, withTimeFor(8))).toMatchObject({ removed: 0 });
+    stage.passMinutes(5);
+    const { manifest } = await cluster.base(9);
+    const verdict = await cluster.verdict(manifest.label, 'damaged');
+    let done = await stage.watch();
+    while (done.removed === 0) {
+      stage.passMinutes(5);
+      done = await stage.watch();
+    }
+    expect(await listed('database/verdicts/')).toEqual([verdict]);
+  });
+
   it('changes nothing the second time, and writes no tag twice', async () => {
     await live(8);
     await stage.watch({ retention: 'all' });

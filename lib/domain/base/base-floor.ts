@@ -68,7 +68,9 @@ export function decideWithVerdicts(
   policy: PitrPolicy,
 ): BaseDecision[] {
   const nameOf = ({ series, label }: Base): string => basePrefix(series, label);
-  const asListed = decideBaseRetention(listed, archives, policy).map((each) => [nameOf(each.base), each] as const);
+  const asListed = decideBaseRetention(listed, archives, policy).map(
+    (each) => [nameOf(each.base), each] as const,
+  );
   const kept = new Map(asListed.filter(([, { expire }]) => !expire));
   return decideBaseRetention(verified, archives, policy).map((decision) => {
     const other = decision.expire ? kept.get(nameOf(decision.base)) : undefined;

@@ -62,7 +62,10 @@ describe('What a verification leaves in the state bucket', () => {
   });
 
   it('counts by when S3 received it: a host whose clock is ahead has not the last word for ever', () => {
-    const ahead = { ...received('2026-01-17T08:00:00.000Z', {}), key: key({ at: '9999-12-31T00:00:00.000Z' }) };
+    const ahead = {
+      ...received('2026-01-17T08:00:00.000Z', {}),
+      key: key({ at: '9999-12-31T00:00:00.000Z' }),
+    };
     const sound = received('2026-01-17T08:05:00.000Z', { found: 'sound' });
     expect([...damagedBy([ahead, sound])]).toEqual([]);
     const again = received('2026-01-17T09:00:00.000Z', {});
