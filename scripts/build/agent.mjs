@@ -11,10 +11,15 @@ import {
 import { join } from 'node:path';
 import { bundleAgent } from './bundle.mjs';
 import { ROOT, readProject } from './project.mjs';
-import { findRuntime } from './runtime.mjs';
+import { findCrc32c, findRuntime } from './runtime.mjs';
 import { stripBinary } from './strip.mjs';
 
 export const ARCHITECTURES = ['x64', 'arm64'];
+
+/** Its package has no text of it. */
+const CRC32C_NOTICE = `crc32c.node is @node-rs/crc32, https://github.com/napi-rs/node-rs
+MIT License, Copyright (c) 2020-present LongYinan
+`;
 
 /**
  * Builds `<out>/linux-<architecture>/`: bin/ (launchers), runtime/ (Node), bundle/, VERSION. The folder appears whole or
@@ -45,6 +50,8 @@ function installRuntime(architecture, folder) {
   const note = stripBinary(runtime.node, node, architecture);
   chmodSync(node, 0o755);
   copyFileSync(runtime.license, join(folder, 'LICENSE'));
+  copyFileSync(findCrc32c(architecture), join(folder, 'crc32c.node'));
+  writeFileSync(join(folder, 'NOTICE'), CRC32C_NOTICE);
   return note;
 }
 

@@ -5,16 +5,28 @@ import { join } from 'node:path';
 import { ROOT, readLockFile, readProject } from './project.mjs';
 
 /**
- * Node for Linux on `architecture`, of the version that the project pins: npm installed this machine's own, the other
- * one is fetched once and kept in .cache/.
+ * Node for Linux on `architecture`, of the version that the project pins.
  * @returns {{ node: string, license: string }} paths
  */
 export function findRuntime(architecture) {
-  const name = `node-linux-${architecture}`;
+  const folder = findPackage(`node-linux-${architecture}`, ['bin/node', 'LICENSE']);
+  return { node: join(folder, 'bin', 'node'), license: join(folder, 'LICENSE') };
+}
+
+/** The program for CRC-32C, for Linux on `architecture`. @returns its path */
+export function findCrc32c(architecture) {
+  const file = `crc32.linux-${architecture}-gnu.node`;
+  return join(findPackage(`@node-rs/crc32-linux-${architecture}-gnu`, [file]), file);
+}
+
+/**
+ * A package of the version that the project pins: npm installed those for this machine, one for another architecture is
+ * fetched once, these files of it, and kept in .cache/.
+ */
+function findPackage(name, files) {
   const version = readProject().optionalDependencies[name];
   const installed = join(ROOT, 'node_modules', name);
-  const folder = isVersion(installed, version) ? installed : fetchRuntime(name, version);
-  return { node: join(folder, 'bin', 'node'), license: join(folder, 'LICENSE') };
+  return isVersion(installed, version) ? installed : fetchPackage({ name, version, files });
 }
 
 function isVersion(folder, version) {
@@ -22,9 +34,9 @@ function isVersion(folder, version) {
   return existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === version;
 }
 
-function fetchRuntime(name, version) {
-  const cache = join(ROOT, '.cache', 'runtime');
-  const folder = join(cache, `${name}-${version}`);
+function fetchPackage({ name, version, files }) {
+  const file = `${name.replace('@', '').replace('/', '-')}-${version}`;
+  const folder = join(ROOT, '.cache', 'runtime', file);
   if (existsSync(folder)) return folder;
   const work = `${folder}.${process.pid}.unfinished`;
   mkdirSync(work, { recursive: true });
@@ -33,9 +45,9 @@ function fetchRuntime(name, version) {
       cwd: ROOT,
       stdio: 'pipe',
     });
-    const archive = join(work, `${name}-${version}.tgz`);
+    const archive = join(work, `${file}.tgz`);
     checkIntegrity(archive, name, version);
-    const members = ['package/bin/node', 'package/LICENSE', 'package/package.json'];
+    const members = [...files, 'package.json'].map((each) => `package/${each}`);
     execFileSync('tar', ['-xzf', archive, '-C', work, ...members], { stdio: 'pipe' });
     moveInto(join(work, 'package'), folder);
     return folder;
