@@ -1,19 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { BaseManifest, BaseVolume } from '../../../lib/domain/base/base-manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { decompressFrame } from '../data-path/decompress-frame.ts';
 import type { WrittenDigests } from '../data-path/tar/written-digests.ts';
 import {
   TarExtraction,
   type TarExtractionOptions,
   type VolumeExtractor,
 } from '../data-path/tar/tar-extractor.ts';
-import { releaseMemory } from '../data-path/release-memory.ts';
+import { readVolume } from '../data-path/volumes/volume-reader.ts';
 import type { ObjectStore } from '../ports/store.ts';
 
-/** With the frames ahead of each, what is in memory at a time: some 70 MB with frames of 8 MiB. */
-const VOLUMES_AT_ONCE = 2;
-const FRAMES_AHEAD = 2;
+/** One waits for the disk while another is decompressed. With the frames ahead of each some 40 MB are in memory. */
+const VOLUMES_AT_ONCE = 3;
 
 /** One base backup's, and where to. */
 export interface VolumesToUnpack {
@@ -142,71 +140,11 @@ async function unpackFrames(
   onBytes: (bytes: number) => void,
 ): Promise<string> {
   const sha256 = createHash('sha256');
-  for await (const { stored, raw } of readVolumeFrames(work)) {
+  const pieces = readVolume({ ...work, onStored: (frame) => void sha256.update(frame) });
+  for await (const piece of pieces) {
     work.interrupted.throwIfAborted();
-    sha256.update(stored);
-    await extractor.push(raw);
-    onBytes(raw.length);
-    releaseMemory(stored);
-    releaseMemory(raw);
+    await extractor.push(piece);
+    onBytes(piece.length);
   }
   return sha256.digest('hex');
-}
-
-interface Frame {
-  readonly stored: Buffer;
-  readonly raw: Buffer;
-}
-
-type VolumeSource = Pick<Work, 'store' | 'prefix' | 'volume'>;
-
-/**
- * A volume's frames in order, decompressed, some ahead of the one that is asked for.
- * @throws LifeboatError CORRUPT for one that does not decode to its length
- */
-export async function* readVolumeFrames(work: VolumeSource): AsyncGenerator<Frame> {
-  const { frameSizes } = work.volume;
-  const pending: Promise<Frame>[] = [];
-  let offset = 0;
-  let next = 0;
-  const startNext = (): void => {
-    const length = frameSizes[next];
-    if (length === undefined) return;
-    const frame = readFrame(work, next, { offset, length });
-    // Awaited in its turn; until then a failure must not count as unhandled.
-    frame.catch(() => undefined);
-    pending.push(frame);
-    offset += length;
-    next += 1;
-  };
-  for (let count = 0; count < FRAMES_AHEAD; count += 1) startNext();
-  try {
-    for (let frame = pending.shift(); frame; frame = pending.shift()) {
-      const bytes = await frame;
-      startNext();
-      yield bytes;
-    }
-  } finally {
-    await Promise.allSettled(pending);
-  }
-}
-
-async function readFrame(
-  { store, prefix, volume: { key, rawSize, rawFrameSize, frameSizes } }: VolumeSource,
-  index: number,
-  range: { readonly offset: number; readonly length: number },
-): Promise<Frame> {
-  const where = `Frame ${index + 1} of ${frameSizes.length} of ${store.urlOf(prefix + key)}`;
-  const expected = index < frameSizes.length - 1 ? rawFrameSize : rawSize - index * rawFrameSize;
-  const stored = await store.read(prefix + key, range);
-  let raw: Buffer;
-  try {
-    raw = await decompressFrame(stored, 'zstd', expected);
-  } catch (cause) {
-    throw new LifeboatError('CORRUPT', `${where} does not decompress: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-  if (raw.length === expected) return { stored, raw };
-  throw new LifeboatError('CORRUPT', `${where} holds ${raw.length} bytes instead of ${expected}`);
 }

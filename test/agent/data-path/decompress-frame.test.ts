@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import { decompressFrame } from '../../../scripts/agent/data-path/decompress-frame.ts';
+import { decompressFrame, decompressInPieces } from '../../../scripts/agent/data-path/decompress-frame.ts';
 
 describe.each([
   ['gzip', gzipSync],
@@ -28,5 +29,38 @@ describe.each([
       () => undefined,
     );
     expect(found?.length).not.toBe(raw.length);
+  });
+
+  const MIB = 1024 * 1024;
+
+  /** Slow with each piece, so that the decompressor goes on meanwhile as far as it ever does. */
+  async function inPieces(frame: Buffer): Promise<{ bytes: Buffer; largest: number }> {
+    const copies: Buffer[] = [];
+    for await (const piece of decompressInPieces(frame, compression)) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      copies.push(Buffer.from(piece));
+    }
+    return { bytes: Buffer.concat(copies), largest: Math.max(0, ...copies.map(({ length }) => length)) };
+  }
+
+  it.each([0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB, 3 * MIB + 5000])(
+    'in pieces gives back %i bytes, none larger than a mebibyte',
+    async (size) => {
+      const whole = Buffer.concat([
+        randomBytes(Math.floor(size / 2)),
+        Buffer.alloc(size - Math.floor(size / 2), 7),
+      ]);
+      const { bytes, largest } = await inPieces(compressed(whole));
+      expect(bytes.equals(whole)).toBe(true);
+      expect(largest).toBeLessThanOrEqual(MIB);
+    },
+  );
+
+  it('in pieces ends with an error for what is no frame, and when it is left early', async () => {
+    await expect(inPieces(Buffer.from('neither of them'))).rejects.toThrow();
+    for await (const piece of decompressInPieces(compressed(Buffer.alloc(5 * MIB)), compression)) {
+      expect(piece.length).toBe(MIB);
+      break;
+    }
   });
 });

@@ -91,7 +91,7 @@ interface OpenFile {
   readonly digest: FileDigest | undefined;
 }
 
-/** One archive's bytes, in order. Large pieces are written as they are: push whole frames. */
+/** One archive's bytes, in order. Large pieces are written as they are, so they should be large: a mebibyte. */
 export class VolumeExtractor {
   readonly #extraction: TarExtraction;
   readonly #where: string;

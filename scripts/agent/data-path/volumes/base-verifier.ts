@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import type { BaseVerifier, StoredFile, VolumeToRead } from '../../ports/base-verification.ts';
-import { readVolumeFrames } from '../../recovery/volumes.ts';
-import { releaseMemory } from '../release-memory.ts';
 import { parseBackupManifest } from '../tar/backup-manifest.ts';
 import { TarReader } from '../tar/tar-reader.ts';
+import { readVolume } from './volume-reader.ts';
 
 export const baseVerifier: BaseVerifier = {
-  readVolume,
+  readVolume: listFiles,
   parseManifest: (bytes, where) => parseBackupManifest(bytes, where).files,
 };
 
-async function readVolume(work: VolumeToRead): Promise<StoredFile[]> {
+async function listFiles(work: VolumeToRead): Promise<StoredFile[]> {
   const { store, prefix, volume, interrupted, onProgress } = work;
   const where = store.urlOf(prefix + volume.key);
   const sha256 = createHash('sha256');
@@ -19,19 +18,19 @@ async function readVolume(work: VolumeToRead): Promise<StoredFile[]> {
   const files: StoredFile[] = [];
   let members = 0;
   let done = 0;
-  for await (const { stored, raw } of readVolumeFrames(work)) {
+  const onStored = (frame: Buffer): void => {
+    sha256.update(frame);
+    done += frame.length;
+    onProgress(done);
+  };
+  for await (const piece of readVolume({ ...work, onStored })) {
     interrupted.throwIfAborted();
-    sha256.update(stored);
-    for (const event of tar.push(raw)) {
+    for (const event of tar.push(piece)) {
       if (event.kind !== 'member') continue;
       members += 1;
       const { type, rawName, size } = event.member;
       if (type === 'file') files.push({ path: rawName.toString('latin1'), size });
     }
-    done += stored.length;
-    onProgress(done);
-    releaseMemory(stored);
-    releaseMemory(raw);
   }
   tar.finish();
   const found = sha256.digest('hex');
