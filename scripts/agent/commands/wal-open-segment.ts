@@ -15,7 +15,7 @@ export class OpenSegment {
   lastCommit: LastCommit | undefined;
   /** When its first byte arrived that is not in S3, by the clock that never jumps. */
   waitingSince: number | undefined;
-  /** Its buffer is in use by so many writes. */
+  /** Its buffer is in use by so many writes, those to come included; WalReceiver counts them. */
   users = 0;
 
   constructor(timeline: number, start: Lsn, buffer: Buffer) {

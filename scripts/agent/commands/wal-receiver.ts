@@ -29,8 +29,10 @@ export interface ReceiverStart {
   readonly pieces: readonly JournalPiece[];
 }
 
+/** Segments that may be on their way beside and ahead of the oldest that S3 does not hold yet. */
+export const MOST_AHEAD = 16;
 /** Compressed segments on their way to S3; the connections hold up to two copies. */
-const ON_THE_WAY = 20 * 1024 * 1024;
+const ON_THE_WAY = { bytes: 20 * 1024 * 1024, ahead: MOST_AHEAD };
 
 /** @param release the segment's buffer is not needed any more; at the end it is not anyway */
 type Write = (release: () => void) => Promise<void>;
@@ -194,16 +196,14 @@ export class WalReceiver {
   #sendSegment(open: OpenSegment): void {
     this.#open = undefined;
     const { archive, persist } = this.#options;
+    const turn = this.#window.announce();
     this.#send(open, async (release) => {
       const packed = await archive.packSegment(open.place, open.buffer, open.lastCommit);
-      await this.#window.enter(packed.size);
+      await this.#window.enter(turn, packed.size);
       release();
-      try {
-        this.#throwFailure();
-        await persist(() => packed.put());
-      } finally {
-        this.#window.leave(packed.size);
-      }
+      this.#throwFailure();
+      await persist(() => packed.put());
+      this.#window.leave(turn, packed.size);
       this.stored.segments += 1;
       this.stored.bytes += packed.size;
     });
@@ -276,7 +276,11 @@ export class WalReceiver {
     this.#gate = Promise.all([this.#gate, proving]);
   }
 
-  /** Never rejects: what fails is thrown by the next call. */
+  /**
+   * Never rejects: what fails is thrown by the next call. The segment's buffer goes round again once it has no users: it is born
+   * with one, which is its last write as a segment; each piece that is written or compared before adds one of its own, and the
+   * `work` that is tracked for it takes that one away, at its end or when it calls `release`.
+   */
   #track(open: OpenSegment, work: Write): Promise<void> {
     let held = true;
     const release = (): void => {
@@ -289,6 +293,7 @@ export class WalReceiver {
       .catch((error: unknown) => {
         if (this.#failure) return;
         this.#failure = { error };
+        this.#window.close();
         this.#options.onFailure(error);
       })
       .finally(() => {

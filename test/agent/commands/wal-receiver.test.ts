@@ -3,11 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { segmentName } from '../../../lib/domain/wal/segment.ts';
 import {
+  MOST_AHEAD,
   WalReceiver,
   type ReceiverOptions,
   type ReceiverStart,
 } from '../../../scripts/agent/commands/wal-receiver.ts';
 import type { JournalPiece, LastCommit } from '../../../scripts/agent/ports/wal.ts';
+import { eventually } from '../replication/fixture.ts';
 import { memoryArchive, piecesOf, type MemoryArchive } from './wal-memory-archive.ts';
 
 const SIZE = 1024 * 1024;
@@ -137,13 +139,57 @@ describe('The receiver of WAL', () => {
     });
     await sleep(200);
     expect(fed).toBe(false);
-    // 16 as they are and 20 MiB packed.
+    // 16 as they are and 16 packed.
     const taken = Number(receiver.position - START) / SIZE;
-    expect(taken).toBeLessThanOrEqual(36);
+    expect(taken).toBeLessThanOrEqual(32);
     open();
     await feeding;
     await receiver.settle();
     expect(reassemble(archive).equals(wal)).toBe(true);
+  });
+
+  it('stores nothing far ahead of a segment that S3 has not taken, however small the rest is', async () => {
+    const { archive, receiver } = ground();
+    const pack = archive.packSegment.bind(archive);
+    archive.packSegment = async (...of) => ({ ...(await pack(...of)), size: 100 });
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    // The first goes alone in any case.
+    archive.onPut = async (key) => {
+      if (key === name(1)) await gate;
+    };
+    receiver.begin(at(1, START, []));
+    const feeding = feed(receiver, Buffer.alloc(60 * SIZE, 'wal'));
+    // As many again wait in memory, or, were there no limit, are stored.
+    await eventually(() => expect(receiver.position - START).toBeGreaterThanOrEqual(BigInt(32 * SIZE)));
+    await eventually(() => expect(archive.objects.has(name(MOST_AHEAD))).toBe(true));
+    await sleep(20);
+    expect([...archive.objects.keys()].toSorted().at(-1)).toBe(name(MOST_AHEAD));
+    open();
+    await feeding;
+    await receiver.settle();
+    expect(archive.objects.size).toBe(60);
+  });
+
+  it('lets nothing out any more when a segment can never be stored', async () => {
+    const { archive, receiver } = ground();
+    let refuse = (): void => undefined;
+    const gate = new Promise<void>((_resolve, reject) => {
+      refuse = () => reject(new LifeboatError('S3_DENIED', 'no'));
+    });
+    archive.onPut = async (key) => {
+      if (key === name(1)) await gate;
+    };
+    receiver.begin(at(1, START, []));
+    const feeding = feed(receiver, Buffer.alloc(40 * SIZE)).catch(() => undefined);
+    await eventually(() => expect(receiver.position - START).toBeGreaterThanOrEqual(BigInt(32 * SIZE)));
+    await eventually(() => expect(archive.objects.has(name(MOST_AHEAD))).toBe(true));
+    refuse();
+    await feeding;
+    await expect(receiver.settle()).rejects.toMatchObject({ code: 'S3_DENIED' });
+    expect([...archive.objects.keys()].toSorted().at(-1)).toBe(name(MOST_AHEAD));
   });
 
   it('begins its pieces where those of the run before end', async () => {
