@@ -18,7 +18,7 @@ export interface WalPushResult {
 }
 
 /** How many that wait go along in one go. */
-const MOST_NEIGHBOURS = 63;
+export const MOST_NEIGHBOURS = 63;
 const AT_ONCE = 4;
 
 /**

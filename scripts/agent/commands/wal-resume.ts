@@ -3,6 +3,8 @@ import { segmentOnPath, type PathSegment } from '../../../lib/domain/wal/path-se
 import { parseSegmentName, segmentStart } from '../../../lib/domain/wal/segment.ts';
 import type { TimelineStretch } from '../../../lib/domain/wal/timeline.ts';
 import type { HolePlace, SegmentPlace, WalArchive } from '../ports/wal.ts';
+import { MOST_NEIGHBOURS } from './wal-push.ts';
+import { MOST_AHEAD } from './wal-receiver.ts';
 
 /** Where streaming begins: a segment's start. */
 export interface StreamStart {
@@ -32,14 +34,18 @@ export interface ResumePoints {
   readonly compared: Lsn | undefined;
 }
 
-/** More segments than are ever sent at once: no gap but a lost stretch lies before so many in a row. */
-const LOOK_BACK = 32n;
+/**
+ * No gap but a lost stretch lies further back than segments are stored ahead of a missing one; with the one before the gap,
+ * and the one that a slot made anew is in.
+ */
+const LOOK_BACK = BigInt(Math.max(MOST_AHEAD, MOST_NEIGHBOURS) + 2);
 /** Digits of a segment's name that are alike for 256 neighbours: what one listing is for. */
 const BLOCK_DIGITS = 22;
 
 /**
  * S3 knows where to go on: after the segments that it holds without a gap, on the way to the server's timeline. The slot tells
- * where to begin looking: all before it was confirmed once, that is, S3 had it.
+ * where to begin looking: all before it was confirmed once, that is, S3 had it. Only of one that was made anew nothing was
+ * confirmed, and it begins at the last checkpoint, perhaps behind a gap that the old one would have kept from being lost.
  */
 export async function findResumePoints(archive: WalArchive, input: ResumeInput): Promise<ResumePoints> {
   const { path, segmentSize, slotRestart, flushLsn } = input;
@@ -48,7 +54,7 @@ export async function findResumePoints(archive: WalArchive, input: ResumeInput):
   const slotStart = segmentStart(slotRestart ?? flushLsn, segmentSize);
   const promised = { timeline: segmentOnPath(path, slotStart, segmentSize).timeline, from: slotStart };
   const known = slotRestart !== undefined && (await isContinued(held, holes, slotStart));
-  const origin = known ? slotStart : await findOrigin(archive, input);
+  const origin = known ? await lookBack(held, holes, slotStart) : await findOrigin(archive, input);
   if (origin === undefined) return { wanted: promised, promised, compared: undefined };
   const wanted = await walk(held, holes, origin);
   return { wanted, promised, compared: await findCompared(held, wanted) };
@@ -65,10 +71,32 @@ function isOnPath(path: readonly TimelineStretch[], { timeline, from }: HolePlac
   return path.some((each) => each.timeline === timeline && (each.to === undefined || from < each.to));
 }
 
-/** Whether S3 holds what comes just before, so that nothing older needs to be looked at. */
+/** Whether S3 holds what comes just before, so that nothing much older needs to be looked at. */
 async function isContinued(held: HeldSegments, holes: readonly HolePlace[], start: Lsn): Promise<boolean> {
   if (holes.some(({ to }) => to === start)) return true;
   return start > 0n && (await held.has(held.at(start - 1n)));
+}
+
+/**
+ * The earliest of the segments shortly before `start` that S3 holds. A timeline is stored to its end before the next one begins:
+ * older ones are of no interest, nor is what lies before a hole on record.
+ */
+async function lookBack(held: HeldSegments, holes: readonly HolePlace[], start: Lsn): Promise<Lsn> {
+  const { timeline } = held.at(start);
+  let [origin, at] = [start, start];
+  for (let count = 0n; count < LOOK_BACK && at > 0n; count += 1n) {
+    const segment = held.at(at - 1n);
+    if (segment.timeline !== timeline || segment.left) break;
+    if (findHole(holes, segment)) return at;
+    if (await held.has(segment)) origin = segment.start;
+    at = segment.start;
+  }
+  return origin;
+}
+
+/** A hole begins where the journal ends, in the midst of a segment. */
+function findHole(holes: readonly HolePlace[], { start, end }: PathSegment): HolePlace | undefined {
+  return holes.find(({ from, to }) => from < end && to > start);
 }
 
 /** Without a slot that tells, the newest segments of the way are looked through for gaps. */
@@ -95,8 +123,7 @@ async function walk(held: HeldSegments, holes: readonly HolePlace[], origin: Lsn
       lsn = segment.end;
       continue;
     }
-    // A hole begins where the journal ends, in the midst of a segment.
-    const hole = holes.find(({ from, to }) => from < segment.end && to > segment.start);
+    const hole = findHole(holes, segment);
     if (!hole) return { timeline: segment.timeline, from: segment.start };
     lsn = hole.to;
   }

@@ -1,5 +1,7 @@
 import { segmentName } from '../../../lib/domain/wal/segment.ts';
 import { timelinePath } from '../../../lib/domain/wal/timeline.ts';
+import { MOST_NEIGHBOURS } from '../../../scripts/agent/commands/wal-push.ts';
+import { MOST_AHEAD } from '../../../scripts/agent/commands/wal-receiver.ts';
 import { findResumePoints, type ResumeInput } from '../../../scripts/agent/commands/wal-resume.ts';
 import { memoryArchive, type MemoryArchive } from './wal-memory-archive.ts';
 
@@ -61,6 +63,41 @@ describe('Where streaming goes on', () => {
     const archive = holding([...range(3, 37), 38, 39]);
     expect((await resume(archive, { slotRestart: undefined })).wanted.from).toBe(at(37));
     expect((await resume(archive, { slotRestart: at(60) })).wanted.from).toBe(at(37));
+  });
+
+  it('is that segment too although a slot made anew begins behind it, which was confirmed nothing', async () => {
+    const archive = holding([...range(3, 37), ...range(38, 61)]);
+    expect(await resume(archive, { slotRestart: at(45, 9) })).toEqual({
+      wanted: { timeline: 1, from: at(37) },
+      promised: { timeline: 1, from: at(45) },
+      compared: at(36),
+    });
+  });
+
+  it('is found however far ahead of it segments were stored, with a slot made anew and without one', async () => {
+    for (const ahead of [MOST_AHEAD, MOST_NEIGHBOURS]) {
+      const archive = holding([...range(3, 200), ...range(201, 201 + ahead)]);
+      for (const slotRestart of [undefined, at(201 + ahead), at(202, 5)]) {
+        expect((await resume(archive, { slotRestart })).wanted.from).toBe(at(200));
+      }
+    }
+  });
+
+  it('is behind a recorded hole, and never before what S3 first held, with a slot that begins shortly after', async () => {
+    const archive = holding([...range(3, 30), 36, 37, 38]);
+    const hole = { timeline: 1, since: undefined, recordedAt: new Date(), reason: '' };
+    archive.recorded.push({ ...hole, from: at(30), to: at(35) });
+    expect((await resume(archive, { slotRestart: at(38) })).wanted.from).toBe(at(35));
+    expect((await resume(holding(range(36, 40)), { slotRestart: at(38) })).wanted.from).toBe(at(40));
+  });
+
+  it('is on the timeline that the slot is on, whatever became of the end of the one before', async () => {
+    const archive = holding(range(10, 20));
+    hold(archive, [20, 21, 23], 2);
+    for (const slotRestart of [at(22), at(24)]) {
+      const { wanted } = await resume(archive, { path: SWITCHED, slotRestart });
+      expect(wanted).toEqual({ timeline: 2, from: at(22) });
+    }
   });
 
   it('is not within a hole that is on record', async () => {
