@@ -149,7 +149,14 @@ describe('npm run build', () => {
   it('packs the folder as an archive only when asked', async () => {
     const archive = join(folder, 'out', `lifeboat-${VERSION}-${THIS_AGENT}.tar.gz`);
     const { stdout } = await run('tar', ['-tzf', archive]);
-    for (const name of ['bin/lifeboat', 'runtime/node', 'runtime/LICENSE', 'bundle/main.mjs', 'VERSION']) {
+    for (const name of [
+      'bin/lifeboat',
+      'runtime/node',
+      'runtime/LICENSE',
+      'bundle/main.mjs',
+      'bundle/packing-thread.mjs',
+      'VERSION',
+    ]) {
       expect(stdout).toContain(`${THIS_AGENT}/${name}\n`);
     }
   });
