@@ -19,15 +19,18 @@ export function maxWalSize(freeBytes: number): number {
 /** max_wal_size where nobody has set it. */
 const DEFAULT_MAX_WAL_SIZE = GIB;
 
+/** Segments that lie ready beside pg_wal before the server asks for them. */
+export const WAL_AHEAD = 256 * MIB;
+
 /**
- * Bytes of WAL that lie in pg_wal at a time. Restored segments stay until a restartpoint, which the server can only make
+ * Bytes of WAL that lie on the disk at a time, in pg_wal and beside it. Restored segments stay until a restartpoint, which the server can only make
  * where the source made a checkpoint: at most so far apart as the source's max_wal_size lets them be. Unknown in backups made
  * before it was recorded.
  * @param walRaw all that is to be replayed
  */
 export function walOnDisk({ settings }: Pick<BaseManifest, 'settings'>, walRaw: number): number {
   const ofSource = parseSize(settings['max_wal_size']) ?? DEFAULT_MAX_WAL_SIZE;
-  return Math.min(walRaw, MAX_WAL_SIZE.least + ofSource);
+  return Math.min(walRaw, MAX_WAL_SIZE.least + ofSource + WAL_AHEAD);
 }
 
 const UNITS = new Map([

@@ -1,5 +1,6 @@
 import { watch, type FSWatcher } from 'node:fs';
 import { asLifeboatError, type LifeboatError } from '../../../lib/domain/errors.ts';
+import { WAL_AHEAD } from '../../../lib/domain/base/wal-room.ts';
 import type { WalFile } from '../../../lib/domain/wal/archive.ts';
 import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
 import { releaseMemory } from '../data-path/release-memory.ts';
@@ -21,8 +22,7 @@ export interface WalFeedOptions {
 }
 
 const MIB = 1024 * 1024;
-/** What lies ready, and what is being fetched at a time; the latter is in memory. */
-const AHEAD_BYTES = 256 * MIB;
+/** What is being fetched at a time, in memory. */
 const FETCHING_BYTES = 32 * MIB;
 /** Should a change in the folder go unnoticed. */
 const LOOK_EVERY_MS = 200;
@@ -61,7 +61,7 @@ export class WalFeed {
     this.#options = options;
     this.#files = new FeedFolder(folder, owner);
     this.#index = new Map(wal.map(({ name }, index) => [name, index]));
-    this.#ahead = Math.max(2, Math.min(64, Math.floor(AHEAD_BYTES / segmentSize)));
+    this.#ahead = Math.max(2, Math.min(64, Math.floor(WAL_AHEAD / segmentSize)));
     this.#atOnce = Math.max(1, Math.min(4, Math.floor(FETCHING_BYTES / segmentSize)));
   }
 
