@@ -1,9 +1,9 @@
 import { asLifeboatError } from '../../../lib/domain/errors.ts';
 import type { BackupKind } from '../../../lib/domain/run/backup-kind.ts';
 import type { Answer } from '../answer.ts';
-import { planBackup } from '../commands/backup.ts';
-import type { BackupRequest } from '../commands/backup-request.ts';
-import { backupAndTell } from '../commands/backup-and-tell.ts';
+import { planBackup } from '../commands/backup/backup.ts';
+import type { BackupRequest } from '../commands/backup/backup-request.ts';
+import { backupAndTell } from '../commands/backup/backup-and-tell.ts';
 import { openContext, type Context } from '../context.ts';
 import { tellOfWrongSettings } from '../wrong-settings.ts';
 import { digestReader } from '../data-path/digest.ts';

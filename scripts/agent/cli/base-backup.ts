@@ -1,6 +1,6 @@
-import { planBaseBackup } from '../commands/base-backup.ts';
-import { baseBackupAndTell } from '../commands/base-backup-and-tell.ts';
-import type { BaseBackupRequest } from '../commands/base-backup-request.ts';
+import { planBaseBackup } from '../commands/base-backup/base-backup.ts';
+import { baseBackupAndTell } from '../commands/base-backup/base-backup-and-tell.ts';
+import type { BaseBackupRequest } from '../commands/base-backup/base-backup-request.ts';
 import type { Context } from '../context.ts';
 import { digestReader } from '../data-path/digest.ts';
 import { openBaseWriter } from '../data-path/volumes/base-writer.ts';

@@ -1,7 +1,7 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
-import type { InstallOptions } from '../commands/install-steps.ts';
-import { install } from '../commands/install.ts';
+import type { InstallOptions } from '../commands/install/install-steps.ts';
+import { install } from '../commands/install/install.ts';
 import { openContext } from '../context.ts';
 import { openMachine } from '../host/machine.ts';
 import { renderInstall } from '../render/install.ts';

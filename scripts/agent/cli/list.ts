@@ -1,5 +1,5 @@
 import type { Answer } from '../answer.ts';
-import { list } from '../commands/list.ts';
+import { list } from '../commands/catalog/list.ts';
 import { openContext } from '../context.ts';
 import { listAsJson, renderList } from '../render/list.ts';
 

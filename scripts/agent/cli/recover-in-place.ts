@@ -3,8 +3,8 @@ import { parseCommand, type ServiceFacts } from '../../../lib/domain/base/in-pla
 import { parseRecoveryRequest, type RecoveryOptions } from '../../../lib/domain/base/recovery-target.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
-import { planInPlace, recoverInPlace, type InPlaceRequest } from '../commands/recover-in-place.ts';
-import { resumeInPlace } from '../commands/resume-in-place.ts';
+import { planInPlace, recoverInPlace, type InPlaceRequest } from '../commands/recover/recover-in-place.ts';
+import { resumeInPlace } from '../commands/recover/resume-in-place.ts';
 import { openContext } from '../context.ts';
 import { askForConsent } from '../host/confirmation.ts';
 import type { InPlacePorts } from '../ports/in-place.ts';

@@ -8,8 +8,8 @@ import {
   type RecoveredInto,
   type RecoverIntoRequest,
   type TakeoverPorts,
-} from '../commands/recover-into.ts';
-import { restoreAndTell, type ToldRestore } from '../commands/restore-and-tell.ts';
+} from '../commands/recover/recover-into.ts';
+import { restoreAndTell, type ToldRestore } from '../commands/restore/restore-and-tell.ts';
 import { openContext, type Context } from '../context.ts';
 import { openRateBook } from '../data-path/restore-rates.ts';
 import { openLocalStore } from '../host/local-store.ts';

@@ -3,7 +3,7 @@ import type { HostDifference } from '../../../lib/domain/base/recovery-host.ts';
 import { parseRecoveryRequest, type RecoveryOptions } from '../../../lib/domain/base/recovery-target.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
-import { describeRecovered, planOnly, recover, type RecoverRequest } from '../commands/recover.ts';
+import { describeRecovered, planOnly, recover, type RecoverRequest } from '../commands/recover/recover.ts';
 import { openContext, type Context } from '../context.ts';
 import type { RecoveryAction, RecoveryPlace, RecoveryPorts } from '../ports/recovery.ts';
 import { openRecoveryServers } from '../recovery/recovery-servers.ts';

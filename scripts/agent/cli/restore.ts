@@ -1,7 +1,7 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
-import { restoreAndTell } from '../commands/restore-and-tell.ts';
-import { restore, type RestoreRequest } from '../commands/restore.ts';
+import { restoreAndTell } from '../commands/restore/restore-and-tell.ts';
+import { restore, type RestoreRequest } from '../commands/restore/restore.ts';
 import { openContext, type Context } from '../context.ts';
 import { planAsJson, renderRestorePlan, renderTablePlan, restoreAsJson } from '../render/restore.ts';
 import { openRestorePorts } from '../restore-ports.ts';

@@ -1,6 +1,6 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
-import { retention } from '../commands/retention.ts';
+import { retention } from '../commands/catalog/retention.ts';
 import { openContext } from '../context.ts';
 import { renderRetention, retentionAsJson } from '../render/retention.ts';
 import { openWalStores } from '../wal-stores.ts';

@@ -1,5 +1,5 @@
 import type { Answer } from '../answer.ts';
-import { status } from '../commands/status.ts';
+import { status } from '../commands/catalog/status.ts';
 import { openContext } from '../context.ts';
 import { openWalStores } from '../wal-stores.ts';
 import { renderStatus, statusAsJson } from '../render/status.ts';

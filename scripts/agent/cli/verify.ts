@@ -1,7 +1,7 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { Answer } from '../answer.ts';
 import { openVerdicts } from '../catalog/verdicts.ts';
-import { verify } from '../commands/verify.ts';
+import { verify } from '../commands/catalog/verify.ts';
 import { openContext } from '../context.ts';
 import { openDumpFiles } from '../data-path/archive-files.ts';
 import { digestReader } from '../data-path/digest.ts';

@@ -1,8 +1,8 @@
 import { totalRows } from '../../../lib/domain/backup/compose-manifest.ts';
 import { formatBytes } from '../../../lib/domain/quantities.ts';
-import type { BackupPlan } from '../commands/backup.ts';
-import type { BackupRequest } from '../commands/backup-request.ts';
-import type { ToldBackup } from '../commands/backup-and-tell.ts';
+import type { BackupPlan } from '../commands/backup/backup.ts';
+import type { BackupRequest } from '../commands/backup/backup-request.ts';
+import type { ToldBackup } from '../commands/backup/backup-and-tell.ts';
 import { renderErrorAsJson } from './error.ts';
 
 export function renderPlan(plan: BackupPlan): string[] {

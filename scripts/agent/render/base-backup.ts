@@ -1,7 +1,7 @@
 import { formatBytes } from '../../../lib/domain/quantities.ts';
-import { rawSizeOf, sizeOf, type BaseBackupPlan } from '../commands/base-backup.ts';
-import type { BaseBackupRequest } from '../commands/base-backup-request.ts';
-import type { ToldBaseBackup } from '../commands/base-backup-and-tell.ts';
+import { rawSizeOf, sizeOf, type BaseBackupPlan } from '../commands/base-backup/base-backup.ts';
+import type { BaseBackupRequest } from '../commands/base-backup/base-backup-request.ts';
+import type { ToldBaseBackup } from '../commands/base-backup/base-backup-and-tell.ts';
 import { renderErrorAsJson } from './error.ts';
 
 export function renderBasePlan(plan: BaseBackupPlan): string[] {

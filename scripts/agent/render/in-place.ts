@@ -3,8 +3,12 @@ import { commandsOf, describeService } from '../../../lib/domain/base/in-place-s
 import { formatBytes, formatDuration } from '../../../lib/domain/quantities.ts';
 import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
 import { describeTarget } from '../../../lib/domain/base/recovery-target.ts';
-import type { InPlaceRequest, PlannedInPlace, RecoveredInPlace } from '../commands/recover-in-place.ts';
-import type { Resumed } from '../commands/resume-in-place.ts';
+import type {
+  InPlaceRequest,
+  PlannedInPlace,
+  RecoveredInPlace,
+} from '../commands/recover/recover-in-place.ts';
+import type { Resumed } from '../commands/recover/resume-in-place.ts';
 import { recoveredAsJson, recoveryPlanAsJson, renderRecoveryPlan } from './recovery.ts';
 
 export function renderInPlacePlan(planned: PlannedInPlace, { start }: InPlaceRequest): string[] {

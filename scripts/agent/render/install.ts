@@ -1,4 +1,4 @@
-import type { InstallResult, InstallStep } from '../commands/install-steps.ts';
+import type { InstallResult, InstallStep } from '../commands/install/install-steps.ts';
 
 export function renderInstall({ files, steps, warnings, next }: InstallResult): string[] {
   return [

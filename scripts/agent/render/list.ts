@@ -1,5 +1,5 @@
 import { formatBytes, formatTime } from '../../../lib/domain/quantities.ts';
-import type { ListedBackup, ListedBase, ListedCopy, ListResult } from '../commands/list.ts';
+import type { ListedBackup, ListedBase, ListedCopy, ListResult } from '../commands/catalog/list.ts';
 import { renderErrorAsJson } from './error.ts';
 import { renderTable } from './table.ts';
 

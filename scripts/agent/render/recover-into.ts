@@ -1,7 +1,11 @@
 import { formatBytes } from '../../../lib/domain/quantities.ts';
-import type { TargetAction } from '../commands/recover-into-target.ts';
-import type { PlannedRecoverInto, RecoveredInto, RecoverIntoRequest } from '../commands/recover-into.ts';
-import type { ToldRestore } from '../commands/restore-and-tell.ts';
+import type { TargetAction } from '../commands/recover/recover-into-target.ts';
+import type {
+  PlannedRecoverInto,
+  RecoveredInto,
+  RecoverIntoRequest,
+} from '../commands/recover/recover-into.ts';
+import type { ToldRestore } from '../commands/restore/restore-and-tell.ts';
 import { recoveredAsJson, recoveryPlanAsJson, renderRecoveryPlan } from './recovery.ts';
 import { restoreAsJson } from './restore.ts';
 

@@ -2,7 +2,7 @@ import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import { describeTarget, type RecoveryTarget } from '../../../lib/domain/base/recovery-target.ts';
 import { formatBytes, formatCount, formatDuration } from '../../../lib/domain/quantities.ts';
 import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
-import type { PlannedRecovery, Recovered } from '../commands/recover.ts';
+import type { PlannedRecovery, Recovered } from '../commands/recover/recover.ts';
 
 export function renderRecoveryPlan({ plan, programs, freeBytes, estimatedMs }: PlannedRecovery): string[] {
   const { base, chain, timeline, wal, walNeeded, bytes, earliest, latest, notes, warnings } = plan;

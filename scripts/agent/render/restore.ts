@@ -5,8 +5,8 @@ import {
   type RestorePlan,
   type TableRestorePlan,
 } from '../../../lib/domain/restore/plan.ts';
-import type { ToldRestore } from '../commands/restore-and-tell.ts';
-import type { RestoreRequest } from '../commands/restore.ts';
+import type { ToldRestore } from '../commands/restore/restore-and-tell.ts';
+import type { RestoreRequest } from '../commands/restore/restore.ts';
 import { renderErrorAsJson } from './error.ts';
 
 export function renderRestorePlan(plan: RestorePlan): string[] {

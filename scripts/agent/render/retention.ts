@@ -1,7 +1,7 @@
 import type { RetentionDecision } from '../../../lib/domain/backup/retention.ts';
 import { formatBytes, formatCount } from '../../../lib/domain/quantities.ts';
-import type { RecoveryDecisions, WalVerdict } from '../commands/recovery-retention.ts';
-import type { RetentionResult } from '../commands/retention.ts';
+import type { RecoveryDecisions, WalVerdict } from '../commands/recover/recovery-retention.ts';
+import type { RetentionResult } from '../commands/catalog/retention.ts';
 import { renderTable } from './table.ts';
 
 export function renderRetention(result: RetentionResult): string[] {

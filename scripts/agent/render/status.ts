@@ -1,7 +1,7 @@
 import { displayName } from '../../../lib/domain/backup/series.ts';
 import { formatBytes, formatCount, formatDuration, formatTime } from '../../../lib/domain/quantities.ts';
 import { describeWindow, windowJson } from '../../../lib/domain/wal/window-report.ts';
-import type { StatusResult } from '../commands/status.ts';
+import type { StatusResult } from '../commands/catalog/status.ts';
 import { renderErrorAsJson } from './error.ts';
 
 const STEPS = '▁▂▃▄▅▆▇█';

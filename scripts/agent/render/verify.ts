@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration } from '../../../lib/domain/quantities.ts';
-import type { VerifyResult } from '../commands/verify.ts';
+import type { VerifyResult } from '../commands/catalog/verify.ts';
 import { renderErrorAsJson } from './error.ts';
 
 export function renderVerify({ copies, durationMs }: VerifyResult): string[] {

@@ -2,8 +2,8 @@ import { displayName } from '../../../lib/domain/backup/series.ts';
 import { formatBytes, formatCount, formatDuration } from '../../../lib/domain/quantities.ts';
 import { formatLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { describeHole, windowJson } from '../../../lib/domain/wal/window-report.ts';
-import type { WalStatusResult } from '../commands/wal-status.ts';
-import type { WalVerifyResult } from '../commands/wal-verify.ts';
+import type { WalStatusResult } from '../commands/wal/wal-status.ts';
+import type { WalVerifyResult } from '../commands/wal/wal-verify.ts';
 import type { SlotFacts, WalServerFacts } from '../ports/wal.ts';
 import { renderErrorAsJson } from './error.ts';
 

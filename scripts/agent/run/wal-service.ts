@@ -2,7 +2,7 @@ import type { RunRequest } from '../../../lib/domain/run/request.ts';
 import { walSettingsOfRequest } from '../../../lib/domain/run/request-settings.ts';
 import { ENV } from '../../../lib/domain/names.ts';
 import { readDatabaseSecret } from '../aws/database-secret.ts';
-import { openWalService } from '../commands/wal-service.ts';
+import { openWalService } from '../commands/wal/wal-service.ts';
 import type { Environment } from '../environment.ts';
 import { openMachine } from '../host/machine.ts';
 import type { Log } from '../ports/host.ts';

@@ -14,8 +14,8 @@ import {
 import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { install } from '../../../scripts/agent/commands/install.ts';
-import type { InstallOptions, InstallResult } from '../../../scripts/agent/commands/install-steps.ts';
+import { install } from '../../../scripts/agent/commands/install/install.ts';
+import type { InstallOptions, InstallResult } from '../../../scripts/agent/commands/install/install-steps.ts';
 import { findBackupCommand } from '../../../scripts/agent/host/launcher.ts';
 import { openMachine } from '../../../scripts/agent/host/machine.ts';
 import type { Machine, MachineFacts } from '../../../scripts/agent/ports/install.ts';

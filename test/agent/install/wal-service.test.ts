@@ -11,7 +11,7 @@ import {
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { openWalService, type WalServiceRequest } from '../../../scripts/agent/commands/wal-service.ts';
+import { openWalService, type WalServiceRequest } from '../../../scripts/agent/commands/wal/wal-service.ts';
 import { openMachine } from '../../../scripts/agent/host/machine.ts';
 import { parseUnitState } from '../../../scripts/agent/host/unit-state.ts';
 import type { Machine, UnitState } from '../../../scripts/agent/ports/install.ts';

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { formatInPlaceJournal, type InPlaceJournal } from '../../../lib/domain/base/in-place-journal.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { resumeInPlace } from '../../../scripts/agent/commands/resume-in-place.ts';
+import { resumeInPlace } from '../../../scripts/agent/commands/recover/resume-in-place.ts';
 import { openInPlaceSite } from '../../../scripts/agent/recovery/in-place-site.ts';
 
 type Ports = Parameters<typeof resumeInPlace>[0];

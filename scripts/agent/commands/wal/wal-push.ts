@@ -1,0 +1,141 @@
+import { LifeboatError } from '../../../../lib/domain/errors.ts';
+import { timelineOfBackupHistory } from '../../../../lib/domain/wal/backup-history.ts';
+import type { Lsn } from '../../../../lib/domain/wal/lsn.ts';
+import { parseSegmentName, parseTimeline, timelineOfSegment } from '../../../../lib/domain/wal/segment.ts';
+import { parseHistory } from '../../../../lib/domain/wal/timeline.ts';
+import type { LastCommit } from '../../../../lib/domain/wal/wal-metadata.ts';
+import type { CommitWatch, WalArchive, WalFiles } from '../../ports/wal.ts';
+
+export interface WalPushPorts {
+  readonly files: WalFiles;
+  readonly openArchive: (systemIdentifier: string) => WalArchive;
+  readonly watchCommits: (from: Lsn, segmentSize: number) => CommitWatch;
+}
+
+export interface WalPushResult {
+  /** The one that was asked for first. */
+  readonly pushed: readonly string[];
+}
+
+/** How many that wait go along in one go. */
+export const MOST_NEIGHBOURS = 63;
+const AT_ONCE = 4;
+
+/**
+ * `lifeboat wal push`, PostgreSQL's archive_command: returns once the file is durable in S3. Under load those that wait behind
+ * it go along, several at once, and are marked, so that no interpreter is started for each.
+ * @throws LifeboatError whatever keeps the file that was asked for from being stored; PostgreSQL asks again
+ */
+export async function pushWal(ports: WalPushPorts, name: string): Promise<WalPushResult> {
+  const { files, openArchive } = ports;
+  const systemIdentifier = await files.systemIdentifier();
+  const archive = openArchive(systemIdentifier);
+  const pusher = { ...ports, archive };
+  await pushFile(pusher, name);
+  const pushed = [name];
+  if (timelineOfSegment(name) !== undefined) {
+    const waiting = await files.waiting(name, MOST_NEIGHBOURS);
+    pushed.push(...(await pushNeighbours(pusher, waiting)));
+  }
+  await files.sweepMarks();
+  return { pushed };
+}
+
+interface Pusher extends WalPushPorts {
+  readonly archive: WalArchive;
+}
+
+/** One that fails is asked for by PostgreSQL in its turn; what is not in order is told then. */
+async function pushNeighbours(pusher: Pusher, names: readonly string[]): Promise<string[]> {
+  const waiting = [...names];
+  const pushed: string[] = [];
+  const work = async (): Promise<void> => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+      try {
+        const identity = await pusher.files.identify(name);
+        await pushFile(pusher, name);
+        await pusher.files.mark(name, identity);
+        pushed.push(name);
+      } catch {
+        waiting.length = 0;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return pushed.toSorted();
+}
+
+async function pushFile(pusher: Pusher, name: string): Promise<void> {
+  const { files, archive } = pusher;
+  const [, history] = /^([0-9A-F]{8})\.history$/.exec(name) ?? [];
+  const timeline = history === undefined ? undefined : parseTimeline(history);
+  if (timeline !== undefined) {
+    await archive.putHistory(timeline, await files.read(name));
+    return;
+  }
+  const backup = timelineOfBackupHistory(name);
+  if (backup !== undefined) {
+    await archive.putBackupHistory(backup, name, await files.read(name));
+    return;
+  }
+  const segment = name.replace(/\.partial$/, '');
+  if (timelineOfSegment(segment) === undefined) throw notWal(name);
+  await pushSegment(pusher, name, segment);
+}
+
+async function pushSegment(pusher: Pusher, name: string, segment: string): Promise<void> {
+  const { files, archive } = pusher;
+  const bytes = await files.read(name);
+  const { systemIdentifier, segmentSize } = files.describeSegment(name, bytes);
+  const place = parseSegmentName(segment, bytes.length);
+  if (!place || segmentSize !== bytes.length) throw notWal(name);
+  if (systemIdentifier !== archive.systemIdentifier) {
+    throw new LifeboatError(
+      'CORRUPT',
+      `${name} is WAL of the cluster ${systemIdentifier}, and its data directory is that of ${archive.systemIdentifier}`,
+      { hint: 'It was not archived. Was a file of another cluster copied into pg_wal?' },
+    );
+  }
+  const where = { timeline: place.timeline, segment };
+  if (name === segment) {
+    const lastCommit = lastCommitIn(pusher, place.start, bytes, segmentSize);
+    const packed = await archive.packSegment(where, bytes, lastCommit);
+    await packed.put();
+    return;
+  }
+  const end = await findSwitch(files, place.timeline, place.start, bytes.length);
+  const kept = bytes.subarray(0, end === undefined ? bytes.length : Number(end - place.start));
+  await archive.putPartial(where, kept, lastCommitIn(pusher, place.start, kept, segmentSize));
+}
+
+/** What lies behind the switch in a timeline's last segment is of no timeline; a stream has not got it either. */
+async function findSwitch(
+  files: WalFiles,
+  timeline: number,
+  start: Lsn,
+  segmentSize: number,
+): Promise<Lsn | undefined> {
+  for (const name of await files.histories()) {
+    const last = parseHistory((await files.read(name)).toString('utf8'), name).at(-1);
+    const inside = last && last.switchLsn > start && last.switchLsn < start + BigInt(segmentSize);
+    if (inside && last.timeline === timeline) return last.switchLsn;
+  }
+  return undefined;
+}
+
+function lastCommitIn(
+  { watchCommits }: WalPushPorts,
+  start: Lsn,
+  bytes: Buffer,
+  segmentSize: number,
+): LastCommit | undefined {
+  const watch = watchCommits(start, segmentSize);
+  watch.push(bytes);
+  return watch.last;
+}
+
+function notWal(name: string): LifeboatError {
+  return new LifeboatError('USAGE', `${JSON.stringify(name)} is no file that PostgreSQL archives`, {
+    hint: `In postgresql.conf: archive_command = 'lifeboat wal push %p'`,
+  });
+}
