@@ -229,6 +229,7 @@ function endsInUse({ timelines }: RestorableWindow): RestorableStretch[] {
   return timelines.flatMap((line) => {
     const end = line.stretches.at(-1)!;
     const received = end.tail.last?.files.at(-1)?.modifiedAt;
-    return line === newest || (received && received >= began) ? [end] : [];
+    const goesOn = line.putBackAt !== undefined || (received && received >= began);
+    return line === newest || goesOn ? [end] : [];
   });
 }

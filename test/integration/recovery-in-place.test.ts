@@ -67,6 +67,9 @@ describe('lifeboat restore --in-place on Debian', () => {
 
   /** The recovered cluster's is the newest: nobody may take it for the live one's unawares. */
   const expectOldTimelineGoesOn = async (): Promise<void> => {
+    const latest = ['restore', '--latest', '--dry-run', '--json'];
+    const early = (await stage.run(latest)).json() as InPlaceJson;
+    expect(early.error?.message).toMatch(/timeline 1 was put back at .* Timeline 2, the newest, ends with /);
     stream = await startStream(stage, { WAL_JOURNAL_SECONDS: '1' });
     await cluster.psql('CREATE TABLE since AS SELECT 1 AS n');
     const written = await lsn();
@@ -74,7 +77,6 @@ describe('lifeboat restore --in-place on Debian', () => {
     const told = (await stage.run(['wal', 'status', '--json'])).json() as WalStatusJson;
     expect(parseLsn(told.storedLsn) >= written).toBe(true);
     expect(told.window.latest.time).toBe(told.lastCommit.time);
-    const latest = ['restore', '--latest', '--dry-run', '--json'];
     const { error } = (await stage.run(latest)).json() as InPlaceJson;
     expect([error?.code, error?.hint]).toEqual([
       'TARGET_OUTSIDE_WINDOW',

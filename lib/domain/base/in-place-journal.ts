@@ -156,7 +156,7 @@ export function commandTo(wish: 'finish' | 'undo', dataDir: string): string {
 
 /** For people who have gone back to the old cluster. */
 export const TWO_TIMELINES =
-  'If the recovered cluster wrote WAL, S3 has two timelines that went on: name this one’s in every later recovery, --timeline <n> (SELECT timeline_id FROM pg_control_checkpoint()). Without it --latest asks which is meant, once this one has the later commit in S3';
+  'If the recovered cluster wrote WAL, S3 has two timelines that went on: name this one’s in every later recovery, --timeline <n> (SELECT timeline_id FROM pg_control_checkpoint()). Without it --latest asks which is meant';
 
 /** The same, back. */
 export function reversed(moves: readonly Move[]): Move[] {

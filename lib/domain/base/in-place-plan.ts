@@ -18,6 +18,8 @@ export interface InPlaceFacts {
 
 export interface LiveCluster {
   readonly systemIdentifier: string;
+  /** Of its last checkpoint. */
+  readonly timeline: number;
   readonly major: number;
   readonly standby: boolean;
   /** Its process; `undefined`: it does not run. */

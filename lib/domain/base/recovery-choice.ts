@@ -4,6 +4,7 @@ import { timelineOfLsn } from '../wal/timeline.ts';
 import { describeWindow } from '../wal/window-report.ts';
 import { stopOf, stopTimeOf } from '../wal/base-place.ts';
 import {
+  goesOnSincePutBack,
   lastWritten,
   type RestorableStretch,
   type RestorableTimeline,
@@ -110,16 +111,19 @@ function chooseLine(
 }
 
 /**
- * The newest timeline, unless an older one was written to later: either the old cluster goes on, because the recovered one was
- * put aside again, or the recovered one has just begun. The wrong one of the two lacks what everybody has done since, and only
+ * The newest timeline, unless an older one was written to later, or put back: either the old cluster goes on, because the
+ * recovered one was put aside again, or the recovered one has just begun. The wrong one of the two lacks what everybody has done since, and only
  * the operator knows which it is.
  */
 function chooseLatest(lines: readonly RestorableTimeline[], window: RestorableWindow): Line {
   const newest = lines.at(-1)!;
   const last = lastWritten(lines)!;
   if (last === newest) return { line: newest };
+  const why = goesOnSincePutBack(last)
+    ? `timeline ${last.timeline} was put back at ${last.putBackAt}, when a recovery in place was undone, and goes on since; S3 has its commits up to ${last.latest.time}. Timeline ${newest.timeline}, the newest,`
+    : `timeline ${last.timeline} has one of ${last.latest.time}, which timeline ${newest.timeline}, the newest, does not have; that one`;
   throw outsideWindow(
-    `Which commit is the latest depends on the timeline that is meant: timeline ${last.timeline} has one of ${last.latest.time}, which timeline ${newest.timeline}, the newest, does not have; that one ends with ${newest.latest.time}`,
+    `Which commit is the latest depends on the timeline that is meant: ${why} ends with ${newest.latest.time}`,
     window,
     {
       hint: `Say which: --timeline ${last.timeline}, if a recovery was undone and the old cluster goes on, or --timeline ${newest.timeline}, if the recovered one does. Nothing was touched.`,

@@ -1,19 +1,15 @@
-import type { ListedFile } from '../backup/catalog.ts';
+import { isFromFuture, type ListedFile } from '../backup/catalog.ts';
 import type { HoleRecord } from './hole.ts';
+import { addPiece, byStart, joinPieces, type JournalPiece } from './journal-pieces.ts';
 import { parsePitrKey, type PitrObject, type WalSeries } from './keys.ts';
 import { formatLsn, type Lsn } from './lsn.ts';
 import { SegmentTable } from './segment-table.ts';
 import { parseSegmentName, segmentName, segmentStart } from './segment.ts';
+import { dateOfPgTime, formatPgTime, parsePgTime, pgTimeOfDate } from './pg-time.ts';
 import type { Damage } from './verdicts.ts';
 import { timelinePath, type TimelineStretch, type TimelineSwitch } from './timeline.ts';
 
 /** The WAL of one cluster as it lies in S3, told by listings alone, and which bytes of it recovery can read in a row. */
-
-interface JournalPiece {
-  readonly from: Lsn;
-  readonly to: Lsn;
-  readonly file: ListedFile;
-}
 
 interface ArchivedHistory {
   readonly switches: readonly TimelineSwitch[];
@@ -32,6 +28,8 @@ export interface WalArchive {
   readonly pieces: ReadonlyMap<string, readonly JournalPiece[]>;
   readonly histories: ReadonlyMap<number, ArchivedHistory>;
   readonly holes: readonly HoleRecord[];
+  /** By timeline that was put back by an undone recovery in place: since when it is in use again, the last time. */
+  readonly inUse: ReadonlyMap<number, string>;
 }
 
 export interface WalListing {
@@ -71,6 +69,7 @@ export class WalArchiveBuilder {
     readonly pieces: Map<string, JournalPiece[]>;
     readonly histories: Map<number, ArchivedHistory>;
     holes: readonly HoleRecord[];
+    readonly inUse: Map<number, string>;
   };
   /** Names of segments. */
   #damaged: ReadonlySet<string> = new Set();
@@ -85,6 +84,7 @@ export class WalArchiveBuilder {
       pieces: new Map(),
       histories: new Map(),
       holes: [],
+      inUse: new Map(),
     };
   }
 
@@ -94,10 +94,14 @@ export class WalArchiveBuilder {
    * @returns what it is; `undefined` for what is none of this cluster's WAL. Of a history file the content is still to be added
    */
   add(file: ListedFile): PitrObject | undefined {
-    const { series, segmentSize, segments, partials, pieces } = this.#archive;
+    const { series, segmentSize, segments, partials, pieces, inUse } = this.#archive;
     const object = parsePitrKey(file.key);
     if (!object || object.series.app !== series.app) return undefined;
     if (object.series.systemIdentifier !== series.systemIdentifier) return undefined;
+    if (object.role === 'in-use') {
+      const since = believable(object.since, file);
+      if (since > (inUse.get(object.timeline) ?? '')) inUse.set(object.timeline, since);
+    }
     if (!('segment' in object)) return object;
     if (!parseSegmentName(object.segment, segmentSize)) return undefined;
     if (this.#damaged.has(object.segment)) return object;
@@ -166,17 +170,10 @@ export class WalArchiveBuilder {
   }
 }
 
-function addPiece(pieces: Map<string, JournalPiece[]>, segment: string, piece: JournalPiece): void {
-  const known = pieces.get(segment);
-  if (!known) pieces.set(segment, [piece]);
-  // In the order of a listing each lies behind the last; only one that is listed again needs to be looked for.
-  else if (known.at(-1)!.from < piece.from) known.push(piece);
-  else if (!known.some(({ from, to }) => from === piece.from && to === piece.to)) known.push(piece);
-}
-
-function byStart(one: JournalPiece, other: JournalPiece): number {
-  if (one.from === other.from) return 0;
-  return one.from < other.from ? -1 : 1;
+/** A host's clock may have been wrong; nothing began after S3 was told of it. */
+function believable(since: string, { modifiedAt }: ListedFile): string {
+  const isWrong = isFromFuture(dateOfPgTime(parsePgTime(since)), modifiedAt);
+  return isWrong ? formatPgTime(pgTimeOfDate(modifiedAt)) : since;
 }
 
 /** Timelines of which anything is there, ascending. */
@@ -290,24 +287,6 @@ export function unclearPartials(archive: WalArchive): string[] {
     const { timeline, start } = parseSegmentName(name, archive.segmentSize)!;
     return switchesIn(archive, timeline, start).length > 1;
   });
-}
-
-/** As far as the pieces go without a gap, from the segment's first byte. */
-function joinPieces(pieces: readonly JournalPiece[], start: Lsn): { end: Lsn; files: ListedFile[] } {
-  const files: ListedFile[] = [];
-  let end = start;
-  let index = 0;
-  while (index < pieces.length) {
-    let longest: JournalPiece | undefined;
-    for (; index < pieces.length && pieces[index]!.from <= end; index += 1) {
-      const piece = pieces[index]!;
-      if (piece.to > (longest?.to ?? end)) longest = piece;
-    }
-    if (!longest) break;
-    files.push(longest.file);
-    end = longest.to;
-  }
-  return { end, files };
 }
 
 /** First byte at or after `from` of a segment of which something is there on the path; `undefined`: there is none. */

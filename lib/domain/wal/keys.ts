@@ -1,11 +1,12 @@
 import { parseBaseLabel } from '../base/base-label.ts';
 import { LifeboatError } from '../errors.ts';
 import { formatLsnDigits, parseLsnDigits, type Lsn } from './lsn.ts';
+import { tryParsePgTime } from './pg-time.ts';
 import { formatTimeline, parseTimeline, timelineOfSegment } from './segment.ts';
 
 /**
  * The keys of point-in-time recovery, relative to the store's prefix. What is kept lies below `pitr/` in the backup bucket;
- * the open segment's pieces and the records of holes lie in the state bucket. Every key is written once.
+ * the open segment's pieces, the records of holes and of timelines in use lie in the state bucket. Every key is written once.
  */
 
 /** One cluster of one app; a new cluster (pg_upgrade, initdb) has another system identifier and never meets the old one. */
@@ -113,6 +114,17 @@ export function journalKey(series: WalSeries, timeline: number, segment: string,
   return `${journalPrefix(series)}${formatTimeline(timeline)}/${segment}/${range(from, to)}.zst`;
 }
 
+/**
+ * In the state bucket: that a timeline is the live one again since a recovery in place was undone. The key says it all.
+ * @param at by the database host's clock, as ISO 8601 in UTC with milliseconds
+ */
+export function inUseKey(series: WalSeries, timeline: number, at: string): string {
+  return `${journalPrefix(series)}${IN_USE}/${formatTimeline(timeline)}-${at.replaceAll(/[-:]/g, '')}.json`;
+}
+
+/** Sorts behind every timeline's folder. */
+const IN_USE = 'in-use';
+
 /** In the state bucket: records of WAL that is lost. */
 export function holePrefix({ app, systemIdentifier }: WalSeries): string {
   return `holes/${requireApp(app)}/${requireIdentifier(systemIdentifier)}/`;
@@ -141,6 +153,8 @@ export type PitrObject = { readonly series: WalSeries } & (
       readonly to: Lsn;
     }
   | { readonly role: 'hole'; readonly timeline: number; readonly from: Lsn; readonly to: Lsn }
+  /** `since`: ISO 8601, UTC, microseconds. */
+  | { readonly role: 'in-use'; readonly timeline: number; readonly since: string }
 );
 
 /** The reverse of the functions above; `undefined` for a key that none of them can have made. @param key without the store's prefix */
@@ -179,11 +193,21 @@ function parseBase(series: WalSeries, parts: readonly string[]): PitrObject | un
 
 function parseJournal(series: WalSeries, parts: readonly string[]): PitrObject | undefined {
   const [first = '', segment = '', file = '', ...more] = parts;
+  if (first === IN_USE) return parts.length === 2 ? parseInUse(series, segment) : undefined;
   const timeline = parseTimeline(first);
   const ends = parseRange(file, '.zst');
   if (timeline === undefined || timelineOfSegment(segment) !== timeline || !ends || more.length > 0)
     return undefined;
   return { series, role: 'journal', timeline, segment, ...ends };
+}
+
+function parseInUse(series: WalSeries, file: string): PitrObject | undefined {
+  const [, digits = '', day, time] = /^([0-9A-F]{8})-(\d{8})T(\d{6}\.\d{3})Z\.json$/.exec(file) ?? [];
+  const timeline = parseTimeline(digits);
+  if (timeline === undefined || day === undefined || time === undefined) return undefined;
+  const date = `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`;
+  const since = `${date}T${time.slice(0, 2)}:${time.slice(2, 4)}:${time.slice(4)}000Z`;
+  return tryParsePgTime(since) === undefined ? undefined : { series, role: 'in-use', timeline, since };
 }
 
 function parseHole(series: WalSeries, parts: readonly string[]): PitrObject | undefined {

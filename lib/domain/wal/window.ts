@@ -39,6 +39,8 @@ export interface RestorableTimeline {
   readonly stretches: readonly RestorableStretch[];
   readonly earliest: RestorablePoint;
   readonly latest: RestorablePoint;
+  /** When it was put back by an undone recovery in place, the last time; `undefined`: it never was. */
+  readonly putBackAt: string | undefined;
   /** Labels, in the order of the WAL. */
   readonly bases: readonly string[];
 }
@@ -85,13 +87,24 @@ function endsOf(timelines: readonly RestorableTimeline[]): Pick<RestorableWindow
 
 /**
  * The timeline whose last commit is the latest by recorded time. It need not be the one of the highest number: where a recovered
- * cluster was put aside again, the old one goes on. One that holds all of another counts as later, whatever its clock said.
+ * cluster was put aside again, the old one goes on, from when it was put back, though its next commit is not in S3 yet. Else one
+ * that holds all of another counts as later, whatever its clock said.
  * @param timelines ascending
  */
 export function lastWritten(timelines: readonly RestorableTimeline[]): RestorableTimeline | undefined {
   let last = timelines[0];
-  for (const line of timelines) if (line.latest.time >= last!.latest.time) last = line;
-  return last && timelines.findLast((line) => holdsEndOf(line, last));
+  for (const line of timelines) if (lastSeen(line) >= lastSeen(last!)) last = line;
+  if (!last || goesOnSincePutBack(last)) return last;
+  return timelines.findLast((line) => holdsEndOf(line, last));
+}
+
+function lastSeen({ latest, putBackAt = '' }: RestorableTimeline): string {
+  return putBackAt > latest.time ? putBackAt : latest.time;
+}
+
+/** Whether it was put back, and S3 has no commit since then. */
+export function goesOnSincePutBack(line: RestorableTimeline): boolean {
+  return lastSeen(line) !== line.latest.time;
 }
 
 /** Whether nothing was left behind: the last commit of `other` lies on the way of `line` too. */
@@ -124,6 +137,7 @@ function surveyTimeline(
       stretches,
       earliest: first.earliest,
       latest: last.latest,
+      putBackAt: archive.inUse.get(timeline),
       bases: stretches.flatMap((stretch) => stretch.bases.map(({ label }) => label)),
     },
   ];

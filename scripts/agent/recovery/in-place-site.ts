@@ -85,7 +85,7 @@ async function survey(named: string): Promise<InPlaceFacts> {
 
 async function surveyCluster(dataDir: string, names: readonly string[]): Promise<LiveCluster> {
   return {
-    systemIdentifier: await readSystemIdentifier(dataDir),
+    ...(await readControlFile(dataDir)),
     major: Number.parseInt(await readFile(path.join(dataDir, 'PG_VERSION'), 'utf8'), 10),
     standby: names.includes('standby.signal'),
     postmaster: (await findPostmaster(dataDir))?.pid,
@@ -94,13 +94,19 @@ async function surveyCluster(dataDir: string, names: readonly string[]): Promise
   };
 }
 
-/** The first field of pg_control, in the machine's byte order; every machine that we run on is little-endian. */
-async function readSystemIdentifier(dataDir: string): Promise<string> {
+/** Of pg_control: in the same place in PostgreSQL 11 to 18 (ControlFileData, whose checkPointCopy begins at byte 40). */
+const TIMELINE_AT = 48;
+
+/** In the machine's byte order; every machine that we run on is little-endian. */
+async function readControlFile(dataDir: string): Promise<Pick<LiveCluster, 'systemIdentifier' | 'timeline'>> {
   const file = await open(path.join(dataDir, 'global/pg_control'), 'r');
   try {
-    const bytes = Buffer.alloc(8);
+    const bytes = Buffer.alloc(TIMELINE_AT + 4);
     await readFully(file, bytes, 0);
-    return String(bytes.readBigUInt64LE());
+    return {
+      systemIdentifier: String(bytes.readBigUInt64LE()),
+      timeline: bytes.readUInt32LE(TIMELINE_AT),
+    };
   } finally {
     await file.close();
   }

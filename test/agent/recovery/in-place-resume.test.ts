@@ -28,6 +28,9 @@ describe('Going on with a recovery in place', () => {
   let runs: boolean;
   let answer: boolean;
   let starts: boolean;
+  let told: string[];
+  let warned: string[];
+  let s3: () => Promise<void>;
 
   beforeEach(() => {
     root = realpathSync(mkdtempSync(path.join(tmpdir(), 'lifeboat-resume-')));
@@ -35,12 +38,24 @@ describe('Going on with a recovery in place', () => {
     before = path.join(root, 'data_before_20260117_085459');
     recovered = path.join(root, 'data_recovered_20260117_085459');
     [did, runs, answer, starts] = [[], true, true, true];
+    [told, warned, s3] = [[], [], async () => undefined];
   });
   afterEach(() => rmSync(root, { recursive: true, force: true }));
 
   const cluster = (folder: string, name: string): void => {
     mkdirSync(folder);
     writeFileSync(path.join(folder, 'name'), name);
+  };
+  /** With a control file, as of PostgreSQL 11 to 18. */
+  const started = (folder: string, name: string, timeline: number, system = 7300000000000000001n): void => {
+    cluster(folder, name);
+    mkdirSync(path.join(folder, 'global'));
+    mkdirSync(path.join(folder, 'pg_tblspc'));
+    writeFileSync(path.join(folder, 'PG_VERSION'), '15\n');
+    const control = Buffer.alloc(8192);
+    control.writeBigUInt64LE(system);
+    control.writeUInt32LE(timeline, 48);
+    writeFileSync(path.join(folder, 'global/pg_control'), control);
   };
   const live = (): string | undefined =>
     existsSync(dataDir) ? readFileSync(path.join(dataDir, 'name'), 'utf8') : undefined;
@@ -93,8 +108,22 @@ describe('Going on with a recovery in place', () => {
         return { release: async () => undefined };
       },
     } as unknown as Ports['host'],
-    clock: { now: () => new Date(), monotonic: () => 0, sleep: async () => undefined },
-    log: { info: () => undefined, warn: () => undefined },
+    clock: {
+      now: () => new Date('2026-01-17T09:30:00.123Z'),
+      monotonic: () => 0,
+      sleep: async () => undefined,
+    },
+    log: { info: () => undefined, warn: (line) => void warned.push(line) },
+    app: 'hostmaster',
+    stores: {
+      state: {
+        kind: 's3',
+        putOnce: async (key: string) => {
+          await s3();
+          told.push(key);
+        },
+      },
+    } as unknown as Ports['stores'],
     confirm: async (question) => {
       did.push(question);
       return answer;
@@ -125,6 +154,25 @@ describe('Going on with a recovery in place', () => {
       'stop',
       'start recovered',
     ]);
+  });
+
+  it('tells S3 which timeline was put back, for its next commit is not there yet', async () => {
+    started(dataDir, 'recovered', 3);
+    started(before, 'old', 2);
+    write(journalOf('done'));
+    const key = 'journal/hostmaster/7300000000000000001/in-use/00000002-20260117T093000.123Z.json';
+    expect([await resume('undo'), told, warned]).toEqual(['done', [key], []]);
+    expect([await resume('finish'), told]).toEqual(['done', [key]]);
+    s3 = () => Promise.reject(new LifeboatError('S3_UNAVAILABLE', 'S3 is away'));
+    expect([await resume('undo'), live(), phase()]).toEqual(['done', 'old', 'undone']);
+    expect(warned).toEqual([expect.stringMatching(/S3 is away.* Until its next commit is there, --latest/)]);
+  });
+
+  it('tells S3 nothing of another cluster that had been moved aside', async () => {
+    started(dataDir, 'recovered', 3);
+    started(before, 'old', 1, 7399999999999999999n);
+    write(journalOf('done'));
+    expect([await resume('undo'), live(), told, warned]).toEqual(['done', 'old', [], []]);
   });
 
   it('stops nothing when the old cluster was removed, as the runbook says', async () => {

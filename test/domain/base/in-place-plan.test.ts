@@ -26,6 +26,7 @@ const manifest = fullManifest({
 });
 const cluster: LiveCluster = {
   systemIdentifier: '7300000000000000001',
+  timeline: 1,
   major: 15,
   standby: false,
   postmaster: 4711,

@@ -374,6 +374,26 @@ describe('A recovery to the latest', () => {
     expect(plan(bucket, { latest: true, base })).toMatchObject({ timeline: 1, base: { label: base } });
   });
 
+  it('is asked for where an older timeline was put back, though its next commit is not in S3 yet', () => {
+    const bucket = forked().putBack(1, '12:31');
+    const error = refusal(() => plan(bucket, { latest: true }));
+    expect(error).toMatchObject({ code: 'TARGET_OUTSIDE_WINDOW', exitStatus: 3 });
+    expect(error.message).toContain(
+      'timeline 1 was put back at 2026-01-17T12:31:00.000000Z, when a recovery in place was undone, and goes on since; S3 has its commits up to 2026-01-17T10:00:00.000000Z. Timeline 2, the newest, ends with 2026-01-17T12:30:00.000000Z\nRestorable:',
+    );
+    expect(error.hint).toMatch(/--timeline 1, .*--timeline 2, /);
+    expect(plan(bucket, { latest: true, timeline: '1' }).timeline).toBe(1);
+    expect(plan(bucket, { latest: true, timeline: '2' }).timeline).toBe(2);
+    // Also where the recovered one had all of it.
+    expect(refusal(() => plan(failedOver().putBack(1, '06:10'), { latest: true })).hint).toContain(
+      '--timeline 1, ',
+    );
+    // The recovered one was put in place again, and goes on.
+    bucket.piece(2, 8, [MIB, 2 * MIB], '12:40');
+    expect(plan(bucket, { latest: true }).timeline).toBe(2);
+    expect(plan(forked().putBack(1, '23:00', '12:20'), { latest: true }).timeline).toBe(2);
+  });
+
   it('is the newest timeline’s where that has all of the older one, before its own first commit too', () => {
     expect(plan(failedOver(), { latest: true }).timeline).toBe(2);
     const bucket = failedOver();

@@ -7,6 +7,7 @@ import {
   historyKey,
   holeKey,
   holePrefix,
+  inUseKey,
   journalKey,
   journalPrefix,
   parsePitrKey,
@@ -217,6 +218,11 @@ function randomObjects(
       key: holeKey(series, timeline, from, to),
       object: { role: 'hole', timeline, from, to },
       under: holePrefix(series),
+    },
+    {
+      key: inUseKey(series, timeline, '2026-01-17T08:54:59.123Z'),
+      object: { role: 'in-use', timeline, since: '2026-01-17T08:54:59.123000Z' },
+      under: journalPrefix(series),
     },
   ];
 }

@@ -7,6 +7,7 @@ import {
   baseManifestKey,
   basePrefix,
   historyKey,
+  inUseKey,
   journalKey,
   partialWalKey,
   walKey,
@@ -102,6 +103,16 @@ export class WalBucket {
   base(stopTime: string, start: Lsn, stop: Lsn, overrides: Partial<BaseManifest> = {}): this {
     const begun = new Date(clock(stopTime).getTime() - 600_000);
     this.manifests.push(at(begun, { startLsn: formatLsn(start), stopLsn: formatLsn(stop), ...overrides }));
+    return this;
+  }
+
+  /** By an undone recovery in place. @param told when S3 received the word */
+  putBack(timeline: number, time: string, told = time): this {
+    this.files.push({
+      key: inUseKey(SERIES, timeline, clock(time).toISOString()),
+      size: 200,
+      modifiedAt: clock(told),
+    });
     return this;
   }
 

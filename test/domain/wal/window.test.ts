@@ -218,6 +218,8 @@ describe('The restorable window', () => {
     expect(withCommits(bare, bucket.commits).latest).toEqual(window.latest);
     bucket.segments(2, 7, 7, '15:00');
     expect(lastWritten(bucket.window().timelines)!.timeline).toBe(2);
+    expect(bucket.putBack(1, '15:01').window().latest).toEqual({ time: iso('15:00'), lsn: lsnOf(9, -100) });
+    expect(lastWritten(bucket.window().timelines)!.timeline).toBe(1);
   });
 
   it('goes on with the newest timeline when nothing was left behind, though its clock is slow', () => {

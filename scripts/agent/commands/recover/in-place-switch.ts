@@ -8,6 +8,7 @@ import {
 import { commandsOf, describeService } from '../../../../lib/domain/base/in-place-service.ts';
 import { asLifeboatError, LifeboatError } from '../../../../lib/domain/errors.ts';
 import type { InPlacePorts } from '../../ports/in-place.ts';
+import { tellPutBack } from './put-back-timeline.ts';
 
 export interface Switched {
   /** Milliseconds from the order to stop until the server accepted connections; `undefined`: it was not started. */
@@ -17,7 +18,7 @@ export interface Switched {
   readonly starting: number;
 }
 
-type SwitchPorts = Pick<InPlacePorts, 'site' | 'services' | 'clock' | 'log'>;
+type SwitchPorts = Pick<InPlacePorts, 'site' | 'services' | 'clock' | 'log' | 'app' | 'stores'>;
 type Direction = 'forward' | 'back';
 
 const PHASES = {
@@ -45,7 +46,9 @@ export async function switchOver(ports: SwitchPorts, journal: InPlaceJournal): P
 export async function switchBack(ports: SwitchPorts, journal: InPlaceJournal): Promise<Switched> {
   const stopping = await stop(ports, journal, 'back');
   try {
-    return await moveAndStart(ports, journal, 'back', stopping);
+    const switched = await moveAndStart(ports, journal, 'back', stopping);
+    await tellPutBack(ports, journal);
+    return switched;
   } catch (error) {
     const failure = asLifeboatError(error);
     const [again, instead] = [commandTo('undo', journal.dataDir), commandTo('finish', journal.dataDir)];

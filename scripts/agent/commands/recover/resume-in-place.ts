@@ -11,7 +11,10 @@ import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import type { InPlacePorts } from '../../ports/in-place.ts';
 import { switchBack, switchOver, type Switched } from './in-place-switch.ts';
 
-type ResumePorts = Pick<InPlacePorts, 'site' | 'services' | 'host' | 'clock' | 'log' | 'confirm'>;
+type ResumePorts = Pick<
+  InPlacePorts,
+  'site' | 'services' | 'host' | 'clock' | 'log' | 'confirm' | 'app' | 'stores'
+>;
 
 interface ResumeRequest {
   readonly wish: 'finish' | 'undo';
