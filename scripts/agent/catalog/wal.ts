@@ -9,6 +9,7 @@ import {
   walPrefix,
   type WalSeries,
 } from '../../../lib/domain/wal/keys.ts';
+import { DEFAULT_SEGMENT_SIZE, isSegmentSize } from '../../../lib/domain/wal/segment.ts';
 import { parseHistory } from '../../../lib/domain/wal/timeline.ts';
 import { parseWalMetadata, type LastCommit, type WalMetadata } from '../../../lib/domain/wal/wal-metadata.ts';
 import { commitCandidates, withCommits, type RestorableWindow } from '../../../lib/domain/wal/window.ts';
@@ -67,6 +68,22 @@ export async function listWal(
     builder.setPartialSize(segment, (await metadataOf(backups, key)).rawSize);
   }
   return { archive, others };
+}
+
+/** A cluster's segments are all of one size: what the first one says whose metadata can be read, for where no base backup does. */
+export async function segmentSizeInWal({ backups }: WalStores, series: WalSeries): Promise<number> {
+  for await (const { key } of backups.list(walPrefix(series))) {
+    if (parsePitrKey(key)?.role !== 'wal') continue;
+    const size = await metadataOf(backups, key).then(({ rawSize }) => rawSize, passOverDamaged);
+    if (size !== undefined && isSegmentSize(size)) return size;
+  }
+  return DEFAULT_SEGMENT_SIZE;
+}
+
+function passOverDamaged(error: unknown): undefined {
+  if (error instanceof LifeboatError && ['CORRUPT', 'BACKUP_NOT_FOUND'].includes(error.code))
+    return undefined;
+  throw error;
 }
 
 /** More objects in a row without a commit are not asked: the end of a stretch is then told a little early. */

@@ -167,12 +167,14 @@ export interface WalReader {
    * @throws LifeboatError CORRUPT, BACKUP_NOT_FOUND, S3_…
    */
   read(key: string): Promise<Buffer>;
+  /** Gives back the memory of what was read, which nobody may look at any more; the garbage collector would take its time. */
+  release(bytes: Buffer): void;
   /** Looks at consecutive WAL as recovery would. @param from a segment's start; the record that is continued there is passed over */
   check(from: Lsn, segmentSize: number, systemIdentifier: string): WalCheck;
 }
 
 interface WalCheck {
-  /** @param where named in errors @throws LifeboatError CORRUPT with the position; nothing may be pushed after that */
+  /** Keeps none of the bytes. @throws LifeboatError CORRUPT with the position; nothing may be pushed after that */
   push(bytes: Buffer): void;
   readonly records: number;
 }

@@ -1,17 +1,12 @@
-import { promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { parsePitrKey } from '../../../lib/domain/wal/keys.ts';
 import { parseWalMetadata } from '../../../lib/domain/wal/wal-metadata.ts';
+import { decompressFrame } from '../data-path/decompress-frame.ts';
 import { WalScanner } from '../data-path/wal/wal-scanner.ts';
 import { releaseMemory } from '../data-path/release-memory.ts';
 import type { WalReader } from '../ports/wal.ts';
 import type { WalStores } from '../catalog/wal.ts';
 import { sha256 } from './pack-wal.ts';
-
-const decompressed = promisify(zstdDecompress);
-/** Room beyond the raw length, so that zlib sees the frame's end without asking for a second output buffer. */
-const SPARE = 1024;
 
 export function openWalReader({ backups, state }: WalStores): WalReader {
   return {
@@ -32,6 +27,7 @@ export function openWalReader({ backups, state }: WalStores): WalReader {
         { hint: HINT },
       );
     },
+    release: releaseMemory,
     check: (from, segmentSize, systemIdentifier) =>
       new WalScanner({
         from,
@@ -48,10 +44,7 @@ const HINT =
 
 async function decompress(body: Buffer, rawSize: number, url: string): Promise<Buffer> {
   try {
-    return await decompressed(body, {
-      chunkSize: Math.max(64, rawSize + SPARE),
-      maxOutputLength: rawSize + SPARE,
-    });
+    return await decompressFrame(body, 'zstd', rawSize);
   } catch (cause) {
     throw new LifeboatError('CORRUPT', `${url} does not decompress: ${(cause as Error).message}`, {
       cause,

@@ -7,7 +7,7 @@ import { readBases } from '../../catalog/bases.ts';
 import type { Verdicts } from '../../catalog/verdicts.ts';
 import type { Clock, Log, Progress } from '../../ports/host.ts';
 import type { WalReader } from '../../ports/wal.ts';
-import { readWalArchive, type WalStores } from '../../catalog/wal.ts';
+import { readWalArchive, segmentSizeInWal, type WalStores } from '../../catalog/wal.ts';
 
 export interface WalVerifyPorts {
   readonly stores: WalStores;
@@ -39,8 +39,9 @@ interface VerifiedCluster {
   readonly problems: readonly string[];
 }
 
+/** Objects that are being read at a time, and the bytes of WAL that they may hold. */
 const READ_AHEAD = 4;
-const SEGMENT_SIZE = 16 * 1024 * 1024;
+const READ_AHEAD_BYTES = 64 * 1024 * 1024;
 
 /**
  * `lifeboat wal verify`: reads every WAL object again, compares it with its metadata, and looks at the WAL in it as recovery
@@ -105,18 +106,16 @@ async function verifyCluster(
   };
 }
 
-/** A cluster's segments are all of one size; a base backup's manifest tells it, or else a segment does. */
+/** A base backup's manifest tells it, or else a segment does. */
 async function segmentSizeOf(
-  { stores, reader }: WalVerifyPorts,
+  { stores }: WalVerifyPorts,
   app: string,
   systemIdentifier: string,
 ): Promise<number> {
   const bases = await readBases(app, stores.backups);
   const own = bases.find(({ series, manifest }) => series.systemIdentifier === systemIdentifier && manifest);
   if (own) return own.manifest!.server.walSegmentSize;
-  const archive = await readWalArchive(stores, { app, systemIdentifier }, SEGMENT_SIZE);
-  const [first] = archive.segments.values();
-  return first ? (await reader.read(first.key)).length : SEGMENT_SIZE;
+  return await segmentSizeInWal(stores, { app, systemIdentifier });
 }
 
 interface WalObject {
@@ -195,7 +194,7 @@ async function verifyRun(
   let check = reader.check(from, segmentSize, series.systemIdentifier);
   let position = from;
   let broken = false;
-  for await (const { object, bytes, failure } of readAhead(reader, objects)) {
+  for await (const { object, bytes, failure } of readAhead(reader, objects, segmentSize)) {
     interrupted.throwIfAborted();
     if (!bytes) {
       tell(object, failure!.message);
@@ -206,6 +205,7 @@ async function verifyRun(
     // Behind something that is damaged the records are looked at again from the next segment's start.
     const begins = object.from === segmentStart(object.from, segmentSize);
     if (broken && begins) {
+      totals.records += check.records;
       check = reader.check(object.from, segmentSize, series.systemIdentifier);
       [position, broken] = [object.from, false];
     }
@@ -216,6 +216,7 @@ async function verifyRun(
     }
     const end = object.from + BigInt(bytes.length);
     if (end > position) position = end;
+    reader.release(bytes);
     progress.update(0, object.key);
   }
   totals.records += check.records;
@@ -245,7 +246,12 @@ interface ReadObject {
 }
 
 /** In order, several at once. What is damaged is told and does not end it; S3 being away does. */
-async function* readAhead(reader: WalReader, objects: readonly WalObject[]): AsyncGenerator<ReadObject> {
+async function* readAhead(
+  reader: WalReader,
+  objects: readonly WalObject[],
+  segmentSize: number,
+): AsyncGenerator<ReadObject> {
+  const ahead = Math.max(1, Math.min(READ_AHEAD, Math.floor(READ_AHEAD_BYTES / segmentSize)));
   const waiting = [...objects];
   const underWay: Promise<ReadObject>[] = [];
   const next = (): void => {
@@ -256,11 +262,10 @@ async function* readAhead(reader: WalReader, objects: readonly WalObject[]): Asy
     reading.catch(() => undefined);
     underWay.push(reading);
   };
-  for (let count = 0; count < READ_AHEAD; count += 1) next();
+  for (let count = 0; count < ahead; count += 1) next();
   for (let reading = underWay.shift(); reading; reading = underWay.shift()) {
-    const read = await reading;
+    yield await reading;
     next();
-    yield read;
   }
 }
 

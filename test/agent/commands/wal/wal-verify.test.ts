@@ -15,20 +15,21 @@ describe('What wal verify calls damaged', () => {
   let folder: string;
   let settled: Parameters<Verdicts['settle']>[0][];
   let told: string[];
+  /** Bytes that were read and not given back, and the most there ever were. */
+  let held: number;
+  let most: number;
 
   beforeEach(() => {
     folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-wal-verify-'));
-    [settled, told] = [[], []];
+    [settled, told, held, most] = [[], [], 0, 0];
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
   /** @param failures for each segment what reading it throws, the first time and later */
-  async function verifySegments(failures: readonly (readonly string[])[]): Promise<string[]> {
+  async function verifySegments(failures: readonly (readonly string[])[], keys = KEYS): Promise<string[]> {
     const [backups, state] = ['backups', 'state'].map((name) => openLocalStore(path.join(folder, name)));
-    for (const key of KEYS) await backups!.putOnce(key, Buffer.from('WAL'));
-    const left = new Map(KEYS.map((key, index) => [key, [...(failures[index] ?? [])]]));
-    // Its length is asked for first: that is the segment size.
-    left.get(KEYS[0]!)!.unshift('none');
+    for (const key of keys) await backups!.putOnce(key, Buffer.from('WAL'));
+    const left = new Map(keys.map((key, index) => [key, [...(failures[index] ?? [])]]));
     const nothing = (): void => undefined;
     const ports = {
       stores: { backups, state },
@@ -36,10 +37,13 @@ describe('What wal verify calls damaged', () => {
         read: async (key: string) => {
           const code = left.get(key)!.shift();
           await Promise.resolve();
-          if (code !== undefined && code !== 'none')
-            throw new LifeboatError(code as 'CORRUPT', `${key} ${code}`);
-          return Buffer.alloc(16 * MIB);
+          if (code !== undefined) throw new LifeboatError(code as 'CORRUPT', `${key} ${code}`);
+          const bytes = Buffer.alloc(16 * MIB);
+          held += bytes.length;
+          most = Math.max(most, held);
+          return bytes;
         },
+        release: (bytes: Buffer) => void (held -= bytes.length),
         check: () => ({ push: nothing, records: 0 }),
       },
       verdicts: {
@@ -66,6 +70,21 @@ describe('What wal verify calls damaged', () => {
       true,
       false,
     ]);
+  });
+
+  it('is told of the first segment too, and of what comes behind, where there is no base backup', async () => {
+    const corrupt = ['CORRUPT', 'CORRUPT'];
+    expect(await verifySegments([corrupt, [], corrupt])).toEqual([
+      `${KEYS[0]} CORRUPT`,
+      `${KEYS[2]} CORRUPT`,
+    ]);
+    expect([...settled[0]!.damaged.keys()]).toEqual([nameOf(1, 1), nameOf(1, 3)]);
+  });
+
+  it('is looked for in four segments’ memory, however many there are', async () => {
+    const keys = Array.from({ length: 12 }, (_, number) => walKey(SERIES, 1, nameOf(1, number + 1)));
+    expect(await verifySegments([], keys)).toEqual([]);
+    expect([held, most <= 64 * MIB]).toEqual([0, true]);
   });
 
   it('stays said where S3 fails before the end, and what was not read is neither', async () => {
