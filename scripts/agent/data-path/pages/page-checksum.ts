@@ -1,11 +1,11 @@
+import type { Lsn } from '../../../../lib/domain/wal/lsn.ts';
+
 /**
  * PostgreSQL's checksum of data pages: thirty-two FNV-1a hashes side by side over the page's 32-bit words
  * (src/include/storage/checksum_impl.h). Little-endian machines only, as are all that PostgreSQL is packaged for.
  */
 
 export const PAGE_SIZE = 8192;
-/** Pages in one file of a relation; its further files have the suffixes .1, .2 … */
-const PAGES_PER_FILE = 131_072;
 
 const WORDS = PAGE_SIZE / 4;
 const COLUMNS = 32;
@@ -22,23 +22,31 @@ const BASE_OFFSETS = Int32Array.from([
   0x4b5cfc3e, 0x9fbf8c76, 0x15ca20be, 0xf2ca9fd3, 0x959bd756,
 ]);
 
-/** Numbers, within their relation, of the pages in `bytes` whose checksums do not match. @param firstBlock of the first */
-export function unsoundPages(bytes: Buffer, firstBlock: number): number[] {
+/** See `PageMemory`, of which this is the slow way: a quarter as fast as page-check.wat. */
+export function unsoundPages(bytes: Buffer, firstBlock: number, start: Lsn): number[] {
   // Words are read four bytes at a time, which memory allows at multiples of four only.
   const { buffer, byteOffset } =
     (bytes.byteOffset & 3) === 0 ? bytes : Buffer.from(new Uint8Array(bytes).buffer);
   const pages = Math.floor(bytes.length / PAGE_SIZE);
   const words = new Int32Array(buffer, byteOffset, pages * WORDS);
+  const limit = { upper: Number(start >> 32n), lower: Number(start & 0xffff_ffffn) };
   const found: number[] = [];
   for (let page = 0; page < pages; page += 1) {
-    if (!isSound(words, page * WORDS, firstBlock + page)) found.push(firstBlock + page);
+    const at = page * WORDS;
+    if (!passes(words, at, limit) && !matches(words, at, firstBlock + page)) found.push(firstBlock + page);
   }
   return found;
 }
 
-/** Pages that were never used have no checksum, and pass. */
-function isSound(words: Int32Array, page: number, block: number): boolean {
+/** Pages that were never used have no checksum, and those that changed since the start are replayed from the WAL. */
+function passes(words: Int32Array, page: number, start: { upper: number; lower: number }): boolean {
   if (words[page + UPPER_WORD]! >>> 16 === 0) return true;
+  // pd_lsn: its upper half first.
+  const upper = words[page]! >>> 0;
+  return upper > start.upper || (upper === start.upper && words[page + 1]! >>> 0 >= start.lower);
+}
+
+function matches(words: Int32Array, page: number, block: number): boolean {
   return pageChecksum(words, page, block) === (words[page + CHECKSUM_WORD]! & 0xffff);
 }
 
@@ -66,30 +74,4 @@ function pageChecksum(words: Int32Array, page: number, block: number): number {
 function mix(sum: number, word: number): number {
   const mixed = sum ^ word;
   return Math.imul(mixed, FNV_PRIME) ^ (mixed >>> 17);
-}
-
-/** A relation's file, as the name of a backup's member or of a file in the data directory gives it. */
-export interface RelationFile {
-  /** Number of its first page within the relation. */
-  readonly firstBlock: number;
-}
-
-const MAIN_FILE = String.raw`\d+(?:_(?:fsm|vm|init))?(?:\.(\d+))?`;
-const RELATION_FILES = [
-  new RegExp(`^global/${MAIN_FILE}$`),
-  new RegExp(`^base/\\d+/${MAIN_FILE}$`),
-  new RegExp(`^(?:pg_tblspc/\\d+/)?PG_\\d+_\\d+/\\d+/${MAIN_FILE}$`),
-];
-
-/**
- * Whether pages with checksums are in the file. Others look like it but have none: pg_xact/0000 and the like, and
- * temporary relations (`t3_16384`), which no backup holds.
- * @param name relative to the data directory, or to a tablespace's folder
- */
-export function relationFileOf(name: string): RelationFile | undefined {
-  for (const pattern of RELATION_FILES) {
-    const found = pattern.exec(name);
-    if (found) return { firstBlock: Number(found[1] ?? 0) * PAGES_PER_FILE };
-  }
-  return undefined;
 }
