@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fakeTools, Stage, useGround, type BackupJson } from './backup-fixture.ts';
+import { fakeTools, onSmallDisk, Stage, useGround, type BackupJson } from './backup-fixture.ts';
 
 const ground = useGround();
 
@@ -97,6 +97,18 @@ describe('the message of a backup', () => {
     const stage = await setStage({ S3_BUCKET: undefined });
     await stage.run(['backup']);
     expect(slack.texts[0]).toContain('⚠️ Only on this host: it would be lost with the host');
+  });
+
+  it('says on failure of the disk alone that the last good backup is the one just made in S3', async () => {
+    const stage = await setStage();
+    const end = await stage.run(['backup'], {}, { through: onSmallDisk(stage.dir, 1024 * 1024) });
+    expect(end.status).toBe(6);
+    const id = (await stage.list())[0]!.id;
+    expect(slack.texts[0]).toMatch(/^🔄 HostMaster DB Backup FAILED\n❌ \S+ has \S+ free/);
+    expect(slack.texts[0]).toContain(
+      `\nA whole, verified copy was kept: s3://${stage.bucket}/database/${id}.sql.gz\n`,
+    );
+    expect(slack.texts[0]).toContain(`\nLast good backup: ${id}, `);
   });
 
   it('says on failure what failed, what to do, and that the last good backup is safe', async () => {

@@ -75,6 +75,58 @@ describe('a backup on a disk that cannot take it', () => {
     expect((await stage.run(['verify'])).status).toBe(0);
   });
 
+  it('goes to S3 alone when the dump will not fit, fails with status 6 all the same and says both', async () => {
+    const stage = await setStage({ DB_NAME: LARGE });
+    const through = onSmallDisk(stage.dir, 2 * MIB);
+    const end = await stage.run(['backup', '--json'], {}, { through });
+    expect(end.stderr).toMatch(
+      /⚠️ +\S+ has 2\.0M free; the dump needs about \d+M\n.* The copy in S3 is made all the same; this run will be reported as failed\./,
+    );
+    expect(end.stderr).toMatch(/❌ \S+ has 2\.0M free/);
+    expect(end.stderr).toMatch(/ A whole, verified copy was kept: s3:\S+\.sql\.gz\n/);
+    expect(end.stderr).not.toContain('Backup completed successfully');
+    expect(end.status).toBe(6);
+    expect(end.stdout).toMatch(/^left: \.hostmaster\.lock (?:\.hostmaster\.runs\.jsonl )?$/m);
+    expect(await stage.list()).toMatchObject([{ copies: [{ store: 's3', state: 'complete' }] }]);
+    expect((await stage.run(['verify'])).status).toBe(0);
+    // A dry run promises nothing that would fail.
+    const dryRun = await stage.run(['backup', '--dry-run'], {}, { through });
+    expect(dryRun.stderr).toMatch(/❌ \S+ has 2\.0M free/);
+    expect(dryRun.status).toBe(6);
+  });
+
+  it('goes to S3 also when no disk has room for one byte or name more', async () => {
+    const stage = await setStage();
+    const temporary = `${stage.dir}-tmp`;
+    for (const folder of [stage.dir, temporary]) mkdirSync(folder);
+    const full = [
+      `mount -t tmpfs -o size=64k,mode=700 tmpfs '${stage.dir}'`,
+      `touch '${stage.dir}/.hostmaster.lock'`,
+      `! cat /dev/zero 2>/dev/null > '${stage.dir}/.full'`,
+      `mount -t tmpfs -o nr_inodes=1 tmpfs '${temporary}'`,
+    ].join(' && ');
+    const end = await stage.run(['backup'], { TMPDIR: temporary }, { through: withMount(full) });
+    expect(end.stderr).toMatch(/❌ \S+ has 0 free/);
+    expect(end.stderr).toMatch(/ A whole, verified copy was kept: s3:/);
+    expect(end.status).toBe(6);
+    expect(await stage.list()).toMatchObject([{ copies: [{ store: 's3', state: 'complete' }] }]);
+  });
+
+  it('is no backup anywhere when S3 does not take it either, and says both', async () => {
+    const stage = await setStage({ DB_NAME: LARGE });
+    ground().s3.faults.slowDown({ bucket: stage.bucket, times: 'always', action: 'UploadPart' });
+    const end = await stage.run(['backup'], {}, { through: onSmallDisk(stage.dir, 2 * MIB) });
+    const said = end.stderr.slice(end.stderr.indexOf('❌'));
+    expect(said).toMatch(/S3 did not answer .*SlowDown/);
+    expect(said).toMatch(/ has 2\.0M free; the dump needs/);
+    expect(said).not.toContain('was kept');
+    // Whichever failed last gives the code: S3 may take in most of a dump before it is asked for its word.
+    expect([5, 6]).toContain(end.status);
+    ground().s3.faults.clear();
+    const copies = (await stage.list()).flatMap((backup) => backup.copies);
+    expect(copies.filter(({ state }) => state !== 'unfinished')).toEqual([]);
+  });
+
   it('fails with status 6 at a limit on the size of files', async () => {
     const stage = await setStage({ DB_NAME: LARGE, S3_BUCKET: undefined });
     const through = ['bash', '-c', 'ulimit -f 4096; exec "$@"', 'bash'];

@@ -101,7 +101,7 @@ class Sinks {
         await upload.write(frame).catch((error: unknown) => this.errors.set(index, error));
       }),
     );
-    // Nobody is left to write for.
-    if (this.errors.size === this.#uploads.length) throw this.errors.get(0);
+    // Nobody is left to write for. The last one's error is the news: the others' are known by then.
+    if (this.errors.size === this.#uploads.length) throw [...this.errors.values()].at(-1);
   }
 }

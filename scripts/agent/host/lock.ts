@@ -25,7 +25,8 @@ export async function lockFile(path: string, holder: string): Promise<HeldLock> 
       throw new LifeboatError('BUSY', `Another run holds ${path}: ${said || 'it did not say which'}`);
     }
     await file.truncate(0);
-    await file.write(`${holder}\n`);
+    // The lock is held without it. A full disk, which has no room even for this, must not cost the backup that goes to S3.
+    await file.write(`${holder}\n`).catch(() => undefined);
   } catch (error) {
     await file.close();
     throw error;

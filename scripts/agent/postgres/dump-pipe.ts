@@ -37,24 +37,41 @@ export async function openDumpPipe(): Promise<DumpPipe> {
   };
 }
 
-/** Nobody but this process ever sees the pipe's name: both ends are opened, then it is removed. */
-async function openNamedPipe(): Promise<{ readEnd: number; writeEnd: number }> {
+interface PipeEnds {
+  readonly readEnd: number;
+  readonly writeEnd: number;
+}
+
+/** Linux's file system in memory, open to everybody. */
+const IN_MEMORY = '/dev/shm';
+
+async function openNamedPipe(): Promise<PipeEnds> {
   try {
-    const folder = await mkdtemp(join(tmpdir(), 'lifeboat-pipe-'));
-    try {
-      const path = join(folder, 'dump');
-      await promisify(execFile)('mkfifo', ['-m', '600', path]);
-      // The read end first and without waiting; a write end waits for a reader.
-      const readEnd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-      return { readEnd, writeEnd: openSync(path, constants.O_WRONLY) };
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    return await openPipeIn(tmpdir());
   } catch (cause) {
-    throw new LifeboatError('DISK_FAILED', `Cannot make a pipe in ${tmpdir()}: ${(cause as Error).message}`, {
+    const message = (cause as Error).message;
+    // A disk without room for a name must not cost the backup that goes to S3.
+    const full = /ENOSPC|EDQUOT|No space left|quota exceeded/i.test(message);
+    const ends = full ? await openPipeIn(IN_MEMORY).catch(() => undefined) : undefined;
+    if (ends) return ends;
+    throw new LifeboatError('DISK_FAILED', `Cannot make a pipe in ${tmpdir()}: ${message}`, {
       cause,
       hint: 'Point TMPDIR at a folder that this user may write to.',
     });
+  }
+}
+
+/** Nobody but this process ever sees the pipe's name: both ends are opened, then it is removed. */
+async function openPipeIn(temporary: string): Promise<PipeEnds> {
+  const folder = await mkdtemp(join(temporary, 'lifeboat-pipe-'));
+  try {
+    const path = join(folder, 'dump');
+    await promisify(execFile)('mkfifo', ['-m', '600', path]);
+    // The read end first and without waiting; a write end waits for a reader.
+    const readEnd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    return { readEnd, writeEnd: openSync(path, constants.O_WRONLY) };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 }
 

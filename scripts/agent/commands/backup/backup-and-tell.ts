@@ -1,6 +1,6 @@
 import { latestBackup } from '../../../../lib/domain/backup/catalog.ts';
 import { totalRows } from '../../../../lib/domain/backup/compose-manifest.ts';
-import { asLifeboatError, type LifeboatError } from '../../../../lib/domain/errors.ts';
+import { asLifeboatError, EXIT_STATUS, type LifeboatError } from '../../../../lib/domain/errors.ts';
 import { describeBackup } from '../../../../lib/domain/notify/wording.ts';
 import type { BackupOutcome, LastGoodBackup } from '../../../../lib/domain/run/outcome.ts';
 import { readCatalog } from '../../catalog/dumps.ts';
@@ -88,7 +88,7 @@ function describeSuccess(
 async function describeFailure(
   ports: BackupPorts,
   request: BackupRequest,
-  { code, message, hint }: LifeboatError,
+  { code, message, hint, exitStatus }: LifeboatError,
   durationMs: number,
 ): Promise<BackupOutcome> {
   return {
@@ -100,17 +100,19 @@ async function describeFailure(
     durationMs,
     warnings: [],
     error: { code, message, hint },
-    lastGood: await findLastGood(ports, request.app),
+    lastGood: await findLastGood(ports, request.app, exitStatus === EXIT_STATUS.disk),
   };
 }
 
-/** From the local folder alone: S3 may be what failed, and the message must not wait for it. */
+/** From the local folder alone, unless that is what failed: S3 may be, and the message must not wait for it. */
 async function findLastGood(
-  ports: BackupPorts,
+  { stores: [local, s3], ...ports }: BackupPorts,
   app: string,
+  diskFailed: boolean,
 ): Promise<LastGoodBackup | 'unknown' | undefined> {
+  const stores = s3 && diskFailed ? [local, s3] : [local];
   try {
-    const catalog = await readCatalog(app, [ports.stores[0]], await ports.journal.records());
+    const catalog = await readCatalog(app, stores, await ports.journal.records());
     const last = latestBackup(catalog.backups, ports.clock.now())?.manifest;
     return last && { id: last.id, finishedAt: new Date(last.finishedAt) };
   } catch {

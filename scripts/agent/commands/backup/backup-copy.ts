@@ -26,6 +26,11 @@ export class CopyInProgress {
     return this.failure === undefined;
   }
 
+  /** It is a backup: whatever fails from then on takes nothing away. */
+  get committed(): boolean {
+    return this.#committed;
+  }
+
   /** The sink of the dump's bytes. One that could not even be opened fails on its first write. */
   async open(key: string): Promise<Upload> {
     await this.#try(async () => {
@@ -51,9 +56,9 @@ export class CopyInProgress {
     });
   }
 
-  /** Fails the copy when `check` throws. */
-  async verify(check: (store: ObjectStore) => Promise<void>): Promise<void> {
-    await this.#try(() => check(this.store));
+  /** Fails the copy when `work` throws. @returns `undefined` then, and for a copy that failed before */
+  async attempt<Result>(work: (store: ObjectStore) => Promise<Result>): Promise<Result | undefined> {
+    return await this.#try(() => work(this.store));
   }
 
   /** Takes back what can be. In S3 the host may not delete: what was completed there stays, known as unfinished. */
@@ -74,12 +79,13 @@ export class CopyInProgress {
     this.failure ??= error;
   }
 
-  async #try(work: () => Promise<unknown>): Promise<void> {
-    if (!this.good) return;
+  async #try<Result>(work: () => Promise<Result>): Promise<Result | undefined> {
+    if (!this.good) return undefined;
     try {
-      await work();
+      return await work();
     } catch (error) {
       this.failure = error;
+      return undefined;
     }
   }
 }

@@ -10,7 +10,7 @@ import type {
   SourceSnapshot,
   WrittenDump,
 } from '../../ports/backup.ts';
-import type { ObjectStore } from '../../ports/store.ts';
+import type { ObjectStore, Upload } from '../../ports/store.ts';
 import type { CopyInProgress } from './backup-copy.ts';
 import { describeRun } from './backup-manifest.ts';
 import type { BackupPreflight } from './backup-preflight.ts';
@@ -27,10 +27,9 @@ export interface Run {
 /** From the snapshot to the manifests; on return every copy that is still good is a backup. */
 export async function makeCopies(ports: BackupPorts, request: BackupRequest, run: Run): Promise<Manifest> {
   const { ready, id, copies } = run;
-  // Whatever a kill leaves from here on is known for an unfinished run's, and the next run clears it.
-  const mark = await ports.stores[0].startUpload(runMarkKey(id));
+  const mark = await markRun(run);
   const snapshot = await ports.source.openSnapshot().catch(async (error: unknown) => {
-    await mark.abort();
+    await mark?.abort();
     throw error;
   });
   try {
@@ -47,8 +46,19 @@ export async function makeCopies(ports: BackupPorts, request: BackupRequest, run
     return manifest;
   } finally {
     await snapshot.close();
-    await mark.abort();
+    await mark?.abort();
   }
+}
+
+/**
+ * Whatever a kill leaves in BACKUP_DIR from here on is known for an unfinished run's, and the next run clears it.
+ * @returns `undefined` when nothing will be written there. @throws LifeboatError when no store can take anything
+ */
+async function markRun({ id, copies }: Run): Promise<Upload | undefined> {
+  const local = copies.find(({ store }) => store.kind === 'local');
+  const mark = await local?.attempt((store) => store.startUpload(runMarkKey(id)));
+  if (copies.some(({ good }) => good)) return mark;
+  throw local?.failure as Error;
 }
 
 async function dumpGlobals(ports: BackupPorts, { tools, facts }: BackupPreflight): Promise<CollectedDump> {
@@ -133,7 +143,7 @@ async function rereadLocally(
 ): Promise<void> {
   for (const copy of copies) {
     if (copy.store.kind !== 'local') continue;
-    await copy.verify((store) => reread(ports, store, key, written));
+    await copy.attempt((store) => reread(ports, store, key, written));
     if (copy.good) ports.log.info('✅ Backup verified');
   }
   ports.interrupted.throwIfAborted();

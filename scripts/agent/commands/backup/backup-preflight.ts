@@ -25,14 +25,21 @@ export interface BackupPreflight {
   /** Of the dump before compression, for the progress bar. */
   readonly estimatedRawSize: number;
   readonly freeBytes: number;
-  /** Why S3 cannot take a copy; the local one is made all the same, and the run fails at its end. */
-  readonly s3Failure: LifeboatError | undefined;
+  /** Why a store cannot take a copy; the other one is made all the same, and the run fails at its end. At most one has one. */
+  readonly storeFailures: StoreFailures;
   readonly warnings: readonly string[];
 }
 
+/** By the store's kind. */
+interface StoreFailures {
+  /** BACKUP_DIR has no room for the dump; it can be used otherwise, or the run has ended before. */
+  readonly local: LifeboatError | undefined;
+  readonly s3: LifeboatError | undefined;
+}
+
 /**
- * Refuses before anything is touched. Where S3 is the only problem the run goes on: a night without S3, or with a wrong
- * key, is better with a local backup than without any.
+ * Refuses before anything is touched. Where one store is the only problem the run goes on: a night without S3, with a wrong
+ * key or with a full disk is better with one copy than without any.
  * @throws LifeboatError with every problem at once
  */
 export async function preflight(ports: BackupPorts, request: BackupRequest): Promise<BackupPreflight> {
@@ -49,17 +56,25 @@ export async function preflight(ports: BackupPorts, request: BackupRequest): Pro
       s3 && readyStore(ports, request.app, s3, true).catch(asLifeboatError),
     ]),
   );
-  const s3Failure = s3Found instanceof LifeboatError ? s3Found : undefined;
-  const catalog =
-    localCopies && joinCatalogs(localCopies, s3Found instanceof LifeboatError ? undefined : s3Found);
+  const s3Copies = s3Found instanceof LifeboatError ? undefined : s3Found;
+  const catalog = localCopies && joinCatalogs(localCopies, s3Copies);
   // Without the server's version any client is looked for, so that a missing one is told in the same go.
   const tools = await problems.attempt(ports.source.findDumpTools(facts ? majorOf(facts.versionNumber) : 0));
   const estimate = facts && catalog ? estimateSizes(facts, catalog.backups) : undefined;
-  problems.add(...judge(request, { facts, tools, catalog, freeBytes, estimate, folder: local.urlOf('') }));
-  if (s3Failure && (problems.some || request.dryRun)) problems.add(s3Failure);
+  problems.add(...judge(request, { facts, tools, catalog }));
+  const storeFailures = {
+    local:
+      freeBytes === undefined || !estimate
+        ? undefined
+        : checkDiskSpace(local.urlOf(''), freeBytes, estimate.estimatedSize),
+    s3: s3Found instanceof LifeboatError ? s3Found : undefined,
+  };
+  const failures = [storeFailures.local, storeFailures.s3].filter((failure) => failure !== undefined);
+  const storesLeft = ports.stores.filter((store) => store).length - failures.length;
+  if (problems.some || request.dryRun || storesLeft === 0) problems.add(...failures);
   problems.throwAny();
   return {
-    s3Failure,
+    storeFailures,
     facts: facts!,
     tools: tools!,
     catalog: catalog!,
@@ -84,15 +99,9 @@ interface Findings {
   readonly facts: SourceFacts | undefined;
   readonly tools: DumpTools | undefined;
   readonly catalog: Catalog | undefined;
-  readonly freeBytes: number | undefined;
-  readonly estimate: { estimatedSize: number } | undefined;
-  readonly folder: string;
 }
 
-function judge(
-  request: BackupRequest,
-  { facts, tools, catalog, freeBytes, estimate, folder }: Findings,
-): LifeboatError[] {
+function judge(request: BackupRequest, { facts, tools, catalog }: Findings): LifeboatError[] {
   const found: (LifeboatError | undefined)[] = [];
   if (facts && tools) found.push(checkClient(tools.pgDump, facts), checkClient(tools.pgDumpall, facts));
   if (facts) found.push(checkRights(request.user, facts.unreadable), checkStandby(facts, request));
@@ -100,8 +109,6 @@ function judge(
     const source = { database: request.database, systemIdentifier: facts.systemIdentifier };
     found.push(checkSeries(request.app, source, catalog.backups));
   }
-  if (freeBytes !== undefined && estimate)
-    found.push(checkDiskSpace(folder, freeBytes, estimate.estimatedSize));
   return found.filter((problem) => problem !== undefined);
 }
 

@@ -9,7 +9,7 @@ import {
   seriesPrefix,
 } from '../../../../lib/domain/backup/keys.ts';
 import type { Manifest } from '../../../../lib/domain/backup/manifest.ts';
-import { LifeboatError } from '../../../../lib/domain/errors.ts';
+import { asLifeboatError, LifeboatError } from '../../../../lib/domain/errors.ts';
 import { formatCount } from '../../../../lib/domain/quantities.ts';
 import type { BackupPorts } from '../../ports/backup.ts';
 import type { HeldLock } from '../../ports/host.ts';
@@ -88,7 +88,7 @@ export async function backup(ports: BackupPorts, request: BackupRequest): Promis
       return report(ports, { copies, manifest, started, ...retained });
     } catch (error) {
       for (const copy of copies) copy.fail(error);
-      throw error;
+      throw ports.interrupted.aborted ? error : describeFailure(copies, dumpKey(id, request.encoding), error);
     } finally {
       const files = [{ key: globalsKey(id) }, { key: dumpKey(id, request.encoding) }];
       for (const copy of copies) if (!copy.good) await copy.drop(files);
@@ -106,7 +106,7 @@ function holderOf({ runId }: BackupRequest): string {
 async function removeUnfinished(
   ports: BackupPorts,
   app: string,
-  { catalog, s3Failure }: BackupPreflight,
+  { catalog, storeFailures }: BackupPreflight,
 ): Promise<void> {
   const [local, s3] = ports.stores;
   for (const copy of catalog.copiesIn(local)) {
@@ -117,7 +117,7 @@ async function removeUnfinished(
   }
   const ours = (key: string): boolean => parseBackupFile(key)?.id.app === app;
   await local.removeUnfinished(seriesPrefix(app), ours);
-  if (!s3 || s3Failure) return;
+  if (!s3 || storeFailures.s3) return;
   try {
     await s3.removeUnfinished(seriesPrefix(app), ours);
   } catch (error) {
@@ -130,15 +130,17 @@ async function removeUnfinished(
 function openCopies(
   ports: BackupPorts,
   request: BackupRequest,
-  { s3Failure }: BackupPreflight,
+  { storeFailures }: BackupPreflight,
 ): CopyInProgress[] {
   return ports.stores.flatMap((store) => {
     if (!store) return [];
     const copy = new CopyInProgress(store, request);
-    if (store.kind === 's3' && s3Failure) {
-      copy.fail(s3Failure);
+    const failure = storeFailures[store.kind];
+    if (failure) {
+      copy.fail(failure);
+      const other = store.kind === 's3' ? 'The local backup' : 'The copy in S3';
       ports.log.warn(
-        `${s3Failure.message}\nThe local backup is made all the same; this run will be reported as failed.`,
+        `${failure.message}\n${other} is made all the same; this run will be reported as failed.`,
       );
     }
     return [copy];
@@ -176,9 +178,8 @@ function report(
   ports: BackupPorts,
   { copies, manifest, started, expired, retentionWarning }: Finished,
 ): CompletedBackup {
-  const kept = copies.filter(({ good }) => good).map(({ store }) => store.urlOf(manifest.dump.key));
   const failed = copies.find(({ good }) => !good);
-  if (failed) throw describePartialFailure(failed, kept);
+  if (failed) throw failed.failure;
   if (copies.length === 1) ports.log.info('No S3_BUCKET is set: this backup lies on this host only');
   ports.log.info(
     `Rows: ${totalRows(manifest).toLocaleString('en-US')} in ${formatCount(manifest.tables.length, 'table')}`,
@@ -186,16 +187,20 @@ function report(
   ports.log.info('✅ Backup completed successfully');
   return {
     manifest,
-    locations: kept,
+    locations: copies.map(({ store }) => store.urlOf(manifest.dump.key)),
     durationMs: ports.clock.monotonic() - started,
     expired,
     warnings: [...manifest.warnings, ...(retentionWarning ? [retentionWarning] : [])],
   };
 }
 
-function describePartialFailure(failed: CopyInProgress, kept: readonly string[]): unknown {
-  const { failure } = failed;
-  if (kept.length === 0 || !(failure instanceof LifeboatError)) return failure;
-  const message = `${failure.message}\nA whole, verified copy was kept: ${kept.join(', ')}`;
-  return new LifeboatError(failure.code, message, { hint: failure.hint, cause: failure });
+/** `failure` in its own words, then why other copies failed, and where a copy stands all the same. */
+function describeFailure(copies: readonly CopyInProgress[], key: string, failure: unknown): unknown {
+  if (!(failure instanceof LifeboatError)) return failure;
+  const others = new Set(copies.map((copy) => copy.failure).filter((other) => other && other !== failure));
+  const kept = copies.filter(({ committed }) => committed).map(({ store }) => store.urlOf(key));
+  if (others.size + kept.length === 0) return failure;
+  const lines = [failure, ...others].map((error) => asLifeboatError(error).message);
+  if (kept.length > 0) lines.push(`A whole, verified copy was kept: ${kept.join(', ')}`);
+  return new LifeboatError(failure.code, lines.join('\n'), { hint: failure.hint, cause: failure });
 }
