@@ -77,10 +77,20 @@ function explainSchedule({ zoneIsUtc }: CronBackup): string[] {
       ];
 }
 
+/** Bytes of the log: when it has become longer, only its end is kept. A good night writes about a thousand. */
+const LONGEST_LOG = 1_000_000;
+const KEPT_LOG = 500_000;
+
+/**
+ * In place, because only root may rename a file in /var/log; and by the line itself, because a user's own crontab has no
+ * logrotate, nor has every host.
+ */
+const SHORTEN_LOG = `[ "$(wc -c < "$log")" -lt ${LONGEST_LOG} ] || { end=$(tail -c ${KEPT_LOG} "$log" | tail -n +2); printf '%s\\n' "$end" > "$log"; }`;
+
 /** @param user with a space behind it, or empty */
 function renderCronLine(backup: CronBackup, user: string): string {
   const [log, environment] = [quoteForShell(backup.logFile), quoteForShell(backup.environmentFile)];
-  const run = `exec >> ${log} 2>&1; set -a; . ${environment}; exec ${backup.command.map(quoteForShell).join(' ')}`;
+  const run = `log=${log}; exec >> "$log" 2>&1; ${SHORTEN_LOG}; set -a; . ${environment}; exec ${backup.command.map(quoteForShell).join(' ')}`;
   // A busy cron may start a minute late, never a quarter of an hour.
   const line = backup.zoneIsUtc
     ? `0 2 * * * ${user}${escapeForCron(run)}`

@@ -1,4 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   editCrontab,
   renderCronFile,
@@ -22,8 +25,34 @@ function lastLine(text: string): string {
 describe('the file for cron', () => {
   it('runs at two where the host’s zone is UTC', () => {
     expect(lastLine(renderCronFile(BACKUP))).toBe(
-      '0 2 * * * postgres exec >> /var/log/hostmaster-backup.log 2>&1; set -a; . /etc/lifeboat/hostmaster.env; exec /opt/lifeboat/bin/lifeboat backup',
+      '0 2 * * * postgres log=/var/log/hostmaster-backup.log; exec >> "$log" 2>&1; ' +
+        '[ "$(wc -c < "$log")" -lt 1000000 ] || { end=$(tail -c 500000 "$log" | tail -n +2); printf \'\\%s\\n\' "$end" > "$log"; }; ' +
+        'set -a; . /etc/lifeboat/hostmaster.env; exec /opt/lifeboat/bin/lifeboat backup',
     );
+  });
+
+  it('keeps the end of a log that has become long, by whole lines, and adds to one that has not', () => {
+    const folder = mkdtempSync(join(tmpdir(), "lifeboat it's a log "));
+    const [logFile, environmentFile] = [join(folder, 'backup.log'), join(folder, 'settings')];
+    writeFileSync(environmentFile, '');
+    const line = lastLine(renderCronFile({ ...BACKUP, logFile, environmentFile, command: ['echo', 'ran'] }));
+    const night = (): string => {
+      execFileSync('/bin/sh', ['-c', line.replace('0 2 * * * postgres ', '').replaceAll('\\%', '%')]);
+      return readFileSync(logFile, 'utf8');
+    };
+    try {
+      writeFileSync(logFile, 'a short one\n');
+      expect(night()).toBe('a short one\nran\n');
+      const said = Array.from({ length: 20_000 }, (_, number) => `${number}: ${'x'.repeat(50)}\n`);
+      writeFileSync(logFile, said.join(''));
+      const [kept, last] = [night(), said.at(-1)!];
+      expect(kept.length).toBeGreaterThan(499_000);
+      expect(kept.length).toBeLessThan(501_000);
+      expect(kept.endsWith(`${last}ran\n`)).toBe(true);
+      expect(said).toContain(kept.slice(0, kept.indexOf('\n') + 1));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('asks the clock where the host’s zone is another, and lets exactly one quarter of a day through', () => {
