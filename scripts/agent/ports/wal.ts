@@ -154,8 +154,11 @@ export interface SlotFacts {
 
 /** Has a base backup made soon: without one behind it, what comes after a hole cannot be restored. */
 export interface BaseBackups {
-  /** Returns at once, whatever becomes of it. */
-  request(reason: string): void;
+  /**
+   * Returns at once, whatever becomes of it.
+   * @param hole that it is to begin behind, so that one which had begun before does not count; each is asked for once
+   */
+  request(reason: string, hole?: Pick<HolePlace, 'timeline' | 'to'>): void;
 }
 
 export type { LastCommit };

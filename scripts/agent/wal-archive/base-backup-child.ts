@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { formatDuration } from '../../../lib/domain/quantities.ts';
 import type { Environment } from '../environment.ts';
 import type { Clock, Log } from '../ports/host.ts';
 import type { BaseBackups } from '../ports/wal.ts';
@@ -13,36 +14,61 @@ export interface BaseBackupChild {
 }
 
 const COMMAND = ['backup', '--kind', 'base'] as const;
+const BY_HAND = `lifeboat ${COMMAND.join(' ')}`;
 /** Another run may hold the lock, or S3 be away once more. */
 const NEXT_TRY_MS = 10 * 60 * 1000;
-const MOST_TRIES = 36;
+/** Six hours of these: whatever it is does not pass by itself. */
+const QUICK_TRIES = 36;
+const LATER_TRY_MS = 60 * 60 * 1000;
 const TOLD_LINES = 5;
 
 /** Runs `lifeboat backup --kind base` beside the stream, in a process and with memory of its own, until one has succeeded. */
 export function openBaseBackups(options: BaseBackupChild): BaseBackups {
-  const { clock, log, interrupted } = options;
-  let wanted: Promise<void> | undefined;
-  const untilMade = async (): Promise<void> => {
-    for (let tries = 1; tries <= MOST_TRIES && !interrupted.aborted; tries += 1) {
-      const failure = await runOnce(options);
-      if (failure === undefined) {
-        log.info('✅ Base backup made: what comes from here on can be restored');
-        return;
-      }
-      if (interrupted.aborted) return;
-      log.warn(`No base backup, so what comes from here on cannot be restored yet:\n${failure}`);
-      await clock.sleep(NEXT_TRY_MS);
-    }
-  };
+  const { log } = options;
+  /** Holes, and whatever else a backup was asked for since none was under way. */
+  const asked = new Set<string>();
   return {
-    request: (reason) => {
-      if (wanted) return;
+    request: (reason, hole) => {
+      const cause = hole ? `${hole.timeline}/${hole.to}` : '';
+      if (asked.has(cause)) return;
       log.info(`A new base backup is needed: ${reason}`);
-      wanted = untilMade().finally(() => {
-        wanted = undefined;
-      });
+      asked.add(cause);
+      // One that is under way sees by the set’s size that it is not the last one.
+      if (asked.size === 1) void untilMade(options, asked).finally(() => asked.clear());
     },
   };
+}
+
+async function untilMade(options: BaseBackupChild, asked: ReadonlySet<string>): Promise<void> {
+  const { log, interrupted } = options;
+  while (!interrupted.aborted) {
+    const known = await makeOne(options, asked);
+    if (interrupted.aborted) return;
+    if (asked.size === known) {
+      log.info('✅ Base backup made: what comes from here on can be restored');
+      return;
+    }
+    log.warn('Base backup made, but WAL was lost again after it had begun: another one follows');
+  }
+}
+
+/** @returns how much had been asked for when the one that succeeded began */
+async function makeOne(options: BaseBackupChild, asked: ReadonlySet<string>): Promise<number> {
+  const { clock, log, interrupted } = options;
+  const beganAt = clock.monotonic();
+  for (let tries = 1; ; tries += 1) {
+    const known = asked.size;
+    const failure = await runOnce(options);
+    if (failure === undefined || interrupted.aborted) return known;
+    const pauseMs = tries < QUICK_TRIES ? NEXT_TRY_MS : LATER_TRY_MS;
+    const next = `next try in ${formatDuration(pauseMs)}`;
+    log.warn(
+      tries < QUICK_TRIES
+        ? `No base backup, so what comes from here on cannot be restored yet; ${next}:\n${failure}`
+        : `STILL NO BASE BACKUP after ${tries} tries in ${formatDuration(clock.monotonic() - beganAt)}: nothing committed since can be restored. Find out why, and run: ${BY_HAND} (${next}):\n${failure}`,
+    );
+    await clock.sleep(pauseMs);
+  }
 }
 
 /** @returns what it said at last when it failed */
@@ -66,5 +92,5 @@ async function runOnce({ agent, environment, interrupted }: BaseBackupChild): Pr
   interrupted.removeEventListener('abort', end);
   if (status === 0) return undefined;
   const lines = said.trim().split('\n').slice(-TOLD_LINES).join('\n');
-  return `lifeboat ${COMMAND.join(' ')} ended with ${status}${lines === '' ? '' : `:\n${lines}`}`;
+  return `${BY_HAND} ended with ${status}${lines === '' ? '' : `:\n${lines}`}`;
 }

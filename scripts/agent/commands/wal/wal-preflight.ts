@@ -72,9 +72,16 @@ export async function requestMissingBase(
     .reduce((last, lsn) => (lsn > last ? lsn : last), -1n);
   const holes = await archive.holes();
   const others = (await clusters.identifiers()).some((each) => each !== systemIdentifier);
-  const open = holes.find(({ to }) => to > newest);
+  // The last one: a base backup that was just asked for because of it does for those before it.
+  const open = holes
+    .filter(({ to }) => to > newest)
+    .toSorted((one, other) => (one.to < other.to ? -1 : 1))
+    .at(-1);
   if (open)
-    baseBackups.request(`WAL is missing before ${formatLsn(open.to)}, and no base backup was made since`);
+    baseBackups.request(
+      `WAL is missing before ${formatLsn(open.to)}, and no base backup was made since`,
+      open,
+    );
   else if (own.length === 0 && others) baseBackups.request(`the cluster ${systemIdentifier} has none yet`);
   else if (own.length === 0) {
     log.warn(

@@ -169,7 +169,7 @@ export class WalSession {
       recordHole(archive, { lost: wanted, resumed: promised, segmentSize, now, reason }),
     );
     log.warn(told);
-    baseBackups.request(told);
+    baseBackups.request(told, { timeline: wanted.timeline, to: promised.from });
   }
 
   /** @param from earlier than the start: what S3 holds from there to the start is compared with what the server has */
