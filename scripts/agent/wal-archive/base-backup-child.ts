@@ -74,7 +74,8 @@ async function makeOne(options: BaseBackupChild, asked: ReadonlySet<string>): Pr
 /** @returns what it said at last when it failed */
 async function runOnce({ agent, environment, interrupted }: BaseBackupChild): Promise<string | undefined> {
   const [program, ...args] = agent;
-  const child = spawn(program, [...args, ...COMMAND], {
+  // The stream reads this server, standby or not; so does the backup that its hole needs.
+  const child = spawn(program, [...args, ...COMMAND, '--allow-standby'], {
     env: environment,
     stdio: ['ignore', 'ignore', 'pipe'],
   });

@@ -76,7 +76,8 @@ describe('Base backups that the stream asks for', () => {
       'A new base backup is needed: hole 1',
       'A new base backup is needed: hole 2',
     ]);
-    expect(started()).toHaveLength(2);
+    // Whatever the stream reads, its base backup may be of.
+    expect(started()).toEqual(Array(2).fill('backup --kind base --allow-standby'));
   });
 
   it('are tried for as long as it takes, and after six hours more slowly and louder', async () => {
