@@ -39,7 +39,8 @@ export async function prepareWal(
   const metadata = formatWalMetadata({ app, runId, rawSize, rawSha256, lastCommit });
   const isSame = async (): Promise<boolean> => {
     const there = await store.head(key);
-    if (!there) return false;
+    // S3 says it of an upload that was under way at the same moment as well, which then came to nothing.
+    if (!there) throw refusedForNothing(store.urlOf(key));
     const held = parseWalMetadata(there.metadata, store.urlOf(key));
     return held.rawSize === rawSize && held.rawSha256 === rawSha256;
   };
@@ -89,6 +90,12 @@ async function putUnlessSame(
     if (!(await isSame())) throw conflict(store.urlOf(key), error);
   }
   return { key, size: body.length };
+}
+
+function refusedForNothing(url: string): LifeboatError {
+  return new LifeboatError('S3_UNAVAILABLE', `S3 takes nothing under ${url}, and holds nothing there`, {
+    hint: 'Two uploads met under that name. The stream tries again by itself, and so does PostgreSQL with archive_command.',
+  });
 }
 
 function conflict(url: string, cause: LifeboatError): LifeboatError {
