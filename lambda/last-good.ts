@@ -10,6 +10,7 @@ import { listFolder, openManifests, readCatalog } from './catalog.ts';
 /** Where a series' backups lie. */
 interface Place {
   readonly backups: Bucket;
+  readonly state: Bucket;
   readonly prefix: string;
   readonly app: string;
   readonly now: Date;
@@ -29,14 +30,18 @@ export async function lastGoodDump({
   return newest && { id: newest.id, finishedAt: new Date(newest.manifest!.finishedAt) };
 }
 
-/** The newest base backup that is whole and without damaged pages, of whatever cluster. What cannot be read hides no other. */
+/**
+ * The newest base backup that is whole and without damaged pages, and that no verification found damaged, of whatever cluster.
+ * What cannot be read hides no other.
+ */
 export async function lastGoodBase({
   backups,
+  state,
   prefix,
   app,
   now,
 }: Place): Promise<LastGoodBackup | undefined> {
-  const { bases } = await readBaseCatalog(backups, new Map(), { prefix, app });
+  const { bases } = await readBaseCatalog(backups, new Map(), { prefix, app }, state);
   const good = bases.find((base) => isUsable(base) && !holdsDamage(base) && !isFromFuture(base.time, now));
   return good && { id: good.label, finishedAt: good.time };
 }

@@ -199,13 +199,13 @@ async function publish(ports: ReportingPorts, runId: string, message: Message): 
 
 /** A failed look-up must not keep the message back. */
 async function findLastGood(
-  { backups, clock, log }: ReportingPorts,
+  { backups, state, clock, log }: ReportingPorts,
   { series, storage, runId, unreadable }: ToldRequest,
   find: typeof lastGoodDump,
 ): Promise<LastGoodBackup | 'unknown' | undefined> {
   if (unreadable !== undefined) return 'unknown';
   try {
-    return await find({ backups, prefix: storage.prefix, app: series.app, now: clock.now() });
+    return await find({ backups, state, prefix: storage.prefix, app: series.app, now: clock.now() });
   } catch (error) {
     log.error('The last good backup could not be looked up', {
       runId,

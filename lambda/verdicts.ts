@@ -9,7 +9,7 @@ interface VerdictPlace {
   readonly series: WalSeries;
 }
 
-interface ListedVerdicts {
+export interface ListedVerdicts {
   /** Keys without the prefix. */
   readonly files: readonly VerdictFile[];
   /** There are more, which are passed over. */

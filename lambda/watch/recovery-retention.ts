@@ -1,18 +1,19 @@
-import type { BaseDecision, BaseViews, PitrPolicy } from '../../lib/domain/base/base-floor.ts';
+import type { BaseDecision, BaseViews, PitrPolicy, WalViews } from '../../lib/domain/base/base-floor.ts';
 import { decideWithVerdicts } from '../../lib/domain/base/base-floor.ts';
 import { isUsable, type Base } from '../../lib/domain/base/base-catalog.ts';
 import type { ListedFile } from '../../lib/domain/backup/catalog.ts';
 import { asLifeboatError, LifeboatError } from '../../lib/domain/errors.ts';
 import { OBJECT_TAG } from '../../lib/domain/names.ts';
 import { basePrefix, journalPrefix, type WalSeries } from '../../lib/domain/wal/keys.ts';
+import { withoutDamaged } from '../../lib/domain/wal/damaged-wal.ts';
 import { judgeWalOf, type PitrDecision, type WalJudge } from '../../lib/domain/wal/wal-retention.ts';
-import { objectOfVerdict, verdictPrefix } from '../../lib/domain/wal/verdicts.ts';
-import { changeTags } from '../../lib/domain/watch/tagging-plan.ts';
+import { damagedBy, objectOfVerdict, verdictPrefix } from '../../lib/domain/wal/verdicts.ts';
 import { clustersIn, readBaseCatalog, type BaseManifestMemory } from '../base-catalog.ts';
 import type { Bucket } from '../bucket.ts';
 import type { Log } from '../log.ts';
 import { forEachOf } from '../pool.ts';
-import { listVerdicts, MOST_VERDICTS } from '../verdicts.ts';
+import { listVerdicts, MOST_VERDICTS, type ListedVerdicts } from '../verdicts.ts';
+import { Tagging } from './tagging.ts';
 import { segmentSizeOf, WalSurvey, type Steps, type WalPlace } from './wal-survey.ts';
 
 export interface RetentionWork {
@@ -39,7 +40,6 @@ export type WalRetention = Steps<RetentionDone>;
 
 const AT_ONCE = 16;
 const BATCH = 500;
-const MOST_TOLD = 5;
 
 /**
  * The retention of base backups and WAL of one app in one folder, step by step. Everything is listed anew first. Base
@@ -49,12 +49,15 @@ const MOST_TOLD = 5;
 export async function* retainRecovery(work: RetentionWork): WalRetention {
   const { backups, state, manifests, prefix, app } = work;
   const { bases, asListed, clusters } = await readBaseCatalog(backups, manifests, { prefix, app }, state);
-  const surveys: WalSurvey[] = [];
+  const surveys: SurveyedWal[] = [];
   for (const systemIdentifier of await allClusters(work, clusters)) {
     const place = placeOf(work, { app, systemIdentifier });
     const survey = new WalSurvey(place, await segmentSizeOf(place, segmentSizeKnown(asListed, place)));
     yield* survey.listAll();
-    surveys.push(survey);
+    const verdicts = yield* listVerdicts(place);
+    const damaged = damagedBy(verdicts.files);
+    const verified = withoutDamaged(survey.archive, damaged);
+    surveys.push({ survey, listed: survey.archive, verified, verdicts, damaged: new Set(damaged.keys()) });
   }
   const policy = { days: work.days, now: work.now };
   const tagging = new Tagging(work);
@@ -62,13 +65,20 @@ export async function* retainRecovery(work: RetentionWork): WalRetention {
   const decisions = await decideBases(work, tagging, views, surveys, policy);
   yield* tagBases(tagging, decisions);
   let removed = 0;
-  for (const survey of surveys) {
-    const judge = judgeWalOf(survey.archive, decisions, policy);
+  for (const { survey, listed, damaged, verdicts } of surveys) {
+    const judge = judgeWalOf(listed, decisions, policy, damaged);
     yield* tagWal(tagging, survey, judge);
-    const verdicts = yield* verdictsOfGone(work, tagging, survey, bases);
-    removed += yield* removeJournal(work, tagging, survey, judge, verdicts);
+    const gone = verdictsOfGone(work, tagging, { survey, verdicts, bases });
+    removed += yield* removeJournal(work, tagging, survey, judge, gone);
   }
   return { tagged: tagging.tagged, removed, problems: tagging.problems() };
+}
+
+interface SurveyedWal extends WalViews {
+  readonly survey: WalSurvey;
+  readonly verdicts: ListedVerdicts;
+  /** By segment's name. */
+  readonly damaged: ReadonlySet<string>;
 }
 
 /** A cluster may have left nothing but pieces of the journal. */
@@ -93,10 +103,9 @@ async function decideBases(
   work: RetentionWork,
   tagging: Tagging,
   bases: BaseViews,
-  surveys: readonly WalSurvey[],
+  archives: readonly WalViews[],
   policy: PitrPolicy,
 ): Promise<BaseDecision[]> {
-  const archives = surveys.map(({ archive }) => archive);
   const first = decideWithVerdicts(bases, archives, policy);
   const pinned = new Set<string>();
   for (const { base } of first.filter(({ expire }) => expire)) {
@@ -121,59 +130,6 @@ async function mayBePinned(
   } catch (error) {
     tagging.fail(asLifeboatError(error));
     return true;
-  }
-}
-
-/** Sets and takes away the one tag, and keeps count of what did not work. */
-class Tagging {
-  tagged = 0;
-  readonly #work: RetentionWork;
-  #failed = 0;
-  readonly #failures: LifeboatError[] = [];
-
-  constructor(work: RetentionWork) {
-    this.#work = work;
-  }
-
-  /** @returns how many had to be changed */
-  async apply(decision: 'expire' | 'keep', keys: readonly string[]): Promise<number> {
-    const { backups, prefix } = this.#work;
-    let changed = 0;
-    await forEachOf(keys, AT_ONCE, async (relative) => {
-      const key = `${prefix}/${relative}`;
-      try {
-        for (const change of changeTags(decision, [{ key, tags: await backups.tags(key) }])) {
-          await backups.setTags(change.key, change.tags);
-          changed += 1;
-        }
-      } catch (error) {
-        this.fail(asLifeboatError(error));
-      }
-    });
-    if (decision === 'expire') this.tagged += changed;
-    return changed;
-  }
-
-  fail(failure: LifeboatError): void {
-    this.#failed += 1;
-    if (this.#failures.length < MOST_TOLD) this.#failures.push(failure);
-  }
-
-  problems(): LifeboatError[] {
-    const more = this.#failed - this.#failures.length;
-    if (more === 0) return this.#failures;
-    const { app } = this.#work;
-    return [
-      ...this.#failures,
-      new LifeboatError(
-        'S3_UNAVAILABLE',
-        `${more} more objects of ${app} could not be tagged or removed as expired`,
-      ),
-    ];
-  }
-
-  tell(what: string, fields: Record<string, unknown>): void {
-    this.#work.log.info(what, { app: this.#work.app, ...fields });
   }
 }
 
@@ -237,17 +193,19 @@ function timelineOf(key: string): string {
  * Keys of what verifications said of base backups and segments that are there no more. What they say since the pass began may be
  * of something that came since its listings.
  */
-async function* verdictsOfGone(
+function verdictsOfGone(
   { state, prefix, now }: RetentionWork,
   tagging: Tagging,
-  { archive }: WalSurvey,
-  bases: readonly Base[],
-): Steps<string[]> {
+  {
+    survey: { archive },
+    verdicts,
+    bases,
+  }: Pick<SurveyedWal, 'survey' | 'verdicts'> & { readonly bases: readonly Base[] },
+): string[] {
   const { series } = archive;
   const labels = new Set(bases.map(({ label }) => label));
-  const { files, more } = yield* listVerdicts({ state, prefix, series });
-  if (more) tagging.fail(tooManyVerdicts(`s3://${state.name}/${prefix}/${verdictPrefix(series)}`));
-  return files.flatMap(({ key, modifiedAt }) => {
+  if (verdicts.more) tagging.fail(tooManyVerdicts(`s3://${state.name}/${prefix}/${verdictPrefix(series)}`));
+  return verdicts.files.flatMap(({ key, modifiedAt }) => {
     const object = objectOfVerdict(key);
     const isGone = object !== undefined && !labels.has(object) && !archive.segments.has(object);
     return isGone && modifiedAt <= now ? [key] : [];

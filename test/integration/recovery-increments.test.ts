@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { parseLsn } from '../../lib/domain/wal/lsn.ts';
+import { verdictKey } from '../../lib/domain/wal/verdicts.ts';
 import { readDocument, runnableBlocks } from '../docs/markdown.ts';
 import { postgres17WithTools } from '../postgres-server.ts';
 import { checksumOf, createTablespace, prefixOf, type BaseBackupJson } from './base-backup-fixture.ts';
@@ -179,6 +180,26 @@ describe('A recovery from incremental base backups', () => {
     } finally {
       await stage.put(volume, body);
     }
+  });
+
+  it('is made anew in full, or on an earlier one, where a verification found that damaged which it would build upon', async () => {
+    const [first, , third] = backups.map(({ label, systemIdentifier }) =>
+      verdictKey({
+        app: 'hostmaster',
+        systemIdentifier,
+        object: label,
+        at: '2026-01-17T02:00:00.000Z',
+        found: 'damaged',
+      }),
+    );
+    const parent = async (): Promise<unknown> =>
+      ((await stage.run(['backup', '--kind', 'base', '--dry-run', '--json'])).json() as { parent: unknown })
+        .parent;
+    await stage.put(third!, Buffer.from('{}'));
+    expect(await parent()).toBe(labels(2)[1]);
+    await stage.put(first!, Buffer.from('{}'));
+    expect(await parent()).toBeNull();
+    for (const key of [first!, third!]) await remove(key);
   });
 
   async function remove(key: string): Promise<void> {

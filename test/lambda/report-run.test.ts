@@ -3,6 +3,7 @@ import { formatBaseManifest, type BaseManifest } from '../../lib/domain/base/bas
 import { formatVerdictLine, type BaseFacts, type RunOutcome } from '../../lib/domain/run/result.ts';
 import { TERMINAL_STATUSES } from '../../lib/domain/run/ssm-status.ts';
 import { baseManifestKey } from '../../lib/domain/wal/keys.ts';
+import { verdictKey } from '../../lib/domain/wal/verdicts.ts';
 import { CLUSTER, sampleBase } from '../domain/base/sample-base.ts';
 import { goodResult, HOST, SCHEDULED, startStage, statusEvent, type Stage } from './stage.ts';
 
@@ -151,6 +152,12 @@ describe('a run that the host has written a result of', () => {
     const lastBase = await putBase('2026-01-16T01:50:00Z');
     await putBase('2026-01-16T22:00:00Z', { pageChecksums: { verified: true, failures: 3 } });
     await putBase('2026-01-16T23:00:00Z', 'unfinished');
+    const { label } = await putBase('2026-01-16T21:00:00Z');
+    const series = { app: 'hostmaster', systemIdentifier: CLUSTER };
+    const verdict = { ...series, object: label, at: '2026-01-16T22:30:00.000Z', found: 'damaged' } as const;
+    await stage.s3Client.send(
+      new PutObjectCommand({ Bucket: 'state', Key: `database/${verdictKey(verdict)}`, Body: '{}' }),
+    );
     const pitr = 'database/pitr/hostmaster';
     await put(`${pitr}/${CLUSTER}/base/hostmaster_base_20260116_231000/manifest.json`, '{');
     await put(`${pitr}/old/base/hostmaster_base_20260116_232000/manifest.json`, '{}');

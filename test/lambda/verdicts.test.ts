@@ -14,8 +14,6 @@ function bucketWith(count: number, state?: Bucket): { bucket: Bucket; handedOut:
       await Promise.resolve();
       const object = nameOf(1, handedOut + 1);
       const key = verdictKey({
-        schemaVersion: 1,
-        kind: 'verdict',
         ...SERIES,
         object,
         at: START.toISOString(),

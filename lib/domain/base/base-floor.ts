@@ -57,25 +57,50 @@ export interface BaseViews {
   readonly verified: readonly Base[];
 }
 
+/** The WAL of one cluster as it lies there, and without the segments that a verification called damaged. */
+export interface WalViews {
+  readonly listed: WalArchive;
+  /** The very same where none was. */
+  readonly verified: WalArchive;
+}
+
 /**
- * What goes whether one believes the verifications or not. A damaged base backup then takes the place of no good one, and a
- * wrong word costs room for another, never a recovery.
- * @returns decisions on the verified ones; WAL judged by these stays where either view needs it
+ * What goes whether one believes the verifications or not, of base backups, of WAL, or of both. What is damaged then takes the
+ * place of nothing that is good, and a wrong word costs room, never a recovery.
+ * @returns decisions on the verified base backups; WAL judged by these stays where any view needs it
  */
 export function decideWithVerdicts(
-  { listed, verified }: BaseViews,
-  archives: readonly WalArchive[],
+  bases: BaseViews,
+  archives: readonly WalViews[],
   policy: PitrPolicy,
 ): BaseDecision[] {
-  const nameOf = ({ series, label }: Base): string => basePrefix(series, label);
-  const asListed = decideBaseRetention(listed, archives, policy).map(
-    (each) => [nameOf(each.base), each] as const,
+  const views = (['verified', 'listed'] as const).flatMap((each) => {
+    const verified = decideBaseRetention(
+      bases[each],
+      archives.map((archive) => archive.verified),
+      policy,
+    );
+    if (archives.every((archive) => archive.verified === archive.listed)) return [verified];
+    const listed = decideBaseRetention(
+      bases[each],
+      archives.map((archive) => archive.listed),
+      policy,
+    );
+    return [verified, listed];
+  });
+  const kept = new Map(
+    views.flatMap((view) =>
+      view.flatMap((each) => (each.expire ? [] : [[nameOf(each.base), each] as const])),
+    ),
   );
-  const kept = new Map(asListed.filter(([, { expire }]) => !expire));
-  return decideBaseRetention(verified, archives, policy).map((decision) => {
+  return views[0]!.map((decision) => {
     const other = decision.expire ? kept.get(nameOf(decision.base)) : undefined;
     return other ? { ...other, base: decision.base } : decision;
   });
+}
+
+function nameOf({ series, label }: Base): string {
+  return basePrefix(series, label);
 }
 
 function reasonToKeep(base: Base, bases: readonly Base[], policy: PitrPolicy): string | undefined {

@@ -1,8 +1,9 @@
 import { isFromFuture, type ListedFile } from '../backup/catalog.ts';
+import { holesOfDamaged } from './damaged-wal.ts';
 import type { HoleRecord } from './hole.ts';
 import { addPiece, byStart, joinPieces, type JournalPiece } from './journal-pieces.ts';
 import { parsePitrKey, type PitrObject, type WalSeries } from './keys.ts';
-import { formatLsn, type Lsn } from './lsn.ts';
+import type { Lsn } from './lsn.ts';
 import { SegmentTable } from './segment-table.ts';
 import { parseSegmentName, segmentName, segmentStart } from './segment.ts';
 import { dateOfPgTime, formatPgTime, parsePgTime, pgTimeOfDate } from './pg-time.ts';
@@ -140,21 +141,15 @@ export class WalArchiveBuilder {
    * @param damaged by name; what is no segment's is passed over
    */
   setDamaged(damaged: ReadonlyMap<string, Damage>): void {
-    const { series, segmentSize, segments, partials, pieces, holes } = this.#archive;
+    const { segments, partials, pieces, holes } = this.#archive;
     this.#damaged = new Set(damaged.keys());
-    const records = [...damaged].flatMap(([name, { at, why }]): HoleRecord[] => {
-      const segment = parseSegmentName(name, segmentSize);
-      if (!segment) return [];
+    for (const name of this.#damaged) {
       segments.delete(name);
       // Recovery takes the complete segment where there is one: neither its pieces nor a partial one lead round it.
       pieces.delete(name);
       partials.delete(name);
-      const { timeline, start } = segment;
-      const [from, to] = [formatLsn(start), formatLsn(start + BigInt(segmentSize))];
-      const told = { since: null, recordedAt: at, runId: '', reason: why };
-      return [{ schemaVersion: 1, kind: 'hole', ...series, timeline, from, to, ...told }];
-    });
-    this.#archive.holes = [...holes, ...records];
+    }
+    this.#archive.holes = [...holes, ...holesOfDamaged(damaged, this.#archive)];
   }
 
   /** Forgets the pieces of segments that are complete: nobody who recovers reads them. */

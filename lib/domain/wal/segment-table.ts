@@ -67,6 +67,23 @@ export class SegmentTable {
     this.#size -= 1;
   }
 
+  /** The same without some of them. What they share may be changed in neither from then on. */
+  without(names: Iterable<string>): SegmentTable {
+    const copy = new SegmentTable(this.#series, this.#segmentSize);
+    for (const [timeline, pages] of this.#pages) copy.#pages.set(timeline, new Map(pages));
+    copy.#storageClasses.push(...this.#storageClasses);
+    copy.#size = this.#size;
+    for (const name of names) {
+      const place = this.#placeOf(name);
+      const page = place && copy.#pages.get(place.timeline)?.get(place.page);
+      if (!page) continue;
+      const own = { ...page, modifiedAt: Float64Array.from(page.modifiedAt) };
+      copy.#pages.get(place.timeline)!.set(place.page, own);
+      copy.delete(name);
+    }
+    return copy;
+  }
+
   has(name: string): boolean {
     const place = this.#placeOf(name);
     const page = place && this.#pages.get(place.timeline)?.get(place.page);

@@ -48,7 +48,7 @@ export function verdictKey({
   object,
   at,
   found,
-}: Omit<Verdict, 'why' | 'runId'>): string {
+}: Pick<Verdict, 'app' | 'systemIdentifier' | 'object' | 'at' | 'found'>): string {
   if (!isVerifiable(object))
     throw new LifeboatError('BUG', `${JSON.stringify(object)} is neither a base backup nor a segment`);
   return `${verdictPrefix({ app, systemIdentifier })}${object}/${at.replaceAll(/[-:]/g, '')}-${found}.json`;

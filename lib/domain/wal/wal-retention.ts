@@ -54,17 +54,22 @@ export interface WalJudge {
   other(file: ListedFile): PitrDecision | undefined;
 }
 
-/** @param decisions of every base backup of the app */
+/**
+ * @param decisions of every base backup of the app
+ * @param damaged names of complete segments that a verification called so: the pieces of one may be all that is left of its WAL
+ */
 export function judgeWalOf(
   archive: WalArchive,
   decisions: readonly BaseDecision[],
   policy: PitrPolicy,
+  damaged: ReadonlySet<string> = new Set(),
 ): WalJudge {
   const needs = findNeeds(archive, decisions, policy);
   const judgeSegment = ([name, file]: [string, ListedFile]): PitrDecision =>
     judgeWal(file, endOf(archive, name), timelineOf(name), needs);
   const judgePiece = (segment: string, to: Lsn, file: ListedFile): PitrDecision =>
-    judgeSuperseded(archive, segment, file, policy.now) ?? judgeWal(file, to, timelineOf(segment), needs);
+    (damaged.has(segment) ? undefined : judgeSuperseded(archive, segment, file, policy.now)) ??
+    judgeWal(file, to, timelineOf(segment), needs);
   const journal = function* (): Generator<PitrDecision> {
     for (const [name, pieces] of archive.pieces)
       for (const { to, file } of pieces) yield judgePiece(name, to, file);

@@ -5,10 +5,18 @@ import {
   formatVerdict,
   verdictKey,
   verdictPrefix,
+  type Damage,
   type VerdictFile,
 } from '../../../lib/domain/wal/verdicts.ts';
 import type { Clock, Log } from '../ports/host.ts';
 import type { ObjectStore } from '../ports/store.ts';
+
+/** What verifications called damaged, by base backup's label or segment's name. @param state as of the WAL */
+export async function readDamaged(state: ObjectStore, series: WalSeries): Promise<Map<string, Damage>> {
+  const files: VerdictFile[] = [];
+  for await (const file of state.list(verdictPrefix(series))) files.push(file);
+  return damagedBy(files);
+}
 
 interface Verified {
   readonly series: WalSeries;
@@ -51,9 +59,7 @@ export function openVerdicts({
     settle: async (verified) => {
       const { series, damaged, looked } = verified;
       try {
-        const files: VerdictFile[] = [];
-        for await (const file of state.list(verdictPrefix(series))) files.push(file);
-        const known = damagedBy(files);
+        const known = await readDamaged(state, series);
         for (const [object, why] of damaged)
           if (!known.has(object)) await write(verified, object, 'damaged', why);
         for (const object of known.keys())

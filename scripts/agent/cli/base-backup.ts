@@ -9,6 +9,7 @@ import type { BaseBackupPorts } from '../ports/base-backup.ts';
 import { openBaseBackupServer } from '../postgres/base-backup-server.ts';
 import { baseBackupAsJson, basePlanAsJson, renderBasePlan } from '../render/base-backup.ts';
 import { LIFEBOAT_VERSION } from '../version.ts';
+import { openWalStores } from '../wal-stores.ts';
 import type { PartAnswer } from './backup-both.ts';
 
 type Options = Readonly<Record<string, unknown>>;
@@ -30,6 +31,7 @@ export function openBaseBackupPorts(context: Context): BaseBackupPorts {
   const { settings, interrupted } = context;
   return {
     ...context,
+    state: openWalStores(context)?.state,
     server: openBaseBackupServer(settings.database, settings.environment, interrupted),
     configuration: configurationReader,
     writer: openBaseWriter(),

@@ -14,6 +14,8 @@ export interface BaseBackupPorts extends LongWork {
   readonly digests: DigestReader;
   /** The bucket takes the backup where one is configured, else BACKUP_DIR. */
   readonly stores: readonly [local: ObjectStore, s3?: ObjectStore];
+  /** Where verifications leave what they found, beside S3. */
+  readonly state: ObjectStore | undefined;
   readonly journal: Journal;
   /** Empty when whoever started the run tells people of its outcome. */
   readonly channels: readonly Channel[];

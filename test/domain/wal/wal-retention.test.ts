@@ -1,5 +1,5 @@
 import { catalogBases, type Base } from '../../../lib/domain/base/base-catalog.ts';
-import { decideBaseRetention } from '../../../lib/domain/base/base-floor.ts';
+import { decideBaseRetention, decideWithVerdicts } from '../../../lib/domain/base/base-floor.ts';
 import type { BaseManifest } from '../../../lib/domain/base/base-manifest.ts';
 import type { ListedFile } from '../../../lib/domain/backup/catalog.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
@@ -17,7 +17,8 @@ import {
 import { formatLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../lib/domain/wal/segment.ts';
 import type { TimelineSwitch } from '../../../lib/domain/wal/timeline.ts';
-import { decidePitrRetention } from '../../../lib/domain/wal/wal-retention.ts';
+import { withoutDamaged } from '../../../lib/domain/wal/damaged-wal.ts';
+import { decidePitrRetention, judgeWalOf, type PitrDecision } from '../../../lib/domain/wal/wal-retention.ts';
 import { at, incrementalManifest } from '../base/manifests.ts';
 import { lsnOf, nameOf, SERIES } from './wal-bucket.ts';
 
@@ -316,6 +317,49 @@ describe('Retention of WAL in S3', () => {
       expire: false,
       reason: 'hostmaster_base_20260121_020000 needs it',
     });
+  });
+
+  it('keeps the journal’s pieces of a segment that a verification called damaged: they may be all that is left', () => {
+    const month = new Month().wal(1, 0, 20);
+    month.base(16);
+    const key = journalKey(SERIES, 1, nameOf(1, 18), lsnOf(18), lsnOf(18, 99));
+    month.put(key, day(17.5));
+    const policy = { days: 7, now: day(20.5) };
+    const decisions = decideBaseRetention(month.bases, [month.archive()], policy);
+    const says = (...damaged: string[]): PitrDecision => {
+      const judge = judgeWalOf(month.archive(), decisions, policy, new Set(damaged));
+      return judge.piece({ key, size: 99, modifiedAt: day(17.5) })!;
+    };
+    expect(says()).toMatchObject({ expire: true });
+    expect(says(nameOf(1, 17))).toMatchObject({ expire: true });
+    expect(says(nameOf(1, 18))).toMatchObject({
+      expire: false,
+      reason: `${month.manifests[0]!.label} needs it`,
+    });
+  });
+
+  it('lets no more go, only less, where it believes that a segment is damaged', () => {
+    // S3 was away: it received in one day what was written in three.
+    const month = new Month().wal(1, 0, 0).wal(1, 4, 20);
+    for (const late of [1, 2, 3]) month.put(walKey(SERIES, 1, nameOf(1, late)), day(14));
+    month.base(0);
+    month.base(3);
+    month.base(20);
+    const listed = month.archive();
+    const policy = { days: 7, now: day(20.5) };
+    const gone = (...segments: number[]): string[] => {
+      const damage = { at: day(20).toISOString(), why: 'a verification found it damaged' };
+      const damaged = new Map(segments.map((each) => [nameOf(1, each), damage]));
+      const verified = withoutDamaged(listed, damaged);
+      const views = { listed: month.bases, verified: month.bases };
+      const decisions = decideWithVerdicts(views, [{ listed, verified }], policy);
+      return decisions.flatMap(({ base, expire }) => (expire ? [base.label.slice(16, 24)] : []));
+    };
+    expect(withoutDamaged(listed, new Map([[nameOf(1, 99), { at: '', why: '' }]]))).toBe(listed);
+    expect(gone()).toEqual(['20260101']);
+    expect(gone(2)).toEqual([]);
+    expect(gone(2, 3, 8)).toEqual([]);
+    expect([...listed.segments.keys()]).toHaveLength(21);
   });
 
   it('lets partial segments, holes and at last the history files go with the rest', () => {

@@ -7,7 +7,7 @@ import {
   type StoredBaseBackup,
 } from '../../../../lib/domain/notify/base-wording.ts';
 import type { LastGoodBackup } from '../../../../lib/domain/run/outcome.ts';
-import { readBases } from '../../catalog/bases.ts';
+import { readBaseViews } from '../../catalog/bases.ts';
 import type { BaseBackupPorts } from '../../ports/base-backup.ts';
 import { deliver, type Delivery } from '../../ports/notify.ts';
 import { baseBackup, rawSizeOf, sizeOf, type CompletedBaseBackup } from './base-backup.ts';
@@ -120,9 +120,10 @@ async function findLastGood(
 ): Promise<LastGoodBackup | 'unknown' | undefined> {
   if (ports.interrupted.aborted) return 'unknown';
   const look = async (): Promise<LastGoodBackup | undefined> => {
-    const bases = await readBases(app, ports.stores[1] ?? ports.stores[0]);
+    const { state, stores, journal } = ports;
+    const bases = await readBaseViews(app, stores[1] ?? stores[0], { runs: await journal.records(), state });
     const last = newestUsable(
-      bases.filter((base) => !holdsDamage(base)),
+      bases.verified.filter((base) => !holdsDamage(base)),
       ports.clock.now(),
     );
     return last && { id: last.label, finishedAt: last.time };

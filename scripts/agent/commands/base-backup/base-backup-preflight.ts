@@ -4,7 +4,7 @@ import { decideIncrement, type Increment } from '../../../../lib/domain/base/inc
 import { checkBaseStandby, checkReplicationFacts } from '../../../../lib/domain/base/preflight.ts';
 import { checkDiskSpace } from '../../../../lib/domain/backup/preflight.ts';
 import { untilInterrupted } from '../../abort.ts';
-import { readBases } from '../../catalog/bases.ts';
+import { readBaseViews } from '../../catalog/bases.ts';
 import type { BaseBackupPorts, BaseServerFacts } from '../../ports/base-backup.ts';
 import type { ObjectStore } from '../../ports/store.ts';
 import type { BaseBackupRequest } from './base-backup-request.ts';
@@ -43,7 +43,7 @@ export async function preflightBase(
     Promise.all([
       askServer(ports, problems),
       isLocal ? problems.attempt(ports.host.freeBytes(local.urlOf(''))) : undefined,
-      problems.attempt(readyStore(request.app, store, !(isLocal && request.dryRun))),
+      problems.attempt(readyStore(ports, request, store, !(isLocal && request.dryRun))),
     ]),
   );
   problems.add(...judge(request, facts));
@@ -91,10 +91,16 @@ async function proveReplication(server: BaseBackupPorts['server']): Promise<void
   }
 }
 
-/** Reachable, writable, and read. */
-async function readyStore(app: string, store: ObjectStore, writable: boolean): Promise<Base[]> {
+/** Reachable, writable, and read. What a verification found damaged nothing is built upon. */
+async function readyStore(
+  { journal, state }: BaseBackupPorts,
+  { app, incremental }: BaseBackupRequest,
+  store: ObjectStore,
+  writable: boolean,
+): Promise<readonly Base[]> {
   await store.check({ writable });
-  return readBases(app, store);
+  const found = { runs: await journal.records(), state: incremental ? state : undefined };
+  return (await readBaseViews(app, store, found)).verified;
 }
 
 function judge(request: BaseBackupRequest, facts: BaseServerFacts | undefined): LifeboatError[] {

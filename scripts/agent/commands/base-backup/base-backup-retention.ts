@@ -1,7 +1,7 @@
-import { decideBaseRetention } from '../../../../lib/domain/base/base-floor.ts';
+import { decideWithVerdicts } from '../../../../lib/domain/base/base-floor.ts';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { clockWasSet } from '../../../../lib/domain/run/run-record.ts';
-import { readBases } from '../../catalog/bases.ts';
+import { readBaseViews } from '../../catalog/bases.ts';
 import type { BaseBackupPorts } from '../../ports/base-backup.ts';
 
 type RetentionPorts = Pick<BaseBackupPorts, 'stores' | 'journal' | 'host' | 'clock' | 'log'>;
@@ -12,9 +12,9 @@ export async function removeExpiredBases(
   { app, days, justMade }: { readonly app: string; readonly days: number; readonly justMade: string },
 ): Promise<void> {
   const [local] = ports.stores;
-  const bases = await readBases(app, local, await ports.journal.records());
+  const bases = await readBaseViews(app, local, { runs: await ports.journal.records() });
   // No WAL lies beside them: there is no window that they have to open.
-  const expired = decideBaseRetention(bases, [], { days, now: ports.clock.now() }).flatMap(
+  const expired = decideWithVerdicts(bases, [], { days, now: ports.clock.now() }).flatMap(
     ({ base, expire }) => (expire ? [base] : []),
   );
   if (expired.length === 0) return;

@@ -1,15 +1,19 @@
 import { isUsable, type Base } from '../../../../lib/domain/base/base-catalog.ts';
 import {
-  decideBaseRetention,
+  decideWithVerdicts,
   type BaseDecision,
+  type BaseViews,
   type PitrPolicy,
+  type WalViews,
 } from '../../../../lib/domain/base/base-floor.ts';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { OBJECT_TAG } from '../../../../lib/domain/names.ts';
 import { parsePitrKey, pitrAppPrefix, type WalSeries } from '../../../../lib/domain/wal/keys.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../../lib/domain/wal/segment.ts';
+import { withoutDamaged } from '../../../../lib/domain/wal/damaged-wal.ts';
 import { judgeWalOf, type PitrDecision } from '../../../../lib/domain/wal/wal-retention.ts';
-import { readBases } from '../../catalog/bases.ts';
+import { readBaseViews } from '../../catalog/bases.ts';
+import { readDamaged } from '../../catalog/verdicts.ts';
 import type { Clock } from '../../ports/host.ts';
 import type { Journal } from '../../ports/journal.ts';
 import type { ObjectStore } from '../../ports/store.ts';
@@ -47,8 +51,8 @@ export async function decideLocalBases(
   store: ObjectStore,
   days: number,
 ): Promise<RecoveryDecisions> {
-  const bases = await readBases(app, store, await journal.records());
-  return { bases: decideBaseRetention(bases, [], { days, now: clock.now() }), wal: [] };
+  const bases = await readBaseViews(app, store, { runs: await journal.records() });
+  return { bases: decideWithVerdicts(bases, [], { days, now: clock.now() }), wal: [] };
 }
 
 /** @param pins whether not being allowed to read tags is an error */
@@ -61,15 +65,24 @@ export async function decideInS3(
     pins,
   }: { readonly app: string; readonly days: number; readonly pins: 'must be read' | 'if allowed' },
 ): Promise<RecoveryDecisions> {
-  const bases = await readBases(app, stores.backups, await journal.records());
+  const { state, backups } = stores;
+  const bases = await readBaseViews(app, backups, { runs: await journal.records(), state });
   const policy = { days, now: clock.now() };
-  const listed: ListedWal[] = [];
+  const listed: SurveyedWal[] = [];
   for (const systemIdentifier of await clustersOf(stores, app)) {
     const series = { app, systemIdentifier };
-    listed.push(await listWal(stores, series, segmentSizeOf(bases, series)));
+    const { archive, others } = await listWal(stores, series, segmentSizeOf(bases.listed, series));
+    const damaged = await readDamaged(state, series);
+    const verified = withoutDamaged(archive, damaged);
+    listed.push({ listed: archive, verified, others, damaged: new Set(damaged.keys()) });
   }
-  const decisions = await decideWithPins(stores.backups, bases, listed, policy, pins);
+  const decisions = await decideWithPins(backups, bases, listed, policy, pins);
   return { bases: decisions, wal: listed.map((each) => judge(each, decisions, policy)) };
+}
+
+interface SurveyedWal extends WalViews, Pick<ListedWal, 'others'> {
+  /** By name. */
+  readonly damaged: ReadonlySet<string>;
 }
 
 async function clustersOf({ backups, state }: WalStores, app: string): Promise<Set<string>> {
@@ -92,13 +105,12 @@ function segmentSizeOf(bases: readonly Base[], { systemIdentifier }: WalSeries):
 /** A tag on any of its objects pins a base backup; only those that would go need to be asked. */
 async function decideWithPins(
   store: ObjectStore,
-  bases: readonly Base[],
-  listed: readonly ListedWal[],
+  bases: BaseViews,
+  archives: readonly WalViews[],
   policy: PitrPolicy,
   pins: 'must be read' | 'if allowed',
 ): Promise<BaseDecision[]> {
-  const archives = listed.map(({ archive }) => archive);
-  const first = decideBaseRetention(bases, archives, policy);
+  const first = decideWithVerdicts(bases, archives, policy);
   const pinned = new Set<string>();
   try {
     for (const { base, expire } of first) {
@@ -110,22 +122,22 @@ async function decideWithPins(
     const denied = error instanceof LifeboatError && error.code === 'S3_DENIED';
     if (!denied || pins === 'must be read') throw error;
   }
-  return pinned.size === 0 ? first : decideBaseRetention(bases, archives, { ...policy, pinned });
+  return pinned.size === 0 ? first : decideWithVerdicts(bases, archives, { ...policy, pinned });
 }
 
 function judge(
-  { archive, others }: ListedWal,
+  { listed, damaged, others }: SurveyedWal,
   decisions: readonly BaseDecision[],
   policy: PitrPolicy,
 ): WalVerdict {
-  const judged = judgeWalOf(archive, decisions, policy);
+  const judged = judgeWalOf(listed, decisions, policy, damaged);
   const [records, histories] = [true, false].map((wanted) =>
     others
       .filter(({ key }) => (parsePitrKey(key)?.role === 'hole') === wanted)
       .flatMap((file) => judged.other(file) ?? []),
   );
   return {
-    systemIdentifier: archive.series.systemIdentifier,
+    systemIdentifier: listed.series.systemIdentifier,
     archive: count(judged.wal(), histories!),
     state: count(judged.journal(), records!),
   };

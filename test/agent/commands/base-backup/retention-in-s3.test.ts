@@ -167,6 +167,14 @@ describe('Retention of base backups and WAL in S3, applied by an operator', () =
     expect((await tagged(wal)).flatMap((is, day) => (is ? [day + 1] : []))).toEqual([]);
   });
 
+  it('keeps an older base backup where a verification, on whatever host, found the needed one damaged', async () => {
+    const { bases, wal } = await live(10);
+    const [needed] = bases[3]!;
+    await cluster.verdict(needed!.split('/').at(-2)!, 'damaged');
+    await retain('delete');
+    expect(await listed('backups')).toEqual([...bases.flat(), ...wal].toSorted());
+  });
+
   it('says which right is missing when a deletion is denied; what stays can be recovered, and the next one goes on', async () => {
     const { bases, wal } = await live(10);
     stage.s3.faults.deny({ action: 'DeleteObject', key: '*/wal/*' });
