@@ -1,9 +1,12 @@
-import { isUsable, type Base, type UsableBase } from '../../../../lib/domain/base/base-catalog.ts';
+import { isUsable, type Base } from '../../../../lib/domain/base/base-catalog.ts';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { formatBytes, formatDuration } from '../../../../lib/domain/quantities.ts';
-import { formatLsn, parseLsn } from '../../../../lib/domain/wal/lsn.ts';
+import { liesOn, walNeededFrom } from '../../../../lib/domain/wal/base-place.ts';
+import { formatLsn } from '../../../../lib/domain/wal/lsn.ts';
+import type { TimelineStretch } from '../../../../lib/domain/wal/timeline.ts';
 import type { Clock, Log } from '../../ports/host.ts';
 import type { BaseBackups, WalArchive, WalClusters, WalServerFacts } from '../../ports/wal.ts';
+import { isOnPath } from './wal-resume.ts';
 
 interface PreflightPorts {
   readonly clock: Clock;
@@ -58,32 +61,32 @@ function intruder(said: string): LifeboatError {
 /**
  * Nothing can be restored to a point in time without a base backup behind the last hole, or without any. Where it is missing
  * because something happened, one is asked for; a first one is left to the user, who may not want it in working hours.
+ * @param path the way to the server's timeline: what lies beside it, of a timeline that was left, neither hurts nor helps
  * @throws LifeboatError S3_…
  */
 export async function requestMissingBase(
   { log, clusters, baseBackups }: PreflightPorts,
   archive: WalArchive,
   bases: readonly Base[],
+  path: readonly TimelineStretch[],
 ): Promise<void> {
   const { systemIdentifier } = archive;
-  const own = bases.filter((base) => isUsable(base) && base.series.systemIdentifier === systemIdentifier);
-  const newest = (own as UsableBase[])
-    .map(({ manifest }) => parseLsn(manifest.startLsn))
-    .reduce((last, lsn) => (lsn > last ? lsn : last), -1n);
-  const holes = await archive.holes();
-  const others = (await clusters.identifiers()).some((each) => each !== systemIdentifier);
+  const own = bases.filter(isUsable).filter(({ series }) => series.systemIdentifier === systemIdentifier);
+  const onPath = own.filter((base) => liesOn(base, path));
+  const reached = onPath.map(walNeededFrom).reduce((last, lsn) => (lsn > last ? lsn : last), -1n);
   // The last one: a base backup that was just asked for because of it does for those before it.
-  const open = holes
-    .filter(({ to }) => to > newest)
+  const open = (await archive.holes())
+    .filter((hole) => isOnPath(path, hole) && hole.to > reached)
     .toSorted((one, other) => (one.to < other.to ? -1 : 1))
     .at(-1);
-  if (open)
-    baseBackups.request(
-      `WAL is missing before ${formatLsn(open.to)}, and no base backup was made since`,
-      open,
-    );
-  else if (own.length === 0 && others) baseBackups.request(`the cluster ${systemIdentifier} has none yet`);
-  else if (own.length === 0) {
+  const others = (await clusters.identifiers()).some((each) => each !== systemIdentifier);
+  if (open) {
+    const missing = `WAL is missing before ${formatLsn(open.to)}`;
+    baseBackups.request(`${missing}, and no base backup was made since`, open);
+  } else if (onPath.length > 0) return;
+  else if (own.length > 0) baseBackups.request(`none leads to timeline ${path.at(-1)?.timeline}`);
+  else if (others) baseBackups.request(`the cluster ${systemIdentifier} has none yet`);
+  else {
     log.warn(
       'There is no base backup yet, so nothing can be restored to a point in time: lifeboat backup --kind base',
     );

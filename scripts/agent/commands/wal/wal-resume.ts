@@ -67,7 +67,7 @@ async function findCompared(held: HeldSegments, { timeline, from }: StreamStart)
 }
 
 /** A hole of a branch that was left before it means nothing to this one. */
-function isOnPath(path: readonly TimelineStretch[], { timeline, from }: HolePlace): boolean {
+export function isOnPath(path: readonly TimelineStretch[], { timeline, from }: HolePlace): boolean {
   return path.some((each) => each.timeline === timeline && (each.to === undefined || from < each.to));
 }
 

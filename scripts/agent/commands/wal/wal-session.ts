@@ -35,8 +35,8 @@ export interface SessionLife {
   readonly interrupted: AbortSignal;
   readonly exposure: Exposure;
   readonly segmentAge: SegmentAge;
-  /** The stream runs: whatever happens from now on is tried again. */
-  readonly onStreaming: (start: StreamStart) => void;
+  /** The stream runs: whatever happens from now on is tried again. @param path the way to the server's timeline */
+  readonly onStreaming: (start: StreamStart, path: readonly TimelineStretch[]) => void;
   /** Keeps trying until S3 has taken it; rejects only when that can never be, or at the deadline. */
   readonly persist: <T>(write: () => Promise<T>) => Promise<T>;
 }
@@ -52,6 +52,7 @@ export class WalSession {
   readonly #facts: WalServerFacts;
   readonly #receiver: WalReceiver;
   readonly #over = new AbortController();
+  #path: readonly TimelineStretch[] = [];
   #stream: WalStream | undefined;
   /** How far the server's WAL went when the session began. */
   readonly #catchUpTo: Lsn;
@@ -96,7 +97,7 @@ export class WalSession {
 
   async #findStart(server: ReplicationServer): Promise<ResumePoints> {
     const { timeline } = await server.identify();
-    const path = await this.#storeHistory(server, timeline);
+    const path = (this.#path = await this.#storeHistory(server, timeline));
     const slotRestart = await this.#openSlot(server);
     const { segmentSize, flushLsn } = this.#facts;
     return await findResumePoints(this.#ports.archive, { path, segmentSize, slotRestart, flushLsn });
@@ -128,7 +129,7 @@ export class WalSession {
   ): Promise<LifeboatError | undefined> {
     try {
       const stream = await this.#begin(server, start, from);
-      this.#life.onStreaming(start);
+      this.#life.onStreaming(start, this.#path);
       await this.#receive(server, stream, start);
       return undefined;
     } catch (error) {

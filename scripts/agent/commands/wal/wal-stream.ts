@@ -2,6 +2,7 @@ import type { Base } from '../../../../lib/domain/base/base-catalog.ts';
 import { asLifeboatError, type ErrorCode } from '../../../../lib/domain/errors.ts';
 import { formatBytes, formatCount } from '../../../../lib/domain/quantities.ts';
 import { formatLsn, type Lsn } from '../../../../lib/domain/wal/lsn.ts';
+import type { TimelineStretch } from '../../../../lib/domain/wal/timeline.ts';
 import type { Clock, Host, Log } from '../../ports/host.ts';
 import type { ReplicationServer } from '../../ports/replication.ts';
 import type { BaseBackups, CommitWatch, WalArchive, WalClusters, WalServer } from '../../ports/wal.ts';
@@ -91,7 +92,7 @@ class WalService {
   /** A session has streamed: from then on whatever passes is waited for. */
   #proven = false;
   #systemIdentifier: string | undefined;
-  /** Whose base backups were looked at. */
+  /** Whose base backups were looked at: a cluster's timeline. */
   #surveyed: string | undefined;
   readonly #stored = { segments: 0, bytes: 0 };
   #safe: Lsn | undefined;
@@ -161,25 +162,25 @@ class WalService {
       exposure: this.#exposure,
       segmentAge: this.#segmentAge,
       persist: (write) => this.#persist(write),
-      onStreaming: ({ timeline, from }) => {
+      onStreaming: ({ timeline, from }, path) => {
         this.#proven = true;
         this.#pauseMs = FIRST_PAUSE_MS;
         const { slot } = this.#request;
         log.info(
           `Streaming WAL of cluster ${this.#systemIdentifier}, timeline ${timeline}, from ${formatLsn(from)} through slot ${slot} to ${archive.url}`,
         );
-        void this.#surveyBases(archive);
+        void this.#surveyBases(archive, path);
       },
     };
   }
 
-  /** Once for each cluster, beside the stream. */
-  async #surveyBases(archive: WalArchive): Promise<void> {
-    const { systemIdentifier } = archive;
-    if (this.#surveyed === systemIdentifier) return;
-    this.#surveyed = systemIdentifier;
+  /** Once for each cluster and timeline, beside the stream. */
+  async #surveyBases(archive: WalArchive, path: readonly TimelineStretch[]): Promise<void> {
+    const line = `${archive.systemIdentifier}/${path.at(-1)?.timeline}`;
+    if (this.#surveyed === line) return;
+    this.#surveyed = line;
     try {
-      await requestMissingBase(this.#ports, archive, await this.#ports.bases());
+      await requestMissingBase(this.#ports, archive, await this.#ports.bases(), path);
     } catch (error) {
       // S3 failed just now: the next session looks again.
       this.#surveyed = undefined;
