@@ -51,6 +51,8 @@ const CHECKSUM = { at: 148, length: 8 };
 const FLAG = 156;
 const LINK_NAME = { at: 157, length: 100 };
 const MAGIC = { at: 257, length: 6 };
+const DEVICE_MAJOR = { at: 329, length: 8 };
+const DEVICE_MINOR = { at: 337, length: 8 };
 const PREFIX = { at: 345, length: 155 };
 
 type Field = typeof NAME;
@@ -131,27 +133,33 @@ function checksumOf(block: Buffer): number {
 
 export interface NewTarMember {
   readonly name: string;
+  /** `latin1`: name and link target are bytes, a character for each. */
+  readonly encoding?: 'latin1';
   readonly type: 'file' | 'directory' | 'symlink';
   readonly size?: number;
   readonly mode: number;
   readonly modifiedAt: number;
+  /** 0 when left out. */
+  readonly uid?: number;
+  readonly gid?: number;
   readonly linkTarget?: string;
 }
 
 /** A header block as PostgreSQL's own, preceded by a pax header where the name is too long for it. */
 export function encodeTarHeader(member: NewTarMember): Buffer {
-  const name = member.type === 'directory' ? `${member.name}/` : member.name;
-  const facts = [
-    ...(Buffer.byteLength(name) > NAME.length ? [paxRecord('path', name)] : []),
-    ...(Buffer.byteLength(member.linkTarget ?? '') > LINK_NAME.length
-      ? [paxRecord('linkpath', member.linkTarget!)]
-      : []),
-  ].join('');
-  const block = encodeBlock(member, name, { file: '0', directory: '5', symlink: '2' }[member.type]);
-  if (facts === '') return block;
-  const content = Buffer.from(facts);
-  const announced = { ...member, size: content.length };
-  return Buffer.concat([encodeBlock(announced, 'pax', 'x'), content, tarPadding(content.length), block]);
+  const { encoding = 'utf8' } = member;
+  const name = Buffer.from(member.type === 'directory' ? `${member.name}/` : member.name, encoding);
+  const linkTarget = Buffer.from(member.linkTarget ?? '', encoding);
+  const facts = Buffer.concat([
+    ...(name.length > NAME.length ? [paxRecord('path', name)] : []),
+    ...(linkTarget.length > LINK_NAME.length ? [paxRecord('linkpath', linkTarget)] : []),
+  ]);
+  const flag = { file: '0', directory: '5', symlink: '2' }[member.type];
+  const block = encodeBlock(member, { name, linkTarget, flag });
+  if (facts.length === 0) return block;
+  const announced = { ...member, size: facts.length };
+  const pax = encodeBlock(announced, { name: Buffer.from('pax'), linkTarget, flag: 'x' });
+  return Buffer.concat([pax, facts, tarPadding(facts.length), block]);
 }
 
 /** What follows a content of `size` bytes, up to the next block. */
@@ -160,40 +168,44 @@ export function tarPadding(size: number): Buffer {
 }
 
 /** The record's own length counts the digits of that length too. */
-function paxRecord(key: string, value: string): string {
-  const rest = ` ${key}=${value}\n`;
-  const bytes = Buffer.byteLength(rest);
+function paxRecord(key: string, value: Buffer): Buffer {
+  const bytes = ` ${key}=`.length + value.length + '\n'.length;
   let length = bytes + String(bytes).length;
   length = bytes + String(length).length;
-  return `${length}${rest}`;
+  return Buffer.concat([Buffer.from(`${length} ${key}=`), value, Buffer.from('\n')]);
 }
 
-function encodeBlock(member: NewTarMember, name: string, flag: string): Buffer {
+interface BlockText {
+  readonly name: Buffer;
+  readonly linkTarget: Buffer;
+  readonly flag: string;
+}
+
+function encodeBlock(member: NewTarMember, { name, linkTarget, flag }: BlockText): Buffer {
   const block = Buffer.alloc(TAR_BLOCK);
-  Buffer.from(name).copy(block, NAME.at, 0, NAME.length);
-  writeOctal(block, MODE, member.mode);
-  writeOctal(block, UID, 0);
-  writeOctal(block, GID, 0);
-  writeSize(block, member.size ?? 0);
-  writeOctal(block, MODIFIED, Math.max(0, Math.floor(member.modifiedAt)));
+  name.copy(block, NAME.at, 0, NAME.length);
+  writeNumber(block, MODE, member.mode);
+  writeNumber(block, UID, member.uid ?? 0);
+  writeNumber(block, GID, member.gid ?? 0);
+  writeNumber(block, SIZE, member.size ?? 0);
+  writeNumber(block, MODIFIED, Math.max(0, Math.floor(member.modifiedAt)));
   block.write(flag, FLAG, 'latin1');
-  Buffer.from(member.linkTarget ?? '').copy(block, LINK_NAME.at, 0, LINK_NAME.length);
+  linkTarget.copy(block, LINK_NAME.at, 0, LINK_NAME.length);
   block.write('ustar\u000000', MAGIC.at, 'latin1');
   block.write('postgres', 265, 'latin1');
   block.write('postgres', 297, 'latin1');
-  block.write(`${checksumOf(block).toString(8).padStart(6, '0')}\0 `, CHECKSUM.at, 'latin1');
+  writeNumber(block, DEVICE_MAJOR, 0);
+  writeNumber(block, DEVICE_MINOR, 0);
+  writeNumber(block, CHECKSUM, checksumOf(block));
   return block;
 }
 
-function writeOctal(block: Buffer, { at, length }: Field, value: number): void {
-  block.write(`${value.toString(8).padStart(length - 1, '0')}\0`, at, 'latin1');
-}
-
-function writeSize(block: Buffer, size: number): void {
-  if (size < 8 ** 11) {
-    writeOctal(block, SIZE, size);
+/** What octal digits have no room for has the highest bit set and is a number to the base of 256. */
+function writeNumber(block: Buffer, { at, length }: Field, value: number): void {
+  if (value < 8 ** (length - 1)) {
+    block.write(`${value.toString(8).padStart(length - 1, '0')} `, at, 'latin1');
     return;
   }
-  block[SIZE.at] = 0x80;
-  block.writeBigUInt64BE(BigInt(size), SIZE.at + 4);
+  block[at] = 0x80;
+  block.writeUIntBE(value, at + length - 6, 6);
 }
