@@ -21,6 +21,7 @@ export const ENV = {
   compressionLevel: 'BACKUP_COMPRESSION_LEVEL',
   backupKind: 'BACKUP_KIND',
   baseIncremental: 'BASE_INCREMENTAL',
+  baseBackupFiles: 'BASE_BACKUP_FILES',
   restoreJobs: 'RESTORE_JOBS',
   maxBackupAgeHours: 'MAX_BACKUP_AGE_HOURS',
   pgBinDir: 'PG_BIN_DIR',

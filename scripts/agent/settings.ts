@@ -23,6 +23,8 @@ export interface Settings {
   readonly backupKind: BackupKind;
   /** Base backups of PostgreSQL 17 and later hold only what changed, but for a full one a week. */
   readonly baseIncremental: boolean;
+  /** Whether a base backup reads the files of a server on this host itself. */
+  readonly baseBackupFiles: 'auto' | 'never';
   /** Parallel jobs of a custom-format restore; `undefined`: one a core. */
   readonly restoreJobs: number | undefined;
   readonly maxBackupAgeHours: number;
@@ -105,6 +107,7 @@ const schema = z.object({
   [ENV.compressionLevel]: z.coerce.number().int().min(1).max(19).optional(),
   [ENV.backupKind]: z.enum(BACKUP_KINDS).default('dump'),
   [ENV.baseIncremental]: z.enum(['on', 'off']).default('off'),
+  [ENV.baseBackupFiles]: z.enum(['auto', 'never']).default('auto'),
   [ENV.restoreJobs]: z.coerce.number().int().min(1).max(64).optional(),
   [ENV.maxBackupAgeHours]: z.coerce.number().positive().default(26),
   ...WAL_SHAPE,
@@ -157,6 +160,7 @@ function toSettings(parsed: Parsed, environment: Environment): Settings {
     compressionLevel: parsed[ENV.compressionLevel],
     backupKind: parsed[ENV.backupKind],
     baseIncremental: parsed[ENV.baseIncremental] === 'on',
+    baseBackupFiles: parsed[ENV.baseBackupFiles],
     restoreJobs: parsed[ENV.restoreJobs],
     maxBackupAgeHours: parsed[ENV.maxBackupAgeHours],
     wal: toWalSettings(parsed, app),

@@ -146,7 +146,7 @@ describe('Without a bucket', () => {
   /** In the midst of its files, where it stays. */
   async function startHeld(stage: Stage): Promise<{ agent: RunningAgent; line: HeldLine }> {
     const line = await holdBaseBackups(ground().postgres);
-    const agent = stage.start(BACKUP, { DB_PORT: line.port });
+    const agent = stage.start(BACKUP, line.env);
     while (!localFiles(stage).some((file) => file.endsWith('.partial'))) await sleep(20);
     return { agent, line };
   }

@@ -6,8 +6,8 @@ import type { PostgresServer } from '../postgres-server.ts';
 const HELD_AFTER = 1024 * 1024;
 
 export interface HeldLine {
-  /** DB_PORT. */
-  readonly port: string;
+  /** What leads an agent over it, to a backup that the server sends. */
+  readonly env: { readonly DB_PORT: string; readonly BASE_BACKUP_FILES: 'never' };
   release(): void;
   close(): void;
 }
@@ -41,7 +41,7 @@ export async function holdBaseBackups(server: PostgresServer): Promise<HeldLine>
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');
   return {
-    port: String((proxy.address() as AddressInfo).port),
+    env: { DB_PORT: String((proxy.address() as AddressInfo).port), BASE_BACKUP_FILES: 'never' },
     release: () => {
       released = true;
       for (const socket of held) socket.resume();

@@ -67,7 +67,7 @@ describe('A recovery past CREATE TABLESPACE, beside the live cluster', () => {
     recoveries ??= new RecoveryGround(postgres);
     const stage = await Stage.set(ground(), {});
     const line = await holdBaseBackups(postgres);
-    const backup = stage.start(['backup', '--kind', 'base'], { DB_PORT: line.port });
+    const backup = stage.start(['backup', '--kind', 'base'], line.env);
     const location = await createTablespace(ground(), 'meanwhile', [
       UNTIL_BACKED_UP,
       'CREATE TABLE meanwhile TABLESPACE meanwhile AS SELECT generate_series(1, 700) AS n; CHECKPOINT',

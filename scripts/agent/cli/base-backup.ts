@@ -1,6 +1,7 @@
 import { planBaseBackup } from '../commands/base-backup/base-backup.ts';
 import { baseBackupAndTell } from '../commands/base-backup/base-backup-and-tell.ts';
 import type { BaseBackupRequest } from '../commands/base-backup/base-backup-request.ts';
+import { openClusterFiles } from '../cluster-files/cluster-files.ts';
 import type { Context } from '../context.ts';
 import { digestReader } from '../data-path/digest.ts';
 import { openBaseWriter } from '../data-path/volumes/base-writer.ts';
@@ -33,6 +34,10 @@ export function openBaseBackupPorts(context: Context): BaseBackupPorts {
     ...context,
     state: openWalStores(context)?.state,
     server: openBaseBackupServer(settings.database, settings.environment, interrupted),
+    files: openClusterFiles(settings.database, settings.environment, {
+      use: settings.baseBackupFiles,
+      interrupted,
+    }),
     configuration: configurationReader,
     writer: openBaseWriter(),
     digests: digestReader,

@@ -9,6 +9,7 @@ import type { ObjectStore, Upload } from './store.ts';
 /** Everything that `backup --kind base` touches. */
 export interface BaseBackupPorts extends LongWork {
   readonly server: BaseBackupServer;
+  readonly files: ClusterFiles;
   readonly configuration: ConfigurationReader;
   readonly writer: BaseWriter;
   readonly digests: DigestReader;
@@ -20,6 +21,33 @@ export interface BaseBackupPorts extends LongWork {
   /** Empty when whoever started the run tells people of its outcome. */
   readonly channels: readonly Channel[];
 }
+
+/** Who makes a base backup: a replication connection, or what reads the files itself. */
+export type BackupSender = Pick<ReplicationServer, 'identify' | 'baseBackup' | 'close'>;
+
+/** The cluster's files, where the server runs on this host. */
+export interface ClusterFiles {
+  /**
+   * Looks whether the files of that very server lie here and may be read, over a connection of its own, which the sender keeps.
+   * A full backup of a primary only.
+   * @throws LifeboatError DB_CONNECT, DB_LOST, DB_QUERY
+   */
+  open(facts: BaseServerFacts): Promise<OpenedFiles>;
+}
+
+export type OpenedFiles =
+  | {
+      /** To be closed. Its backups are as those of a replication connection, with `backup_label` and `tablespace_map` behind `pg_control`. */
+      readonly sender: BackupSender;
+      /** The data directory. */
+      readonly folder: string;
+    }
+  | {
+      /** Why PostgreSQL must send them. */
+      readonly reason: string;
+      /** Whether somebody could change that, and would gain by it. */
+      readonly mendable: boolean;
+    };
 
 /** The cluster. What only SQL tells comes over an ordinary connection; no file of it is opened. */
 export interface BaseBackupServer {

@@ -85,13 +85,13 @@ export interface BaseBackupStream {
   /** In the order in which their archives come; the main data directory (`oid` null) is the last one. */
   readonly tablespaces: readonly BackupTablespace[];
   /**
-   * An archive's beginning, then its data, for each tablespace; then the manifest's data. To be consumed once, in order; a
-   * piece's bytes are valid until the next but one is asked for. Leaving early is as good as abort().
+   * An archive's beginning, then its data, for each tablespace; then the manifest's data, of which some may come between that of
+   * the archives where it is large. To be consumed once, in order; a piece's bytes are valid until the next but one is asked for. Leaving early is as good as abort().
    *
    * What the majors do differently is made alike: the bytes of each archive are one whole tar (USTAR), with the two zero
    * blocks at its end (14 leaves them out) and nothing behind them; a file of a tablespace has no prefix in its archive;
-   * the main archive holds backup_label first, tablespace_map where there are tablespaces (with the source's paths: to
-   * be rewritten before use), links in pg_tblspc, and pg_control last but for the WAL.
+   * the main archive holds backup_label and tablespace_map (with the source's paths: to be rewritten before use; empty
+   * where there are no tablespaces), first of all or behind pg_control, which is the last file of the cluster; then the WAL.
    */
   pieces(): AsyncIterable<BackupPiece>;
   /**

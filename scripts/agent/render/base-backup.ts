@@ -10,10 +10,15 @@ export function renderBasePlan(plan: BaseBackupPlan): string[] {
     `Base backup ${plan.label} (PostgreSQL ${plan.serverVersion}, cluster ${plan.systemIdentifier}, ${formatBytes(plan.clusterBytes)})`,
     `  kind   ${plan.parent === null ? 'full' : `incremental, on ${plan.parent}`}${plan.fullBecause === null ? '' : `: ${plan.fullBecause}`}`,
     `  needs  ${plan.parent === null ? '' : 'at most '}about ${formatBytes(plan.estimatedBytes)}${room}`,
+    `  reads  ${describeRoute(plan.route)}`,
     `  writes ${plan.location}`,
     ...plan.warnings.map((warning) => `  ⚠️  ${warning}`),
     'Nothing was written (--dry-run).',
   ];
+}
+
+function describeRoute({ reader, detail }: BaseBackupPlan['route']): string {
+  return reader === 'lifeboat' ? `the files in ${detail}` : `what PostgreSQL sends: ${detail}`;
 }
 
 export function basePlanAsJson(plan: BaseBackupPlan): object {

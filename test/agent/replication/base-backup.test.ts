@@ -12,11 +12,16 @@ import {
 import path from 'node:path';
 import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
 import {
+  parseBackupManifest,
+  type BackupManifest,
+} from '../../../scripts/agent/data-path/tar/backup-manifest.ts';
+import {
   POSTGRES_MAJORS,
   postgresBinDir,
   startPostgres,
   type PostgresServer,
 } from '../../postgres-server.ts';
+import { membersOf, withFiles } from '../cluster-files/fixture.ts';
 import {
   compareWithManifest,
   connectTo,
@@ -54,6 +59,18 @@ function readFileEnd(file: string, length: number): Buffer {
 
 function listTar(file: string): string[] {
   return execFileSync('tar', ['--list', '--file', file], { encoding: 'utf8' }).trim().split('\n');
+}
+
+/** Each backup has its own. */
+function isWal(name: string): boolean {
+  return /^pg_wal\/(?:archive_status\/)?[0-9A-F]{24}(?:\.done)?$/.test(name);
+}
+
+/** With each checkpoint. */
+const CHANGES = new Set(['backup_label', 'global/pg_control', 'pg_logical/replorigin_checkpoint']);
+
+function manifestOf({ manifest }: StoredBackup): BackupManifest {
+  return parseBackupManifest(readFileSync(manifest), manifest);
 }
 
 describe.each(POSTGRES_MAJORS)('A base backup of PostgreSQL %i', (major) => {
@@ -128,6 +145,36 @@ describe.each(POSTGRES_MAJORS)('A base backup of PostgreSQL %i', (major) => {
       expect(await query(restored, `SELECT count(*) FROM pg_tablespace WHERE oid > 16383`)).toBe('2');
     } finally {
       await restored.remove();
+    }
+  });
+
+  it('is the same when its files are read where they lie', async () => {
+    const read = await withFiles(server, (sender) => takeBackup(sender, FULL));
+    const sent = await withReplication(server, (replication) => takeBackup(replication, FULL));
+    try {
+      expect(read.order).toEqual(sent.order);
+      const locations = (each: StoredBackup) => each.tablespaces.map(({ oid, location }) => [oid, location]);
+      expect(locations(read)).toEqual(locations(sent));
+      for (const oid of sent.order) {
+        const [ours, theirs] = [membersOf(read, oid), membersOf(sent, oid)];
+        const kept = (names: Iterable<string>) => [...names].filter((name) => !isWal(name)).toSorted();
+        expect(kept(ours.keys())).toEqual(kept(theirs.keys()));
+        for (const [name, { header, body }] of theirs) {
+          if (isWal(name)) continue;
+          expect({ name, header: ours.get(name)!.header }).toEqual({ name, header });
+          if (!CHANGES.has(name)) expect([name, ours.get(name)!.body.equals(body)]).toEqual([name, true]);
+        }
+        expect(readFileEnd(read.tars.get(oid)!, 1024).equals(Buffer.alloc(1024))).toBe(true);
+      }
+      const { systemIdentifier, version, files, walRanges } = manifestOf(read);
+      expect({ systemIdentifier, version }).toMatchObject({ version: major < 17 ? 1 : 2 });
+      const paths = (each: { path: string }[]) =>
+        each.map(({ path: file }) => file).filter((file) => !isWal(file));
+      expect(paths([...files]).toSorted()).toEqual(paths([...manifestOf(sent).files]).toSorted());
+      expect(walRanges.map(({ end }) => end)).toEqual([read.end.lsn]);
+      expect(read.end).toMatchObject({ checksumFailures: 0, warnings: [] });
+    } finally {
+      for (const { folder } of [read, sent]) rmSync(folder, { recursive: true });
     }
   });
 

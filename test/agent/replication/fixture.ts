@@ -94,7 +94,7 @@ export interface StoredBackup {
 
 /** Reads each piece only after the next one was asked for: as late as its bytes are promised to be valid. */
 export async function takeBackup(
-  replication: ReplicationServer,
+  replication: Pick<ReplicationServer, 'baseBackup'>,
   request: BaseBackupRequest,
 ): Promise<StoredBackup> {
   const folder = mkdtempSync(path.join(tmpdir(), 'lifeboat-base-'));

@@ -4,13 +4,14 @@ import type { Increment } from '../../../../lib/domain/base/increment.ts';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { OBJECT_METADATA } from '../../../../lib/domain/names.ts';
 import { slotNameOf } from '../../../../lib/domain/wal/slot-name.ts';
-import type { BaseBackupPorts, BaseWriterOptions } from '../../ports/base-backup.ts';
-import type { BaseBackupStream, ReplicationServer } from '../../ports/replication.ts';
+import type { BackupSender, BaseBackupPorts, BaseWriterOptions } from '../../ports/base-backup.ts';
+import type { BaseBackupStream } from '../../ports/replication.ts';
 import type { ObjectStore, WriteOptions } from '../../ports/store.ts';
 import { composeBase, type WrittenParts } from './base-backup-manifest.ts';
 import type { BasePreflight } from './base-backup-preflight.ts';
 import { Rereading } from './base-backup-rereading.ts';
 import type { BaseBackupRequest } from './base-backup-request.ts';
+import { openSender } from './base-backup-route.ts';
 import { requireWholeWal } from './base-backup-wal.ts';
 
 /** A run that passed its preflight. */
@@ -104,7 +105,7 @@ function writerOptions(
 type CopiedCluster = Pick<WrittenParts, 'stream' | 'increment' | 'written'>;
 
 /**
- * Two connections: one sends the backup, the other owns a slot that goes with it, however this run ends, and keeps the WAL
+ * Two connections: with one the backup is made, the other owns a slot that goes with it, however this run ends, and keeps the WAL
  * that the backup needs.
  */
 async function copyCluster(
@@ -116,7 +117,7 @@ async function copyCluster(
   const keeper = await ports.server.replicate();
   try {
     await keeper.createSlot(slotNameOf(run.label), { temporary: true });
-    const sender = await ports.server.replicate();
+    const sender = await openSender(ports, run.ready);
     try {
       await requireSameCluster(sender, run.ready);
       ports.log.info('Waiting for the server’s checkpoint...');
@@ -137,7 +138,7 @@ async function copyCluster(
 }
 
 /** A service address may lead to another server than a moment ago. */
-async function requireSameCluster(server: ReplicationServer, { facts }: BasePreflight): Promise<void> {
+async function requireSameCluster(server: BackupSender, { facts }: BasePreflight): Promise<void> {
   const { systemIdentifier } = await server.identify();
   if (systemIdentifier === facts.systemIdentifier) return;
   throw new LifeboatError(
@@ -149,7 +150,7 @@ async function requireSameCluster(server: ReplicationServer, { facts }: BasePref
 
 async function startBackup(
   ports: BaseBackupPorts,
-  server: ReplicationServer,
+  server: BackupSender,
   { ready, label }: BaseRun,
   request: BaseBackupRequest,
 ): Promise<{ stream: BaseBackupStream; increment: Increment }> {

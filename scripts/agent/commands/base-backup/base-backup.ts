@@ -8,6 +8,7 @@ import type { BaseBackupPorts } from '../../ports/base-backup.ts';
 import { makeBase, seriesOf, type BaseRun } from './base-backup-making.ts';
 import { preflightBase, type BasePreflight } from './base-backup-preflight.ts';
 import type { BaseBackupRequest } from './base-backup-request.ts';
+import { findRoute, type BackupRoute } from './base-backup-route.ts';
 import { removeExpiredBases } from './base-backup-retention.ts';
 
 /** What a real run would do. */
@@ -26,6 +27,7 @@ export interface BaseBackupPlan {
   /** Of BACKUP_DIR; `null` where the backup goes to S3. */
   readonly freeBytes: number | null;
   readonly location: string;
+  readonly route: BackupRoute;
   readonly warnings: readonly string[];
 }
 
@@ -60,6 +62,7 @@ export async function planBaseBackup(
     estimatedBytes: ready.estimatedBytes,
     freeBytes: ready.freeBytes ?? null,
     location: locationOf(request, ready, label),
+    route: await findRoute(ports, ready),
     warnings: ready.warnings,
   };
 }

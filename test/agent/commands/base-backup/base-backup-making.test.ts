@@ -42,6 +42,7 @@ describe('Making a base backup in BACKUP_DIR', () => {
           throw interrupted.reason;
         },
       },
+      files: { open: async () => ({ reason: 'the server is on another host', mendable: false }) },
       log: { info: nothing, warn: nothing },
       progress: { start: nothing, stop: nothing, update: nothing },
       interrupted: new AbortController().signal,
