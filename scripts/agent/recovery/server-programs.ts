@@ -44,16 +44,34 @@ async function readVersion(program: string): Promise<number | undefined> {
   }
 }
 
+/** Beside the server's folder: PGDG's and Debian's packages, one's own build, RHEL's and Amazon Linux' packages. */
+const LIBRARY_FOLDERS = ['../lib', '../lib/postgresql', '../lib/pgsql', '../lib64', '../lib64/pgsql'];
+
 /** Of these libraries, those that are installed beside the server; a server does not start without one that it is told to load. */
 export async function installedLibraries(
   programs: ServerPrograms,
   names: readonly string[],
 ): Promise<string[]> {
   if (names.length === 0) return [];
+  const told = await libraryFolder(programs);
+  const folders =
+    told === undefined ? LIBRARY_FOLDERS.map((folder) => join(programs.folder, folder)) : [told];
   const files = new Set<string>();
-  for (const folder of ['../lib', '../lib/postgresql', '../lib64']) {
-    const found = await readdir(join(programs.folder, folder)).catch(() => []);
+  for (const folder of folders) {
+    const found = await readdir(folder).catch(() => []);
     for (const name of found) files.add(name);
   }
   return names.filter((name) => files.has(`${name.replace(/^.*\//, '').replace(/\.so$/, '')}.so`));
+}
+
+/** `undefined`: pg_config, which comes with the headers, is not there, or is another major version's. */
+async function libraryFolder({ folder, versionNumber }: ServerPrograms): Promise<string | undefined> {
+  try {
+    const asked = ['--version', '--pkglibdir'];
+    const { stdout } = await promisify(execFile)(join(folder, 'pg_config'), asked, { timeout: 10_000 });
+    const [, major, libraries] = /^PostgreSQL (\d+).*\n(\/.*)\n$/.exec(stdout) ?? [];
+    return Number(major) === majorOf(versionNumber) ? libraries : undefined;
+  } catch {
+    return undefined;
+  }
 }
