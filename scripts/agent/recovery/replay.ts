@@ -2,7 +2,6 @@ import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
-import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { parsePitrKey } from '../../../lib/domain/wal/keys.ts';
 import { parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { historyFileName } from '../../../lib/domain/wal/segment.ts';
@@ -12,6 +11,7 @@ import type { RecoveryAction, ReplayEnd, ServerPrograms } from '../ports/recover
 import { assembleSegment, requireOwnWal } from './assembled-segment.ts';
 import { requireReplayedWhole } from './replayed-whole.ts';
 import { ServerProcess } from './server-process.ts';
+import { raiseSetting } from './setting-shortage.ts';
 import { RECOVERY_SETTINGS, recoverySettings, WORK_FOLDER } from './settings-files.ts';
 import { TablespacesInside } from './tablespaces-inside.ts';
 import { WalFeed } from './wal-feed.ts';
@@ -93,16 +93,37 @@ async function runToTarget(
 ): Promise<{ server: ServerProcess; endOfWal: boolean }> {
   const { stop } = request.plan;
   if (stop.kind === 'setting') {
-    const server = await runServer(ground, request, feed, true);
+    const server = await runRaising(ground, request, feed, true);
     if (!server.exited) return { server, endOfWal: false };
     if (!server.news.endedBeforeTarget || !stop.endOfWalSuffices) return await server.fail();
   }
-  const server = await runServer(ground, request, feed, false);
+  const server = await runRaising(ground, request, feed, false);
   if (server.exited) await server.fail();
   return { server, endOfWal: true };
 }
 
-/** Until it is promoted or paused, or has ended. @param target `false`: all the WAL there is */
+/** As often as the WAL tells of a setting of the source that was raised after the base backup. */
+async function runRaising(
+  ground: ReplayGround,
+  request: ReplayRequest,
+  feed: WalFeed,
+  target: boolean,
+): Promise<ServerProcess> {
+  const raised = new Map<string, number>();
+  for (;;) {
+    const server = await runServer(ground, request, feed, target);
+    const { shortage, promoted } = server.news;
+    if (!shortage || promoted) return server;
+    await server.stop();
+    const { setting, value } = shortage;
+    if (value <= (raised.get(setting) ?? 0)) return await server.fail();
+    raised.set(setting, value);
+    await raiseSetting(ground.dataDir, shortage);
+    ground.log.info(`The WAL needs a larger ${setting}: the recovered server starts again, with ${value}`);
+  }
+}
+
+/** Until it is promoted, paused or short of something, or has ended. @param target `false`: all the WAL there is */
 async function runServer(
   ground: ReplayGround,
   { plan, action, onStart }: ReplayRequest,
@@ -128,20 +149,10 @@ async function runServer(
     const { exited } = server;
     await server.listen();
     if (feed.failure) throw feed.failure;
-    const { promoted, paused, stuck } = server.news;
-    if (stuck) throw stoppedShort(server);
-    if (exited || promoted || paused || (standby && feed.exhausted)) return server;
+    const { promoted, paused, shortage } = server.news;
+    if (exited || promoted || paused || shortage || (standby && feed.exhausted)) return server;
     await sleep(LOOK_EVERY_MS);
   }
-}
-
-function stoppedShort({ said }: ServerProcess): LifeboatError {
-  const details = said.split('\n').filter((line) => /insufficient parameter|DETAIL/.test(line));
-  return new LifeboatError(
-    'RESTORE_FAILED',
-    `The source’s settings were raised after the base backup, so that the server cannot pause for reading: ${details.join('\n')}`,
-    { hint: 'What was unpacked was removed. Recover with --action promote, or from a newer base backup.' },
-  );
 }
 
 type Told = Pick<ReplayEnd, 'lsn' | 'lastCommit' | 'timeline'>;

@@ -8,6 +8,7 @@ import type { FileOwner } from '../data-path/tar/extraction-folder.ts';
 import { onDisk } from '../host/durable-file.ts';
 import type { ServerPrograms } from '../ports/recovery.ts';
 import { guardServer, type ServerGuard } from './server-guard.ts';
+import { hearShortage, type SettingShortage } from './setting-shortage.ts';
 
 /** Beside the data, and kept: it tells what the recovery did. */
 export const SERVER_LOG = 'lifeboat_recovery.log';
@@ -20,7 +21,7 @@ const LEAST_ROOM = 32 * 1024 * 1024;
 export interface RecoveryNews {
   paused: boolean;
   /** It stopped short of the target, since a setting of the source was raised after the base backup. */
-  stuck: boolean;
+  shortage: SettingShortage | undefined;
   promoted: boolean;
   /** Nothing in the WAL comes behind the target. */
   endedBeforeTarget: boolean;
@@ -43,7 +44,7 @@ export class ServerProcess {
   #status: number | null = null;
   readonly news: RecoveryNews = {
     paused: false,
-    stuck: false,
+    shortage: undefined,
     promoted: false,
     endedBeforeTarget: false,
     lastCommit: undefined,
@@ -130,7 +131,7 @@ export class ServerProcess {
     if (commit) news.lastCommit = `${commit[1]}T${withMicroseconds(commit[2]!)}Z`;
     const timeline = /selected new timeline ID: (\d+)/.exec(line);
     if (timeline) news.timeline = Number(timeline[1]);
-    if (line.includes('insufficient parameter settings')) news.stuck = true;
+    news.shortage ??= hearShortage(line);
     if (line.includes('pausing at the end of recovery')) news.paused = true;
     if (line.includes('recovery ended before configured recovery target was reached'))
       news.endedBeforeTarget = true;

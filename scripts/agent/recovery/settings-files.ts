@@ -13,6 +13,8 @@ const OF_THE_SOURCE = [
   'max_wal_senders',
   'max_prepared_transactions',
   'max_locks_per_transaction',
+  'max_replication_slots',
+  'max_active_replication_origins',
   'wal_level',
   'track_commit_timestamp',
 ];
@@ -58,12 +60,36 @@ const KEEP_WAL = [['wal_keep_size', '512MB']] as const;
 const TABLESPACES_INSIDE = [['allow_in_place_tablespaces', 'on']] as const;
 const FIRST_WITH_TABLESPACES_INSIDE = 140_005;
 
-/** postgresql.conf of the recovered cluster: nothing of it goes out, nobody from elsewhere comes in. */
-export function serverSettings({ settings }: BaseManifest, own: ServerSettings): string {
-  const kept = OF_THE_SOURCE.flatMap((name) => {
-    const value = settings[name];
-    return value === undefined ? [] : [[name, value] as const];
+/**
+ * What the WAL may need more of than the source had when the base backup was made; so much costs a few megabytes. Backups made
+ * before the last two were recorded have no value of theirs. What is still not enough is raised once the server says so: see
+ * `hearShortage`.
+ */
+const LEAST: ReadonlyMap<string, number> = new Map([
+  ['max_prepared_transactions', 100],
+  ['max_replication_slots', 1000],
+  ['max_active_replication_origins', 1000],
+]);
+const FIRST_WITH_ACTIVE_ORIGINS = 180_000;
+
+function ofTheSource(settings: BaseManifest['settings'], versionNumber: number): [string, string][] {
+  return OF_THE_SOURCE.flatMap((name): [string, string][] => {
+    if (name === 'max_active_replication_origins' && versionNumber < FIRST_WITH_ACTIVE_ORIGINS) return [];
+    const [value, least] = [settings[name], LEAST.get(name)];
+    if (least === undefined) return value === undefined ? [] : [[name, value]];
+    return [[name, String(Math.max(least, Number(value ?? 0)))]];
   });
+}
+
+/** PostgreSQL's own default; a server whose segments are so large that it is not twice theirs does not start. */
+const MIN_WAL_SIZE_MB = 80;
+
+function minWalSize(segmentSize: number): string {
+  return `${Math.max(MIN_WAL_SIZE_MB, (2 * segmentSize) / MIB)}MB`;
+}
+
+/** postgresql.conf of the recovered cluster: nothing of it goes out, nobody from elsewhere comes in. */
+export function serverSettings({ settings, server }: BaseManifest, own: ServerSettings): string {
   const lines: readonly (readonly [string, string])[] = [
     ['listen_addresses', own.listen ? 'localhost' : ''],
     ['port', String(own.port)],
@@ -81,6 +107,7 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ...stillingSettings(own.libraries),
     ['shared_buffers', sharedBuffers(own.freeMemory)],
     ['max_wal_size', `${maxWalSize(own.freeDisk) / MIB}MB`],
+    ['min_wal_size', minWalSize(server.walSegmentSize)],
     ['ssl', 'off'],
     ['logging_collector', 'off'],
     ['log_destination', 'stderr'],
@@ -88,7 +115,7 @@ export function serverSettings({ settings }: BaseManifest, own: ServerSettings):
     ['log_timezone', 'UTC'],
     ['lc_messages', 'C'],
     ['cluster_name', 'lifeboat recovery'],
-    ...kept,
+    ...ofTheSource(settings, own.versionNumber),
   ];
   const comment = `# Made by lifeboat restore. The source's own settings lie beside, in postgresql.conf.source and postgresql.auto.conf.source.`;
   return [comment, ...lines.map(line), `include_if_exists = '${WORK_FOLDER}/${RECOVERY_SETTINGS}'`, ''].join(
@@ -110,7 +137,7 @@ export function recoverySettings({ stop, timeline }: RecoveryPlan, target: boole
     ['restore_command', `sh ${WORK_FOLDER}/restore.sh "%f" "%p"`],
     ['recovery_target_timeline', String(timeline)],
     ['recovery_target_action', pause ? 'pause' : 'promote'],
-    // Open for reading it would stop for ever where the WAL tells of a max_connections that was raised meanwhile.
+    // Open for reading it would have to start again wherever the WAL tells of a max_connections that was raised meanwhile.
     ['hot_standby', pause ? 'on' : 'off'],
     ['wal_retrieve_retry_interval', '1s'],
   ];

@@ -6,8 +6,10 @@ import {
   serverSettings,
 } from '../../../scripts/agent/recovery/settings-files.ts';
 
-function manifestWith(settings: Record<string, string>): BaseManifest {
-  return { settings } as unknown as BaseManifest;
+const MIB = 2 ** 20;
+
+function manifestWith(settings: Record<string, string>, walSegmentSize = 16 * MIB): BaseManifest {
+  return { settings, server: { walSegmentSize } } as unknown as BaseManifest;
 }
 
 describe('The settings of a recovered cluster', () => {
@@ -55,6 +57,29 @@ describe('The settings of a recovered cluster', () => {
   ])('let with %d free bytes on the disk as much WAL lie there as %s', (freeDisk, expected) => {
     const text = serverSettings(manifestWith({ max_wal_size: '1GB' }), { ...own, freeDisk });
     expect(text).toContain(`\nmax_wal_size = '${expected}'\n`);
+  });
+
+  it.each([
+    [1, '80MB', '2048MB'],
+    [16, '80MB', '2048MB'],
+    [64, '128MB', '2048MB'],
+    [1024, '2048MB', '2048MB'],
+  ])('let WAL in segments of %d MiB lie there, twice as much at least', (segment, least, most) => {
+    const text = serverSettings(manifestWith({}, segment * MIB), { ...own, freeDisk: 1e9 });
+    expect(text).toContain(`\nmin_wal_size = '${least}'\n`);
+    expect(text).toContain(`\nmax_wal_size = '${most}'\n`);
+  });
+
+  it('have room for replication origins and prepared transactions also where the manifest tells nothing of them', () => {
+    const old = serverSettings(manifestWith({}), own);
+    expect(old).toContain("\nmax_prepared_transactions = '100'\n");
+    expect(old).toContain("\nmax_replication_slots = '1000'\n");
+    expect(old).not.toContain('max_active_replication_origins');
+    const settings = { max_prepared_transactions: '0', max_replication_slots: '2000' };
+    const text = serverSettings(manifestWith(settings), { ...own, versionNumber: 180_000 });
+    expect(text).toContain("\nmax_prepared_transactions = '100'\n");
+    expect(text).toContain("\nmax_replication_slots = '2000'\n");
+    expect(text).toContain("\nmax_active_replication_origins = '1000'\n");
   });
 
   it.each([
