@@ -132,6 +132,43 @@ describe('a dump without a manifest', () => {
   });
 });
 
+/** psql commands, alone on their lines, where our reader of dumps sees a string. */
+function smuggle(...commands: string[]): string[] {
+  return ['SET standard_conforming_strings = off;', `SELECT '\\'';`, ...commands, `--';`];
+}
+
+const program = (file: string): string => `\\! touch ${file}`;
+
+describe('a dump that hides what it is', () => {
+  it.each<[how: string, lines: (file: string) => string[], said: string]>([
+    [
+      'in a string that ends elsewhere for psql',
+      (file) => smuggle(program(file)),
+      'psql:<stdin>:8: error: backslash commands are restricted',
+    ],
+    [
+      'behind a NUL byte, which ends the line for psql',
+      (file) => [`SELECT 'a -- \0'`, `';`, program(file), `--';`],
+      'error: backslash commands are restricted',
+    ],
+    [
+      'behind an end of its own restriction',
+      (file) => smuggle('\\unrestrict key', program(file)),
+      'psql:<stdin>:8: error: \\unrestrict: wrong key',
+    ],
+  ])('runs no program on this host either: %s', async (_, lines, said) => {
+    const stage = await Stage.set(ground(), localOnly);
+    const touched = path.join(stage.dir, 'touched');
+    const dump = handMade('\\restrict key', ...lines(touched), '', '\\unrestrict key', '');
+    const error = await refused(stage, [put(stage, 'old.sql', dump)]);
+    expect(error).toMatchObject({
+      code: 'RESTORE_FAILED',
+      message: expect.stringContaining(said) as string,
+    });
+    expect(existsSync(touched)).toBe(false);
+  });
+});
+
 /** Of the same size as before. */
 function flip(file: string): void {
   const bytes = readFileSync(file);

@@ -30,6 +30,7 @@ import { takeArchiveApart } from './custom-archive/archive-pieces.ts';
 import { download } from './download.ts';
 import { readFrames } from './frame-reader.ts';
 import { takePlainApart } from './plain-dump/plain-pieces.ts';
+import { withoutRestriction } from './plain-dump/restriction.ts';
 
 const HASH_READ_SIZE = 4 * 1024 * 1024;
 /** Enough for the frame index of a dump of several terabytes. */
@@ -201,7 +202,7 @@ class LocalDump implements OpenDump {
     entries,
     selected,
   }: ReadRequest & { entries: readonly DumpEntry[]; selected: readonly number[] }): AsyncIterable<Buffer> {
-    return selectPlainEntries(this.content(layout), entries, selected);
+    return withoutRestriction(selectPlainEntries(this.content(layout), entries, selected));
   }
 
   async unpack({ layout, target, interrupted, onProgress }: UnpackRequest): Promise<string> {

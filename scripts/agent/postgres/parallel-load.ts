@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { countNewlines } from '../data-path/count-newlines.ts';
+import { RestrictionLines } from '../data-path/plain-dump/restriction.ts';
 import type { ArchiveOutline, ArchivePiece, PlainPiece } from '../ports/dump-files.ts';
 import { CopyLoader } from './copy-loader.ts';
 import { hideTransactionTimeout, type ProgramRun } from './restore-load.ts';
@@ -31,6 +32,7 @@ export interface PlainLoad extends Loading {
 export async function loadPlain(load: PlainLoad): Promise<void> {
   const psql = new PsqlSession(load.psql);
   const rows = new Rows(load);
+  const restriction = new RestrictionLines();
   let encoding: string | undefined;
   let passed = 0;
   try {
@@ -39,10 +41,11 @@ export async function loadPlain(load: PlainLoad): Promise<void> {
       if (piece.kind === 'encoding') encoding = piece.name;
       else if (piece.kind === 'sql') {
         if (load.withoutTransactionTimeout && passed === 0) hideTransactionTimeout(piece.bytes);
-        await psql.write(piece.bytes);
+        await psql.write(restriction.take(piece.bytes));
       } else {
         const loader = rows.loader ?? (await rows.open(encoding));
         if (piece.kind === 'copy') {
+          await psql.write(restriction.release());
           await psql.executed(loader);
           // The line of the statement, and that of the terminator.
           psql.passOver(countNewlines(piece.statement, 0, piece.statement.length) + 2);
@@ -52,6 +55,7 @@ export async function loadPlain(load: PlainLoad): Promise<void> {
       if ('bytes' in piece) load.onProgress((passed += piece.bytes.length));
     }
     load.onRowsLoaded();
+    await psql.write(restriction.end());
     await psql.end();
   } catch (error) {
     await psql.kill();

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { requireSuccess, startPsql, writeTo, type ProgramRun } from './restore-load.ts';
+import { moveLines, requireSuccess, startPsql, writeTo, type ProgramRun } from './restore-load.ts';
 import type { ToolProcess } from './tool-process.ts';
 import { countNewlines } from '../data-path/count-newlines.ts';
 
@@ -28,7 +28,10 @@ export class PsqlSession {
   readonly #shifts: { readonly line: number; readonly missing: number }[] = [];
 
   constructor(run: ProgramRun) {
-    this.#process = startPsql(run);
+    const { process, lines } = startPsql(run);
+    this.#process = process;
+    this.#lines = lines;
+    this.passOver(-lines);
     this.#process.output.resume();
     this.#interrupted = run.interrupted;
     this.#stop = () => void this.#process.kill();
@@ -94,10 +97,7 @@ export class PsqlSession {
   }
 
   #inDump(stderr: string): string {
-    return stderr.replaceAll(/^(psql:<stdin>:)(\d+)(?=:)/gm, (_all, start: string, number: string) => {
-      const missing = this.#shifts.findLast(({ line }) => line < Number(number))?.missing ?? 0;
-      return `${start}${Number(number) + missing}`;
-    });
+    return moveLines(stderr, (number) => this.#shifts.findLast(({ line }) => line < number)?.missing ?? 0);
   }
 }
 

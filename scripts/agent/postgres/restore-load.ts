@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
+import { knowsRestrict } from '../../../lib/domain/backup/preflight.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { ClientTool } from '../../../lib/domain/restore/preflight-facts.ts';
 import { onDisk } from '../host/durable-file.ts';
@@ -29,7 +31,7 @@ const PSQL = ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '--no-password', '-o', '/dev/
  * @throws LifeboatError RESTORE_FAILED with the first error, its line and statement; what `content` throws
  */
 export async function runPsql(run: PsqlRun): Promise<void> {
-  const process = startPsql(run);
+  const { process, lines } = startPsql(run);
   process.output.resume();
   const stop = (): void => void process.kill();
   run.interrupted.addEventListener('abort', stop);
@@ -43,11 +45,32 @@ export async function runPsql(run: PsqlRun): Promise<void> {
   } finally {
     run.interrupted.removeEventListener('abort', stop);
   }
-  await requireSuccess('psql', process, run.interrupted);
+  await requireSuccess('psql', process, run.interrupted, (stderr) => moveLines(stderr, () => -lines));
 }
 
-export function startPsql({ tool, args, environment }: ProgramRun): ToolProcess {
-  return startTool(tool, [...PSQL, ...args], environment);
+/**
+ * psql obeys commands of its own wherever they stand in what it is fed, `\!` among them, which runs programs as this user.
+ * No dump needs one, but a hostile one may smuggle it past every reader that is not psql itself. So psql takes none from
+ * its first line on: nobody but this process knows the key that would allow them again.
+ *
+ * @returns with the number of lines that it was given already
+ */
+export function startPsql({ tool, args, environment }: ProgramRun): {
+  readonly process: ToolProcess;
+  readonly lines: number;
+} {
+  const process = startTool(tool, [...PSQL, ...args], environment);
+  if (!knowsRestrict(tool.versionNumber)) return { process, lines: 0 };
+  process.input.write(`\\restrict ${randomBytes(32).toString('hex')}\n`);
+  return { process, lines: 1 };
+}
+
+/** psql's messages with the dump's own line numbers. @param missing lines that the dump has more, up to psql's line */
+export function moveLines(stderr: string, missing: (line: number) => number): string {
+  return stderr.replaceAll(
+    /^(psql:<stdin>:)(\d+)(?=:)/gm,
+    (_all, start: string, line: string) => `${start}${Number(line) + missing(Number(line))}`,
+  );
 }
 
 /** One chunk is being written while the next is decompressed. Stops early when psql does: its verdict tells why. */

@@ -3,6 +3,7 @@ import type { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { majorOf } from '../../../lib/domain/server-version.ts';
 import type { RestoreTools } from '../../../lib/domain/restore/preflight-facts.ts';
+import { withoutRestriction } from '../data-path/plain-dump/restriction.ts';
 import type { Environment } from '../environment.ts';
 import type { ArchivePiece, PlainPiece } from '../ports/dump-files.ts';
 import type { ArchiveRequest, LoadRequest, ParallelLoadRequest } from '../ports/target-server.ts';
@@ -40,7 +41,7 @@ export class Loads {
   async loadPlain(request: LoadRequest & Content): Promise<void> {
     const { tools, database, interrupted, onProgress } = request;
     const environment = this.#environment(database, 1);
-    const content = await this.#understood(request.content);
+    const content = await this.#understood(withoutRestriction(request.content));
     await runPsql({ tool: tools.psql, args: [], environment, content, interrupted, onProgress });
   }
 
@@ -90,7 +91,9 @@ export class Loads {
   archiveAsSql({ tools, path, selected, interrupted }: ArchiveRequest): AsyncIterable<Buffer> {
     const { settings, environment, target } = this.#reach;
     const env = toolEnvironment(settings, environment, target);
-    return readArchiveSql({ tool: pgRestoreOf(tools), path, selected, environment: env, interrupted });
+    return withoutRestriction(
+      readArchiveSql({ tool: pgRestoreOf(tools), path, selected, environment: env, interrupted }),
+    );
   }
 
   async #restoreArchive(
