@@ -161,6 +161,18 @@ describe('lifeboat restore', () => {
     expect(await databasesLike(postgres, `${name}%`)).toEqual([name]);
   });
 
+  it('grants again what was granted on the schema public of the empty database', async () => {
+    const { postgres } = ground();
+    const { stage } = await backedUp();
+    const name = newName();
+    await postgres.createDatabase(name);
+    await postgres.psql(name, `CREATE ROLE ${name}; GRANT ALL ON SCHEMA public TO ${name} WITH GRANT OPTION`);
+    const { rows } = await restored(stage, ['latest', '--to-database', name]);
+    expect(rows).toBeGreaterThan(0);
+    const acl = "SELECT nspacl::text FROM pg_namespace WHERE nspname = 'public'";
+    expect(await postgres.psql(name, acl)).toContain(`${name}=U*C*/`);
+  });
+
   it('refuses a database that holds data, and changes nothing there', async () => {
     const { postgres } = ground();
     const { stage } = await backedUp();

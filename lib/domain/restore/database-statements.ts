@@ -1,5 +1,6 @@
 import type { DatabaseDescription, DatabaseGrant } from '../backup/manifest.ts';
 import { LifeboatError } from '../errors.ts';
+import type { SchemaGrant } from './preflight-facts.ts';
 import { quoteIdentifier, quoteLiteral } from './sql.ts';
 
 /**
@@ -97,6 +98,14 @@ function grantStatements(database: string, owner: string, grants: readonly Datab
     return `GRANT ${requirePrivilege(privilege)} ON DATABASE ${database} TO ${to}${grantable ? ' WITH GRANT OPTION' : ''}`;
   });
   return [...revoke, ...grant];
+}
+
+/** To be run in the database itself. */
+export function publicSchemaGrants(grants: readonly SchemaGrant[] = []): string[] {
+  return grants.map(({ grantee, privilege, grantable }) => {
+    const to = grantee === null ? 'PUBLIC' : quoteIdentifier(grantee);
+    return `GRANT ${privilege} ON SCHEMA public TO ${to}${grantable ? ' WITH GRANT OPTION' : ''}`;
+  });
 }
 
 /** A privilege is a keyword and cannot be quoted; what a manifest holds is not trusted to be one. */

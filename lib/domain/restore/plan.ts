@@ -7,6 +7,7 @@ import {
   databaseOwner,
   databaseProperties,
   dropDatabase,
+  publicSchemaGrants,
   renameDatabase,
 } from './database-statements.ts';
 import type { RestoreEstimate } from './estimate.ts';
@@ -75,6 +76,8 @@ interface PlannedStatements {
   readonly owner: readonly string[];
   /** Tried out before the load, run after it. */
   readonly properties: readonly string[];
+  /** In the restored database: what an empty target's schema public granted, on top of the backup's own grants. */
+  readonly publicGrants: readonly string[];
   /** In one transaction. */
   readonly swap: readonly string[];
   /** Run only while the old database is still empty. */
@@ -151,6 +154,7 @@ function planStatements({ target, backup, names, server, targetFacts, runId }: P
     properties: database
       ? databaseProperties(names.restoring, database, new Set(server.unknownSettings))
       : [],
+    publicGrants: publicSchemaGrants(targetFacts?.publicGrants),
     swap: [
       ...(targetFacts ? [renameDatabase(target, names.before)] : []),
       renameDatabase(names.restoring, target),
@@ -189,7 +193,8 @@ export function planSteps(plan: RestorePlan): string[] {
       ? 'Compare no rows: how many there must be is not known'
       : `Count the rows of ${plan.backup.tables} tables and compare them with the backup’s`,
   );
-  steps.push(...statements.properties, ['BEGIN', ...statements.swap, 'COMMIT'].join('; '));
+  steps.push(...statements.properties, ...statements.publicGrants);
+  steps.push(['BEGIN', ...statements.swap, 'COMMIT'].join('; '));
   steps.push(...statements.dropEmpty.map((statement) => `${statement}, if it is still empty`));
   return steps;
 }

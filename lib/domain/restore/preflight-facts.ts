@@ -47,12 +47,21 @@ export interface TargetFacts {
   readonly database: DatabaseDescription;
   /** `undefined` when the database holds nothing of a user's. */
   readonly contents: string | undefined;
+  /** Made on its schema public, beyond those of every new database; told of a database without contents only. */
+  readonly publicGrants: readonly SchemaGrant[];
   readonly mayRename: boolean;
   readonly sessions: number;
   readonly preparedTransactions: readonly string[];
   /** Logical replication slots of the database; active ones have a reader. */
   readonly slots: readonly { readonly name: string; readonly active: boolean }[];
   readonly subscriptions: readonly string[];
+}
+
+export interface SchemaGrant {
+  /** `null`: PUBLIC. */
+  readonly grantee: string | null;
+  readonly privilege: 'USAGE' | 'CREATE';
+  readonly grantable: boolean;
 }
 
 export interface ClientTool {

@@ -29,8 +29,8 @@ export interface TargetServer {
   leftovers(): Promise<string[]>;
   /** Each statement on its own (CREATE DATABASE cannot be in a transaction). */
   execute(statements: readonly string[]): Promise<void>;
-  /** All or none. */
-  executeTogether(statements: readonly string[]): Promise<void>;
+  /** All or none. @param database where; a maintenance database when left out */
+  executeTogether(statements: readonly string[], database?: string): Promise<void>;
   /**
    * Tries out whether all would succeed, and changes nothing.
    * @throws LifeboatError DB_RIGHTS, RESTORE_REFUSED naming the statement without a setting's value

@@ -28,7 +28,7 @@ import { countRestoredRows } from './restore-counts.ts';
 import { Loads } from './restore-loads.ts';
 import { rehearse } from './rehearsal.ts';
 import { inTransaction, swapDatabases } from './swap.ts';
-import { readContents } from './target-contents.ts';
+import { readContents, readPublicGrants } from './target-contents.ts';
 import type { PresentTable } from '../../../lib/domain/restore/table-plan.ts';
 import { readPresentTables } from './target-tables.ts';
 import { readServerFacts, readTargetState } from './target-facts.ts';
@@ -94,19 +94,17 @@ class PostgresTarget implements TargetServer {
     const state = await readTargetState(this.#session, target);
     if (!state) return undefined;
     const { takesConnections, ...facts } = state;
-    const contents = takesConnections
-      ? await this.contentsOf(target)
-      : 'it takes no connections, so nobody can look';
-    return { ...facts, contents };
+    if (!takesConnections)
+      return { ...facts, contents: 'it takes no connections, so nobody can look', publicGrants: [] };
+    return await this.#inside(target, async (connection) => {
+      const contents = await readContents(connection);
+      const publicGrants = contents === undefined ? await readPublicGrants(connection) : [];
+      return { ...facts, contents, publicGrants };
+    });
   }
 
   async contentsOf(database: string): Promise<string | undefined> {
-    const connection = await this.#open(database);
-    try {
-      return await readContents(connection);
-    } finally {
-      await connection.close();
-    }
+    return await this.#inside(database, readContents);
   }
 
   async tools(format: DumpFormat): Promise<RestoreTools> {
@@ -162,8 +160,9 @@ class PostgresTarget implements TargetServer {
     for (const statement of statements) await session.rows(statement);
   }
 
-  async executeTogether(statements: readonly string[]): Promise<void> {
-    await inTransaction(await this.#living(), statements);
+  async executeTogether(statements: readonly string[], database?: string): Promise<void> {
+    if (database === undefined) await inTransaction(await this.#living(), statements);
+    else await this.#inside(database, (connection) => inTransaction(connection, statements));
   }
 
   async rehearse(statements: readonly string[]): Promise<void> {
@@ -201,12 +200,7 @@ class PostgresTarget implements TargetServer {
   }
 
   async presentTables(database: string): Promise<PresentTable[]> {
-    const connection = await this.#open(database);
-    try {
-      return await readPresentTables(connection);
-    } finally {
-      await connection.close();
-    }
+    return await this.#inside(database, readPresentTables);
   }
 
   async #version(): Promise<number> {
@@ -231,6 +225,18 @@ class PostgresTarget implements TargetServer {
 
   async close(): Promise<void> {
     await this.#session.close();
+  }
+
+  async #inside<Result>(
+    database: string,
+    work: (connection: Connection) => Promise<Result>,
+  ): Promise<Result> {
+    const connection = await this.#open(database);
+    try {
+      return await work(connection);
+    } finally {
+      await connection.close();
+    }
   }
 
   async #open(database: string): Promise<Connection> {

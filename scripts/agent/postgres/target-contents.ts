@@ -1,3 +1,4 @@
+import type { SchemaGrant } from '../../../lib/domain/restore/preflight-facts.ts';
 import type { Connection } from './connection.ts';
 
 /**
@@ -65,4 +66,19 @@ export async function readContents(connection: Connection): Promise<string | und
 function plural(noun: string): string {
   if (noun.endsWith('s')) return `${noun}es`;
   return noun.endsWith('y') ? `${noun.slice(0, -1)}ies` : `${noun}s`;
+}
+
+/** Whatever was granted on the schema public of the connection's database since initdb made it. */
+export async function readPublicGrants(connection: Connection): Promise<SchemaGrant[]> {
+  return await connection.rows<SchemaGrant & Record<string, unknown>>(
+    `WITH schema AS (SELECT oid, nspacl FROM pg_namespace WHERE nspname = 'public')
+     SELECT CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee)::text END AS grantee,
+            privilege_type AS privilege, is_grantable AS grantable
+       FROM (SELECT grantee, privilege_type, is_grantable FROM schema, aclexplode(nspacl)
+             EXCEPT
+             SELECT grantee, privilege_type, is_grantable FROM schema
+               JOIN pg_init_privs i ON i.objoid = schema.oid AND i.classoid = 'pg_namespace'::regclass,
+                    aclexplode(i.initprivs)) AS added
+      ORDER BY 1, 2`,
+  );
 }

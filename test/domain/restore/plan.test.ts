@@ -9,6 +9,7 @@ const TARGET: TargetFacts = {
   owner: 'app',
   database: { ...sampleManifest().database, name: 'target', comment: 'its own' },
   contents: '3 tables',
+  publicGrants: [],
   mayRename: true,
   sessions: 2,
   preparedTransactions: [],
@@ -70,9 +71,22 @@ describe('planRestore', () => {
     const fill = planRestore(input({ targetFacts: { ...TARGET, contents: undefined } }));
     expect(fill.action).toBe('fill');
     expect(planSteps(fill).at(-1)).toBe('DROP DATABASE "shop_before_20260118100000", if it is still empty');
+    expect(fill.statements.publicGrants).toEqual([]);
     const create = planRestore(input({ targetFacts: undefined }));
     expect(create).toMatchObject({ action: 'create', keptAs: undefined });
     expect(create.statements.swap[0]).toBe('ALTER DATABASE "shop_restoring_20260118100000" RENAME TO "shop"');
+  });
+
+  it('grants again what was granted on the schema public of an empty database', () => {
+    const publicGrants = [
+      { grantee: 'staging "app"', privilege: 'CREATE', grantable: false },
+      { grantee: null, privilege: 'USAGE', grantable: true },
+    ] as const;
+    const fill = planRestore(input({ targetFacts: { ...TARGET, contents: undefined, publicGrants } }));
+    expect(planSteps(fill).slice(-4, -2)).toEqual([
+      'GRANT CREATE ON SCHEMA public TO "staging ""app"""',
+      'GRANT USAGE ON SCHEMA public TO PUBLIC WITH GRANT OPTION',
+    ]);
   });
 
   it('downloads nothing when a copy lies here', () => {

@@ -26,6 +26,7 @@ const TARGET: TargetFacts = {
   owner: 'app',
   database: { ...sampleManifest().database, name: 'target', comment: 'its own' },
   contents: undefined,
+  publicGrants: [],
   mayRename: true,
   sessions: 0,
   preparedTransactions: [],

@@ -142,6 +142,7 @@ async function execute(
     if (checked)
       ports.log.info(`✅ Rows verified: ${count(checked.tables)} tables, ${count(checked.rows)} rows`);
     await server.executeTogether(plan.statements.properties);
+    await grantAsBefore(ports, server, plan, warnings);
     ports.interrupted.throwIfAborted();
     await swapIn(server, plan, () => {
       half = undefined;
@@ -151,6 +152,25 @@ async function execute(
     return report(ports, run, { checked, keptAs, warnings });
   } catch (error) {
     throw half === undefined ? error : await removeHalfMade(ports, server, half, error);
+  }
+}
+
+/** What somebody granted in the empty target; what the backup needs is not among it. */
+async function grantAsBefore(
+  ports: RestorePorts,
+  server: TargetServer,
+  plan: RestorePlan,
+  warnings: string[],
+): Promise<void> {
+  const { publicGrants } = plan.statements;
+  if (publicGrants.length === 0) return;
+  try {
+    await server.executeTogether(publicGrants, plan.restoringInto);
+  } catch (error) {
+    // No reason to throw away what was loaded for hours: they can be given by hand.
+    const warning = `What the empty ${plan.target} granted could not be granted again (${(error as Error).message}): ${publicGrants.join('; ')};`;
+    ports.log.warn(warning);
+    warnings.push(warning);
   }
 }
 
