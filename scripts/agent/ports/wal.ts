@@ -31,6 +31,8 @@ export interface WalArchive {
 
   /** Names of the complete segments of a timeline whose names begin with `beginning`. */
   segments(timeline: number, beginning?: string): Promise<Set<string>>;
+  /** Names of the segments of a timeline that the journal has pieces of. */
+  journalled(timeline: number): Promise<Set<string>>;
   hasPartial(place: SegmentPlace): Promise<boolean>;
   /** Pieces of one segment, in the order of their first bytes. */
   pieces(place: SegmentPlace): Promise<readonly JournalPiece[]>;

@@ -82,6 +82,8 @@ function reading({ backups, state }: WalStores, series: WalSeries): Reading {
       for await (const found of parsed(backups, prefix)) if (found.role === 'wal') names.add(found.segment);
       return names;
     },
+    journalled: async (timeline) =>
+      new Set(await namesOf(state, `${journalPrefix(series)}${formatTimeline(timeline)}/`)),
     hasPartial: async ({ timeline, segment }) =>
       (await backups.head(partialWalKey(series, timeline, segment))) !== undefined,
     pieces: async ({ timeline, segment }) => {

@@ -54,8 +54,10 @@ export async function findResumePoints(archive: WalArchive, input: ResumeInput):
   const slotStart = segmentStart(slotRestart ?? flushLsn, segmentSize);
   const promised = { timeline: segmentOnPath(path, slotStart, segmentSize).timeline, from: slotStart };
   const known = slotRestart !== undefined && (await isContinued(held, holes, slotStart));
-  const origin = known ? await lookBack(held, holes, slotStart) : await findOrigin(archive, input);
-  if (origin === undefined) return { wanted: promised, promised, compared: undefined };
+  const found = known ? await lookBack(held, holes, slotStart) : await findOrigin(archive, input);
+  if (found === undefined) return { wanted: promised, promised, compared: undefined };
+  // What the slot holds from before anything that S3 has was never confirmed.
+  const origin = slotRestart !== undefined && slotStart < found ? slotStart : found;
   const wanted = await walk(held, holes, origin);
   return { wanted, promised, compared: await findCompared(held, wanted) };
 }
@@ -78,17 +80,19 @@ async function isContinued(held: HeldSegments, holes: readonly HolePlace[], star
 }
 
 /**
- * The earliest of the segments shortly before `start` that S3 holds. A timeline is stored to its end before the next one begins:
- * older ones are of no interest, nor is what lies before a hole on record.
+ * The earliest of the segments shortly before `start` that S3 holds, all or pieces of it. A timeline is stored to its end before
+ * the next one begins, which begins with its first segment: older ones are of no interest, nor is what lies before a hole on record.
  */
 async function lookBack(held: HeldSegments, holes: readonly HolePlace[], start: Lsn): Promise<Lsn> {
   const { timeline } = held.at(start);
   let [origin, at] = [start, start];
   for (let count = 0n; count < LOOK_BACK && at > 0n; count += 1n) {
     const segment = held.at(at - 1n);
-    if (segment.timeline !== timeline || segment.left) break;
+    if (segment.timeline !== timeline) break;
     if (findHole(holes, segment)) return at;
-    if (await held.has(segment)) origin = segment.start;
+    const has = await held.has(segment);
+    if (segment.left) return has ? origin : segment.start;
+    if (has || (await held.isBegun(segment))) origin = segment.start;
     at = segment.start;
   }
   return origin;
@@ -99,33 +103,55 @@ function findHole(holes: readonly HolePlace[], { start, end }: PathSegment): Hol
   return holes.find(({ from, to }) => from < end && to > start);
 }
 
-/** Without a slot that tells, the newest segments of the way are looked through for gaps. */
+/**
+ * Without a slot that tells, the newest segments of the way are looked through for gaps. The first of them may be the one that is
+ * missing: pieces of it tell that it was begun, or the place where its timeline begins does.
+ */
 async function findOrigin(archive: WalArchive, { path, segmentSize }: ResumeInput): Promise<Lsn | undefined> {
   const size = BigInt(segmentSize);
   for (const stretch of path.toReversed()) {
-    const names = await archive.segments(stretch.timeline);
-    const starts = [...names]
+    const [names, begun] = await Promise.all([
+      archive.segments(stretch.timeline),
+      archive.journalled(stretch.timeline),
+    ]);
+    const starts = [...names, ...begun]
       .flatMap((name) => parseSegmentName(name, segmentSize)?.start ?? [])
-      .filter((start) => start + size > stretch.from && (stretch.to === undefined || start < stretch.to))
-      .toSorted((one, other) => (one < other ? -1 : 1));
-    const newest = starts.at(-1);
-    if (newest !== undefined) return starts.find((start) => start >= newest - LOOK_BACK * size);
+      .filter((start) => start + size > stretch.from && (stretch.to === undefined || start < stretch.to));
+    const newest = max(starts);
+    if (newest === undefined) continue;
+    if (stretch.from > 0n) starts.push(segmentStart(stretch.from, segmentSize));
+    return min(starts.filter((start) => start >= newest - LOOK_BACK * size));
   }
   return undefined;
+}
+
+function max(starts: readonly Lsn[]): Lsn | undefined {
+  return starts.reduce<Lsn | undefined>(
+    (most, each) => (most === undefined || each > most ? each : most),
+    undefined,
+  );
+}
+
+function min(starts: readonly Lsn[]): Lsn | undefined {
+  return starts.reduce<Lsn | undefined>(
+    (least, each) => (least === undefined || each < least ? each : least),
+    undefined,
+  );
 }
 
 async function walk(held: HeldSegments, holes: readonly HolePlace[], origin: Lsn): Promise<StreamStart> {
   for (let lsn = origin; ;) {
     const segment = held.at(lsn);
     const { left } = segment;
-    if (left && !(await held.hasLeft(left))) return { timeline: left.timeline, from: segment.start };
-    if (await held.has(segment)) {
-      lsn = segment.end;
+    const has = await held.has(segment);
+    const hole = has ? undefined : findHole(holes, segment);
+    if (hole) {
+      lsn = hole.to;
       continue;
     }
-    const hole = findHole(holes, segment);
-    if (!hole) return { timeline: segment.timeline, from: segment.start };
-    lsn = hole.to;
+    if (left && !(await held.hasLeft(left))) return { timeline: left.timeline, from: segment.start };
+    if (!has) return { timeline: segment.timeline, from: segment.start };
+    lsn = segment.end;
   }
 }
 
@@ -135,6 +161,7 @@ class HeldSegments {
   readonly #path: readonly TimelineStretch[];
   readonly #segmentSize: number;
   readonly #blocks = new Map<string, Promise<Set<string>>>();
+  readonly #begun = new Map<number, Promise<Set<string>>>();
 
   constructor(archive: WalArchive, path: readonly TimelineStretch[], segmentSize: number) {
     this.#archive = archive;
@@ -154,6 +181,16 @@ class HeldSegments {
       this.#blocks.set(beginning, block);
     }
     return (await block).has(name);
+  }
+
+  /** Whether the journal has pieces of it. */
+  async isBegun({ timeline, name }: { readonly timeline: number; readonly name: string }): Promise<boolean> {
+    let begun = this.#begun.get(timeline);
+    if (!begun) {
+      begun = this.#archive.journalled(timeline);
+      this.#begun.set(timeline, begun);
+    }
+    return (await begun).has(name);
   }
 
   /** The ended timeline's last segment, up to its end or (of a server that went on) beyond. */

@@ -57,6 +57,8 @@ export function memoryArchive(): MemoryArchive {
       new Set(
         [...objects.keys()].filter((name) => /^[0-9A-F]{24}$/.test(name) && name.startsWith(beginning)),
       ),
+    journalled: async () =>
+      new Set([...objects.keys()].flatMap((name) => /^([0-9A-F]{24})\.[0-9A-F]{16}$/.exec(name)?.[1] ?? [])),
     hasPartial: async ({ segment }) => objects.has(`${segment}.partial`),
     pieces: async ({ segment }) => piecesOf(objects, segment),
     pieceHolds: async (place, { from }, bytes) => objects.get(pieceName(place, from))?.equals(bytes) ?? false,

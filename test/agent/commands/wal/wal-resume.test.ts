@@ -1,3 +1,4 @@
+import { formatLsnDigits } from '../../../../lib/domain/wal/lsn.ts';
 import { segmentName } from '../../../../lib/domain/wal/segment.ts';
 import { timelinePath } from '../../../../lib/domain/wal/timeline.ts';
 import { MOST_NEIGHBOURS } from '../../../../scripts/agent/commands/wal/wal-push.ts';
@@ -89,6 +90,48 @@ describe('Where streaming goes on', () => {
     archive.recorded.push({ ...hole, from: at(30), to: at(35) });
     expect((await resume(archive, { slotRestart: at(38) })).wanted.from).toBe(at(35));
     expect((await resume(holding(range(36, 40)), { slotRestart: at(38) })).wanted.from).toBe(at(40));
+  });
+
+  it('is the first segment where no more than pieces of it arrived, or later ones alone, with a slot or without', async () => {
+    const piece = (segment: number, timeline = 1): [string, Buffer] => [
+      `${segmentName(timeline, at(segment), SIZE)}.${formatLsnDigits(at(segment))}`,
+      Buffer.alloc(1),
+    ];
+    const begun = holding([]);
+    begun.objects.set(...piece(10));
+    for (const slotRestart of [undefined, at(10, 5), at(14)])
+      expect((await resume(begun, { slotRestart })).wanted.from).toBe(at(10));
+    const ahead = holding([11, 12, 13]);
+    ahead.objects.set(...piece(10));
+    for (const slotRestart of [undefined, at(10, 5), at(12), at(14)])
+      expect((await resume(ahead, { slotRestart })).wanted.from).toBe(at(10));
+    // Never confirmed, whatever arrived before it.
+    expect((await resume(holding([11, 12]), { slotRestart: at(9, 7) })).wanted.from).toBe(at(9));
+    const later = holding([11, 12]);
+    later.objects.set(...piece(10));
+    expect((await resume(later, { slotRestart: at(9, 7) })).wanted.from).toBe(at(9));
+  });
+
+  it('is a timeline’s first segment where that did not arrive, but the ones behind it did', async () => {
+    const archive = holding(range(10, 20));
+    archive.objects.set(`${segmentName(1, at(20), SIZE)}.partial`, Buffer.alloc(1));
+    hold(archive, [21, 22, 23], 2);
+    for (const slotRestart of [undefined, at(22), at(24)]) {
+      const { wanted } = await resume(archive, { path: SWITCHED, slotRestart });
+      expect(wanted).toEqual({ timeline: 2, from: at(20) });
+    }
+    const hole = { timeline: 2, since: undefined, recordedAt: new Date(), reason: '' };
+    archive.recorded.push({ ...hole, from: at(20), to: at(21) });
+    for (const slotRestart of [undefined, at(22), at(24)]) {
+      const { wanted } = await resume(archive, { path: SWITCHED, slotRestart });
+      expect(wanted).toEqual({ timeline: 2, from: at(24) });
+    }
+    // Nor is the end of the timeline before looked for within it.
+    archive.objects.delete(`${segmentName(1, at(20), SIZE)}.partial`);
+    expect((await resume(archive, { path: SWITCHED, slotRestart: undefined })).wanted).toEqual({
+      timeline: 2,
+      from: at(24),
+    });
   });
 
   it('is on the timeline that the slot is on, whatever became of the end of the one before', async () => {
