@@ -99,6 +99,7 @@ export function planRecovery(request: RecoveryRequest, facts: RecoveryFacts): Re
   const problem = host && combineProblems(findHostProblems(base.manifest, host, overrides));
   if (problem) throw problem;
   const wal = [...followWal(archive, line.path, walNeededFrom(base))];
+  const stop = stopFor(request.target, choice, facts.commits);
   const walNeeded = countNeeded(wal, request.target, choice, facts);
   return {
     systemIdentifier: window.systemIdentifier,
@@ -107,14 +108,14 @@ export function planRecovery(request: RecoveryRequest, facts: RecoveryFacts): Re
     chain: base.chain,
     timeline: line.timeline,
     path: line.path,
-    stop: stopFor(request.target, choice, facts.commits),
+    stop,
     wal: request.target.kind === 'immediate' ? wal.slice(0, walNeeded) : wal,
     walNeeded,
     histories: [...archive.histories.values()].map(({ file }) => file),
     bytes: countBytes(base, wal.slice(0, walNeeded), archive.segmentSize),
     earliest: stretch.earliest,
     latest: stretch.latest,
-    notes: [...choice.notes, ...notesOn(request, choice, archive, window)],
+    notes: [...choice.notes, ...notesOn(request, choice, archive, window), ...notesOnEnd(request, stop)],
     warnings: [],
   };
 }
@@ -234,6 +235,12 @@ function countBytes(base: UsableBase, wal: readonly WalFile[], segmentSize: numb
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, each) => total + each, 0);
+}
+
+function notesOnEnd({ target }: RecoveryRequest, stop: RecoveryStop): string[] {
+  return stop.kind === 'end-of-wal' && target.kind !== 'latest'
+    ? ['S3 has no commit behind the target: all its WAL is replayed']
+    : [];
 }
 
 function notesOn(

@@ -8,6 +8,7 @@ import type {
   PlannedInPlace,
   RecoveredInPlace,
 } from '../commands/recover/recover-in-place.ts';
+import { describeEndOfWal, lossInWords } from '../commands/recover/recover.ts';
 import type { Resumed } from '../commands/recover/resume-in-place.ts';
 import { recoveredAsJson, recoveryPlanAsJson, renderRecoveryPlan } from './recovery.ts';
 
@@ -91,7 +92,8 @@ function durations({ downtime, stopping, starting }: RecoveredInPlace['switched'
 
 export function describeInPlace({ planned, recovered, switched, totalMs }: RecoveredInPlace): string[] {
   const { layout, service } = planned;
-  const { plan, end, lastCommit, lossMs, durations } = recovered;
+  const { plan, end, lastCommit, durations } = recovered;
+  const loss = lossInWords(recovered);
   const { dataDir, before } = layout;
   const position = end.lsn === undefined ? '' : ` at ${formatLsn(end.lsn)}`;
   const commit = lastCommit === undefined ? 'no commit behind the base backup' : `last commit ${lastCommit}`;
@@ -101,7 +103,8 @@ export function describeInPlace({ planned, recovered, switched, totalMs }: Recov
       : 'is in place and accepts connections';
   return [
     `✅ Recovered to ${describeTarget(plan.target)}: ${commit}${position}`,
-    ...(lossMs === undefined ? [] : [describeLoss(plan.target.kind, lossMs)]),
+    ...(end.endOfWal ? [describeEndOfWal(plan.target)] : []),
+    ...(loss === undefined ? [] : [loss]),
     `The cluster in ${dataDir} ${state}, on timeline ${end.timeline}`,
     ...describeDowntime(switched),
     `Duration: ${formatDuration(totalMs)} (beside: unpacking ${formatDuration(durations.unpacking)}, verifying ${formatDuration(durations.verifying)}, replaying ${formatDuration(durations.replaying)})`,
@@ -113,13 +116,6 @@ export function describeInPlace({ planned, recovered, switched, totalMs }: Recov
         ]),
     'A running lifeboat wal stream goes on with the new timeline by itself: see lifeboat wal status. Other slots and standbys have to be made anew.',
   ];
-}
-
-function describeLoss(kind: string, lossMs: number): string {
-  const seconds = (lossMs / 1000).toFixed(3);
-  return kind === 'time'
-    ? `That commit is ${seconds} s before the time asked for; none between the two is in the WAL.`
-    : `Whatever was committed since, in the ${seconds} s before this recovery began, is not in S3.`;
 }
 
 function describeDowntime({ downtime, stopping, starting }: RecoveredInPlace['switched']): string[] {

@@ -117,6 +117,7 @@ describe('A recovery to a time', () => {
     expect(plan(simple(), { toTime: '2026-01-17T09:30:00Z' })).toMatchObject({
       stop: { kind: 'end-of-wal' },
       walNeeded: 4,
+      notes: ['S3 has no commit behind the target: all its WAL is replayed'],
     });
     expect(plan(simple(), { toTime: '2026-01-17T09:30:00Z', exclusive: true }).stop.kind).toBe('setting');
     const error = refusal(() => plan(simple(), { toTime: '2026-01-17T09:30:00.000001Z' }));

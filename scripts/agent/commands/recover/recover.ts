@@ -245,9 +245,16 @@ export function describeReached(recovered: Recovered): string[] {
   const commit = lastCommit === undefined ? 'no commit behind the base backup' : `last commit ${lastCommit}`;
   return [
     `✅ Recovered to ${describeTarget(target)}: ${commit}${position}`,
-    ...(end.endOfWal ? ['There is no WAL in S3 behind that.'] : []),
+    ...(end.endOfWal ? [describeEndOfWal(target)] : []),
     ...(loss === undefined ? [] : [loss]),
   ];
+}
+
+/** What was asked for needs no more than all there is, or lies behind it. */
+export function describeEndOfWal({ kind }: RecoveryPlan['target']): string {
+  return kind === 'latest'
+    ? 'There is no WAL in S3 behind that.'
+    : 'The target was reached at the end of the WAL: S3 has no commit behind it.';
 }
 
 /** For the log, once all is done. */
@@ -267,13 +274,13 @@ export function describeRecovered(recovered: Recovered): string[] {
 }
 
 /** `undefined` where the target is no time. */
-export function lossInWords({ plan, lossMs }: Recovered): string | undefined {
-  return lossMs === undefined ? undefined : describeLoss(plan.target, lossMs);
-}
-
-function describeLoss({ kind }: RecoveryPlan['target'], lossMs: number): string {
+export function lossInWords({ plan, end, lossMs }: Recovered): string | undefined {
+  if (lossMs === undefined) return undefined;
   const seconds = (lossMs / 1000).toFixed(3);
-  return kind === 'time'
-    ? `That commit is ${seconds} s before the time asked for; none between the two is in the WAL.`
-    : `Whatever was committed since, in the ${seconds} s before this recovery began, is not in S3.`;
+  if (plan.target.kind === 'time') {
+    return end.endOfWal
+      ? `That commit is ${seconds} s before the time asked for, and the last one in S3.`
+      : `That commit is ${seconds} s before the time asked for; none between the two is in the WAL.`;
+  }
+  return `Whatever was committed since, in the ${seconds} s before this recovery began, is not in S3.`;
 }
