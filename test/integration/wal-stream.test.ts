@@ -70,6 +70,32 @@ describe('lifeboat wal stream', () => {
     await Promise.all([strong.close(), weak.close()]);
   });
 
+  it('asks in the database postgres, and only where it may not, in DB_NAME', async () => {
+    const { postgres } = ground();
+    await postgres.psql('postgres', "CREATE ROLE guest LOGIN PASSWORD 'guest'");
+    await postgres.psql('postgres', 'CREATE DATABASE shop');
+    const named = (name: string) => {
+      const { socketDir: host, port } = postgres;
+      const settings = { host, port, name, user: 'guest', password: 'guest', binDir: undefined };
+      return openWalServer(settings, {});
+    };
+    const sessions = "SELECT DISTINCT datname FROM pg_stat_activity WHERE usename = 'guest'";
+    const [gone, shop] = [named('no_such_database'), named('shop')];
+    for (const server of [gone, shop]) expect(await server.heartbeat()).toBe(true);
+    expect(await postgres.psql('postgres', sessions)).toBe('postgres');
+    await Promise.all([gone.close(), shop.close()]);
+
+    await postgres.psql('postgres', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC');
+    const [refused, taken] = [named('no_such_database'), named('shop')];
+    await expect(refused.heartbeat()).rejects.toThrow(/database "no_such_database" does not exist/);
+    expect(await taken.heartbeat()).toBe(true);
+    // The server may still be about to end those of before.
+    while ((await postgres.psql('postgres', sessions)) !== 'shop') await sleep(20);
+    await Promise.all([refused.close(), taken.close()]);
+    await postgres.psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
+    await postgres.psql('postgres', 'DROP DATABASE shop WITH (FORCE)');
+  });
+
   it('keeps up with a load, and never confirms what S3 does not hold', async () => {
     const stage = await Stage.set(ground(), {});
     const { postgres } = ground();

@@ -7,10 +7,8 @@ import type {
 import { connectReplication } from '../replication/connect.ts';
 import type { DatabaseSettings } from '../settings.ts';
 import type { Environment } from '../environment.ts';
+import { inAnyDatabase } from './any-database.ts';
 import { connect, type Connection } from './connection.ts';
-
-/** Every cluster has it, and every role may connect to it unless told otherwise. */
-const ANY_DATABASE = 'postgres';
 
 export function openBaseBackupServer(
   settings: DatabaseSettings,
@@ -18,7 +16,7 @@ export function openBaseBackupServer(
   interrupted: AbortSignal,
 ): BaseBackupServer {
   const ask = async <Result>(question: (connection: Connection) => Promise<Result>): Promise<Result> => {
-    const connection = await connect(settings, environment, settings.name ?? ANY_DATABASE);
+    const connection = await inAnyDatabase(settings, (database) => connect(settings, environment, database));
     try {
       return await question(connection);
     } finally {

@@ -2,21 +2,20 @@ import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import type { Environment } from '../environment.ts';
 import type { SlotFacts, WalServer, WalServerFacts } from '../ports/wal.ts';
+import { inAnyDatabase } from '../postgres/any-database.ts';
 import { connect, type Connection } from '../postgres/connection.ts';
 import type { DatabaseSettings } from '../settings.ts';
-
-/** Any database will do: what is asked concerns the whole cluster. */
-const USUAL_DATABASE = 'postgres';
 
 /** Connects when first asked, and again after the connection broke. */
 export function openWalServer(settings: DatabaseSettings, environment: Environment): WalServer {
   let connection: Promise<Connection> | undefined;
-  const database = settings.name ?? USUAL_DATABASE;
   const ask = async <Row extends Record<string, unknown>>(
     sql: string,
     values: readonly unknown[] = [],
   ): Promise<Row[]> => {
-    const current = (connection ??= connect(settings, environment, database));
+    const current = (connection ??= inAnyDatabase(settings, (database) =>
+      connect(settings, environment, database),
+    ));
     try {
       return await (await current).rows<Row>(sql, values);
     } catch (error) {

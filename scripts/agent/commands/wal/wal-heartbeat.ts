@@ -59,7 +59,7 @@ async function endSegment({ log, server }: Pick<HeartbeatPorts, 'log' | 'server'
   } catch (error) {
     const { message } = asLifeboatError(error);
     log.warn(
-      `The open WAL segment is a day old, and could not be ended: ${message}. GRANT EXECUTE ON FUNCTION pg_switch_wal() TO the role that streams`,
+      `The open WAL segment is a day old, and could not be ended: ${message}. GRANT EXECUTE ON FUNCTION pg_switch_wal() TO the role that streams, in the database postgres`,
     );
   }
 }
