@@ -307,17 +307,15 @@ describe('backup --kind both', () => {
   });
 
   it('tries the base backup although the dump has failed, and fails with the worse status', async () => {
-    const stage = await Stage.set(ground(), { DB_NAME: 'no_such_database' });
-    const end = await stage.run(['backup', '--kind', 'both', '--json'], { PG_BIN_DIR: '/nowhere' });
+    const stage = await Stage.set(ground(), { DB_NAME: DATABASE });
+    const away = { DB_PORT: '1', PG_BIN_DIR: '/nowhere' };
+    const end = await stage.run(['backup', '--kind', 'both', '--json'], away);
     const { succeeded, dump, base } = end.json() as BothJson;
     expect(end.printed).toContain('The dump failed:');
     expect([succeeded, dump.succeeded]).toEqual([false, false]);
     expect(base.succeeded).toBe(false);
     expect(end.status).toBe(4);
-    const other = await stage.run(['backup', '--kind', 'both', '--json'], {
-      DB_NAME: DATABASE,
-      PG_BIN_DIR: '/nowhere',
-    });
+    const other = await stage.run(['backup', '--kind', 'both', '--json'], { PG_BIN_DIR: '/nowhere' });
     const result = other.json() as BothJson;
     expect(result).toMatchObject({
       succeeded: false,

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseLsn } from '../../lib/domain/wal/lsn.ts';
+import { connect } from '../../scripts/agent/postgres/connection.ts';
 import { openWalServer } from '../../scripts/agent/wal-archive/wal-server.ts';
+import { reloadConfiguration } from '../postgres-server.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import {
   compareWithServer,
@@ -94,6 +96,19 @@ describe('lifeboat wal stream', () => {
     await Promise.all([refused.close(), taken.close()]);
     await postgres.psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
     await postgres.psql('postgres', 'DROP DATABASE shop WITH (FORCE)');
+  });
+
+  it('asks over a connection that no time limit ends between two heartbeats', async () => {
+    const { postgres } = ground();
+    const { socketDir: host, port, superuser: user, password } = postgres;
+    await postgres.psql('postgres', `ALTER SYSTEM SET idle_session_timeout = '1h'`);
+    await reloadConfiguration(postgres);
+    const settings = { host, port, name: undefined, user, password, binDir: undefined };
+    const connection = await connect(settings, {}, 'postgres');
+    expect(await connection.rows('SHOW idle_session_timeout')).toEqual([{ idle_session_timeout: '0' }]);
+    await connection.close();
+    await postgres.psql('postgres', 'ALTER SYSTEM RESET idle_session_timeout');
+    await reloadConfiguration(postgres);
   });
 
   it('keeps up with a load, and never confirms what S3 does not hold', async () => {

@@ -125,16 +125,22 @@ async function openClient({
   try {
     await client.connect();
     if (replication) return client;
-    // A role's own time limits and read-only default are meant for applications, not for a backup or restore.
+    // Time limits of the role or the server, and a read-only default, are meant for applications, not for a backup or restore.
     await client.query(
       'SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; SET search_path = pg_catalog',
     );
+    await client.query(UNLIMITED);
     return client;
   } catch (error) {
     await closeClient(client);
     throw error;
   }
 }
+
+/** Limits that older servers do not know: before 14 the one, before 17 the other. */
+const UNLIMITED = `
+  SELECT set_config(name, '0', false) FROM unnest(ARRAY['idle_session_timeout', 'transaction_timeout']) AS name
+   WHERE current_setting(name, true) IS NOT NULL`;
 
 async function queryRows<Row extends Record<string, unknown>>(
   client: Client,
