@@ -4,6 +4,7 @@ import { ENV } from '../../lib/domain/names.ts';
 import { parseAppName } from '../../lib/domain/backup/series.ts';
 import { BACKUP_KINDS, type BackupKind } from '../../lib/domain/run/backup-kind.ts';
 import type { Environment } from './environment.ts';
+import { numberAboveZero, wholeNumber } from './number-settings.ts';
 import { toWalSettings, WAL_SHAPE, type WalSettings } from './wal-settings.ts';
 
 /** The agent's settings, parsed once at the door; nothing inside reads the environment or validates again. */
@@ -65,9 +66,9 @@ export interface NotifySettings {
   readonly snsTopicArn: string | undefined;
 }
 
-const DAYS = z.coerce.number().int().min(1).max(36500);
+const DAYS = wholeNumber(1, 36500);
 const OPTIONAL = z.string().optional();
-const PORT = z.coerce.number().int().min(1).max(65535);
+const PORT = wholeNumber(1, 65535);
 const DEFAULT_SOCKET_FOLDER = '/var/run/postgresql';
 
 const schema = z.object({
@@ -104,12 +105,12 @@ const schema = z.object({
   [ENV.backupFormat]: z.enum(['plain', 'custom']).default('plain'),
   [ENV.backupCompression]: z.enum(['gzip', 'zstd']).default('gzip'),
   // zlib takes -1 for "unset", which is level 3 in zstd; so only what means what it says is let through.
-  [ENV.compressionLevel]: z.coerce.number().int().min(1).max(19).optional(),
+  [ENV.compressionLevel]: wholeNumber(1, 19).optional(),
   [ENV.backupKind]: z.enum(BACKUP_KINDS).default('dump'),
   [ENV.baseIncremental]: z.enum(['on', 'off']).default('off'),
   [ENV.baseBackupFiles]: z.enum(['auto', 'never']).default('auto'),
-  [ENV.restoreJobs]: z.coerce.number().int().min(1).max(64).optional(),
-  [ENV.maxBackupAgeHours]: z.coerce.number().positive().default(26),
+  [ENV.restoreJobs]: wholeNumber(1, 64).optional(),
+  [ENV.maxBackupAgeHours]: numberAboveZero().default(26),
   ...WAL_SHAPE,
   [ENV.runId]: z
     .string()

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ENV } from '../../lib/domain/names.ts';
 import { slotNameOf } from '../../lib/domain/wal/slot-name.ts';
+import { numberAboveZero, numberBetween } from './number-settings.ts';
 
 /** Of the commands `wal …`. */
 export interface WalSettings {
@@ -22,13 +23,13 @@ export const WAL_SHAPE = {
     .string()
     .regex(/^[a-z0-9_]{1,63}$/, 'is no name for a replication slot: at most 63 of a-z, 0-9 and _')
     .optional(),
-  [ENV.walJournalSeconds]: z.coerce.number().min(1).max(3600).default(5),
-  [ENV.walHeartbeatSeconds]: z.coerce.number().min(1).max(3600).default(60),
+  [ENV.walJournalSeconds]: numberBetween(1, 3600).default(5),
+  [ENV.walHeartbeatSeconds]: numberBetween(1, 3600).default(60),
   [ENV.walSlotCap]: z
     .string()
     .regex(/^[1-9]\d{0,6}(?:MB|GB|TB)$/, 'must be a size as PostgreSQL writes it, such as 64GB')
     .default('64GB'),
-  [ENV.maxWalLagSeconds]: z.coerce.number().positive().default(300),
+  [ENV.maxWalLagSeconds]: numberAboveZero().default(300),
 } as const;
 
 type Parsed = z.infer<z.ZodObject<typeof WAL_SHAPE>>;

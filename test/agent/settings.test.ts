@@ -37,6 +37,28 @@ describe('The settings', () => {
     expect(settings.notify.emailTo).toEqual(['a@example.com', 'b@example.com']);
   });
 
+  it('say what a number may be', () => {
+    const wrong = {
+      DB_PORT: 'abc',
+      LOCAL_RETENTION_DAYS: '0.5',
+      RESTORE_JOBS: '65',
+      MAX_BACKUP_AGE_HOURS: '-1',
+      WAL_JOURNAL_SECONDS: 'x',
+    };
+    expect(() => parseSettings(wrong)).toThrow(
+      expect.objectContaining({
+        message: [
+          'Settings are wrong:',
+          '- DB_PORT="abc": must be a whole number from 1 to 65535',
+          '- LOCAL_RETENTION_DAYS="0.5": must be a whole number from 1 to 36500',
+          '- RESTORE_JOBS="65": must be a whole number from 1 to 64',
+          '- MAX_BACKUP_AGE_HOURS="-1": must be a number above 0',
+          '- WAL_JOURNAL_SECONDS="x": must be a number from 1 to 3600',
+        ].join('\n'),
+      }) as Error,
+    );
+  });
+
   it('treat an empty variable as one that is not set', () => {
     expect(parseSettings({ S3_BUCKET: '', SLACK_WEBHOOK_URL: '', DB_PORT: '' }).s3).toBeUndefined();
   });

@@ -84,7 +84,7 @@ describe('A database or tables out of a recovered cluster', () => {
       expect(json.durationsMs[part]).toBeGreaterThan(0);
     expect(printed).toContain(`last commit ${json.reached.lastCommit} at ${json.reached.lsn}`);
     expect(printed).toMatch(/That commit is \d+\.\d{3} s before the time asked for/);
-    expect(printed).toMatch(/Rows verified: 1 tables, 400 rows/);
+    expect(printed).toMatch(/Rows verified: 1 table, 400 rows/);
     expect(printed).toMatch(/The recovered cluster was shut down and removed/);
     expect(existsSync(json.dataDir)).toBe(false);
     expect((await stage.run(['list', '--json'])).json()).toMatchObject({ backups: [] });
@@ -191,7 +191,7 @@ describe('A database or tables out of a recovered cluster', () => {
     const held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     while ((await sql(held, 'postgres')) === '0') await sleep(20);
     const agent = stage.start([...recover(dataDir), ...aTable]);
-    await agent.untilPrinted(/Restoring 1 tables/);
+    await agent.untilPrinted(/Restoring 1 table/);
     while ((await sql(waiting, 'postgres')) === '0') await sleep(20);
     const release = async (): Promise<unknown> => {
       await sql(
@@ -227,7 +227,7 @@ describe('A database or tables out of a recovered cluster', () => {
     expect(readdirSync(dataDir)).toEqual([]);
     expect(await sql('SELECT count(*) FROM customers')).toBe(before);
     const end = await stage.run([...recover(dataDir), ...aTable]);
-    expect(end.printed).toMatch(/Rows verified: 1 tables, 50 rows/);
+    expect(end.printed).toMatch(/Rows verified: 1 table, 50 rows/);
     expect(await sql('SELECT count(*) FROM customers')).toBe('50');
   });
 });

@@ -1,4 +1,4 @@
-import { formatBytes } from '../quantities.ts';
+import { formatBytes, formatCount } from '../quantities.ts';
 import type { BackupFacts } from './backup-facts.ts';
 import { restoringMark, type DatabaseNames } from './database-names.ts';
 import {
@@ -191,7 +191,7 @@ export function planSteps(plan: RestorePlan): string[] {
   steps.push(
     plan.backup.tables === undefined
       ? 'Compare no rows: how many there must be is not known'
-      : `Count the rows of ${plan.backup.tables} tables and compare them with the backup’s`,
+      : `Count the rows of ${formatCount(plan.backup.tables, 'table')} and compare them with the backup’s`,
   );
   steps.push(...statements.properties, ...statements.publicGrants);
   steps.push(['BEGIN', ...statements.swap, 'COMMIT'].join('; '));
@@ -210,7 +210,7 @@ export function tablePlanSteps(plan: TableRestorePlan): string[] {
     ...before,
     `Restore ${names} with psql, with their data, sequences, indexes, constraints, triggers and grants`,
     ...(after.length > 0
-      ? [`Count the rows of ${after.length} tables and compare them with the backup’s`]
+      ? [`Count the rows of ${formatCount(after.length, 'table')} and compare them with the backup’s`]
       : []),
     'COMMIT',
   ];

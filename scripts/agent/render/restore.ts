@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from '../../../lib/domain/quantities.ts';
+import { formatBytes, formatCount, formatDuration } from '../../../lib/domain/quantities.ts';
 import {
   planSteps,
   tablePlanSteps,
@@ -23,7 +23,7 @@ export function renderRestorePlan(plan: RestorePlan): string[] {
 export function renderTablePlan(plan: TableRestorePlan): string[] {
   const { tables } = plan.tables;
   return [
-    `Restore ${tables.length} tables of ${plan.backup.label}${describeSource(plan)} into ${JSON.stringify(plan.target)}`,
+    `Restore ${formatCount(tables.length, 'table')} of ${plan.backup.label}${describeSource(plan)} into ${JSON.stringify(plan.target)}`,
     ...renderSteps(plan, tablePlanSteps(plan)),
     ...renderNeeds(plan),
   ];
@@ -67,7 +67,7 @@ function describeSource({ backup }: AnyPlan): string {
   const rows =
     backup.rows === undefined
       ? ''
-      : `, ${backup.rows.toLocaleString('en-US')} rows in ${backup.tables ?? 0} tables`;
+      : `, ${formatCount(backup.rows, 'row')} in ${formatCount(backup.tables ?? 0, 'table')}`;
   return backup.database === undefined ? rows : ` (${JSON.stringify(backup.database)}${rows})`;
 }
 

@@ -1,3 +1,4 @@
+import { formatCount } from '../../../../lib/domain/quantities.ts';
 import { combineProblems } from '../../../../lib/domain/errors.ts';
 import type { BackupFacts } from '../../../../lib/domain/restore/backup-facts.ts';
 import { createDatabase } from '../../../../lib/domain/restore/database-statements.ts';
@@ -48,7 +49,7 @@ export async function restoreTables(
   ports.log.info('✅ Prerequisites OK');
   if (run.request.dryRun) return { plan, completed: undefined };
   ports.log.info(
-    `Restoring ${plan.tables.tables.length} tables of ${plan.backup.label} into ${JSON.stringify(plan.target)}...`,
+    `Restoring ${formatCount(plan.tables.tables.length, 'table')} of ${plan.backup.label} into ${JSON.stringify(plan.target)}...`,
   );
   let created = false;
   try {
@@ -198,7 +199,7 @@ function report(
   const rows = counted.reduce((sum, table) => sum + table.rows, 0);
   const totals = backup.tables && { tables: counted.length, rows };
   if (totals)
-    ports.log.info(`✅ Rows verified: ${totals.tables} tables, ${rows.toLocaleString('en-US')} rows`);
+    ports.log.info(`✅ Rows verified: ${formatCount(totals.tables, 'table')}, ${formatCount(rows, 'row')}`);
   for (const { schema, name, to } of plan.tables.moved)
     ports.log.info(`The old ${schema}.${name} is kept in the schema ${to}`);
   ports.log.info('✅ Restore completed successfully');

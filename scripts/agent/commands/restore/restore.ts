@@ -1,5 +1,5 @@
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
-import { formatDuration } from '../../../../lib/domain/quantities.ts';
+import { formatCount, formatDuration } from '../../../../lib/domain/quantities.ts';
 import { requireTargetName } from '../../../../lib/domain/restore/database-names.ts';
 import { updateRates } from '../../../../lib/domain/restore/estimate.ts';
 import type { RestorePlan, TableRestorePlan } from '../../../../lib/domain/restore/plan.ts';
@@ -140,7 +140,9 @@ async function execute(
     const { loadMs, found } = await loadAndCount(ports, server, run);
     const checked = compareRows(backup, found, plan.target);
     if (checked)
-      ports.log.info(`✅ Rows verified: ${count(checked.tables)} tables, ${count(checked.rows)} rows`);
+      ports.log.info(
+        `✅ Rows verified: ${formatCount(checked.tables, 'table')}, ${formatCount(checked.rows, 'row')}`,
+      );
     await server.executeTogether(plan.statements.properties);
     await grantAsBefore(ports, server, plan, warnings);
     ports.interrupted.throwIfAborted();
@@ -261,8 +263,4 @@ function report(
     downloadMs: checked.downloaded?.milliseconds ?? 0,
     ...outcome,
   };
-}
-
-function count(number: number): string {
-  return number.toLocaleString('en-US');
 }
