@@ -10,8 +10,6 @@ import { closeClient, connectClient } from '../postgres/connection.ts';
 import { cancelMessage } from '../replication/protocol.ts';
 import type { DatabaseSettings } from '../settings.ts';
 
-/** Every cluster has it, and every role may connect to it unless told otherwise. */
-const ANY_DATABASE = 'postgres';
 /** pg_start_backup and pg_stop_backup up to 14. */
 const NEW_NAMES_SINCE = 15;
 const CANCEL_TIMEOUT_MS = 3_000;
@@ -56,12 +54,12 @@ export class BackupSession {
 
   /** @throws LifeboatError DB_CONNECT */
   static async open(
-    settings: DatabaseSettings,
+    settings: DatabaseSettings & { readonly name: string },
     environment: Environment,
     { versionNumber, interrupted }: { readonly versionNumber: number; readonly interrupted: AbortSignal },
   ): Promise<BackupSession> {
     interrupted.throwIfAborted();
-    const client = await connectClient(settings, environment, settings.name ?? ANY_DATABASE, {
+    const client = await connectClient(settings, environment, settings.name, {
       applicationName: 'lifeboat_base',
     });
     const session = new BackupSession(client, majorOf(versionNumber));

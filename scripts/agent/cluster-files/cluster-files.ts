@@ -2,7 +2,9 @@ import { asLifeboatError, LifeboatError } from '../../../lib/domain/errors.ts';
 import { majorOf } from '../../../lib/domain/server-version.ts';
 import { parseLsn } from '../../../lib/domain/wal/lsn.ts';
 import { PAGE_SIZE } from '../data-path/pages/page-checksum.ts';
+import { PAGES_PER_FILE } from '../data-path/pages/relation-file.ts';
 import type { Environment } from '../environment.ts';
+import { isOwnAddress } from '../host/configuration-files.ts';
 import type { BackupSender, BaseServerFacts, ClusterFiles, OpenedFiles } from '../ports/base-backup.ts';
 import type { BaseBackupRequest, BaseBackupStream, SystemIdentity } from '../ports/replication.ts';
 import type { DatabaseSettings } from '../settings.ts';
@@ -29,20 +31,39 @@ export function openClusterFiles(
     open: async (facts) => {
       const unfit = use === 'never' ? 'BASE_BACKUP_FILES is never' : whyUnfit(facts);
       if (unfit !== undefined) return refused(unfit);
-      const session = await BackupSession.open(settings, environment, {
-        versionNumber: facts.versionNumber,
-        interrupted,
-      });
-      try {
-        const opened = await openHere(facts, session);
-        if (!('sender' in opened)) await session.close();
-        return opened;
-      } catch (error) {
-        await session.close();
+      const { versionNumber } = facts;
+      const open = (database: string): Promise<OpenedFiles> =>
+        openFrom(facts, () =>
+          BackupSession.open({ ...settings, name: database }, environment, { versionNumber, interrupted }),
+        );
+      const fallback = settings.name ?? ANY_DATABASE;
+      if (fallback === ANY_DATABASE) return await open(ANY_DATABASE);
+      const opened = await open(ANY_DATABASE).catch((error: unknown) => {
+        interrupted.throwIfAborted();
+        if (asLifeboatError(error).code === 'DB_CONNECT') return refused('');
         throw error;
-      }
+      });
+      return 'sender' in opened ? opened : await open(fallback);
     },
   };
+}
+
+/**
+ * Where the session stays for as long as the files are read: a database with a session on it can be neither renamed nor dropped, nor be
+ * copied. The one that is backed up is entered only where this role has its rights there alone.
+ */
+const ANY_DATABASE = 'postgres';
+
+async function openFrom(facts: BaseServerFacts, connect: () => Promise<BackupSession>): Promise<OpenedFiles> {
+  const session = await connect();
+  try {
+    const opened = await openHere(facts, session);
+    if (!('sender' in opened)) await session.close();
+    return opened;
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
 }
 
 function refused(reason: string): OpenedFiles {
@@ -58,6 +79,7 @@ function whyUnfit({ standby, blockSize, configuration }: BaseServerFacts): strin
   if (process.platform !== 'linux') return 'this host is no Linux';
   if (standby) return 'the server is a standby';
   if (blockSize !== PAGE_SIZE) return `the server’s pages have ${blockSize} bytes`;
+  if (!isOwnAddress(configuration.serverAddress)) return 'the server is on another host';
   if (configuration.dataDirectory === undefined)
     return 'this role may not see where they lie (GRANT pg_read_all_settings TO it)';
   return undefined;
@@ -70,6 +92,7 @@ interface ProcessRow {
   readonly may_start: boolean;
   readonly may_stop: boolean;
   readonly catalog: number;
+  readonly file_pages: number;
   readonly stats_folder: string | null;
 }
 
@@ -92,6 +115,8 @@ async function openHere(facts: BaseServerFacts, session: BackupSession): Promise
     throw error;
   }
   if (elsewhere !== undefined) return refused(elsewhere);
+  if (row!.file_pages !== PAGES_PER_FILE)
+    return refused(`the server’s files hold up to ${row!.file_pages} pages each`);
   if (!row!.may_start || !row!.may_stop) return mendable(whyNoRight(facts.versionNumber));
   return await openFolders(facts, session, row!);
 }
@@ -146,6 +171,7 @@ function processQuery(versionNumber: number): string {
            has_function_privilege('${start}', 'EXECUTE') AS may_start,
            has_function_privilege('${stop}', 'EXECUTE') AS may_stop,
            (SELECT catalog_version_no FROM pg_control_system()) AS catalog,
+           (SELECT setting::int FROM pg_settings WHERE name = 'segment_size') AS file_pages,
            (SELECT setting FROM pg_settings WHERE name = 'stats_temp_directory') AS stats_folder`;
 }
 

@@ -49,8 +49,7 @@ async function isThisHost(
   { serverAddress, systemIdentifier }: ServerConfiguration,
   dataDirectory: string,
 ): Promise<boolean> {
-  const own = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-  if (serverAddress !== undefined && !own.some(({ address }) => address === serverAddress)) return false;
+  if (!isOwnAddress(serverAddress)) return false;
   try {
     const control = await readStart(join(dataDirectory, 'global/pg_control'), 8);
     // The identifier is the file's first field, in the byte order of the machine.
@@ -61,6 +60,12 @@ async function isThisHost(
     // Only PostgreSQL's own user may look: then the address must do. A missing one is another host's, or a container's.
     return !isMissing(error);
   }
+}
+
+/** `undefined`: a Unix socket's. That a server's address is one of ours proves nothing; that it is none does. */
+export function isOwnAddress(serverAddress: string | undefined): boolean {
+  const own = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return serverAddress === undefined || own.some(({ address }) => address === serverAddress);
 }
 
 async function listBeside(folder: string): Promise<string[]> {

@@ -16,6 +16,7 @@ import path from 'node:path';
 import { whyOtherFolder } from '../../../scripts/agent/cluster-files/same-host.ts';
 import { postgresBinDir, startPostgres, type PostgresServer } from '../../postgres-server.ts';
 import {
+  eventually,
   FULL,
   query,
   settingsOf,
@@ -139,7 +140,7 @@ describe('A backup of the files of a cluster on this host', () => {
     await query(server, 'DROP TABLE hurt; CHECKPOINT');
   });
 
-  it('fails when its session ends, and the server is in no backup afterwards', async () => {
+  it('fails when its session ends', async () => {
     const killed = withFiles(server, async (sender) => {
       const running = await sender.baseBackup(FULL);
       for await (const piece of running.pieces()) {
@@ -170,6 +171,9 @@ describe('The files of a cluster are left to PostgreSQL', () => {
     expect(await refusalOf(server, { use: 'never' })).toBe('BASE_BACKUP_FILES is never');
     expect(await refusalOf(server, { facts: { standby: true } })).toBe('the server is a standby');
     expect(await refusalOf(server, { facts: { blockSize: 16384 } })).toContain('16384 bytes');
+    const { configuration } = await factsOf(settingsOf(server));
+    const elsewhere = { ...configuration, serverAddress: '192.0.2.1' };
+    expect(await refusalOf(server, { facts: { configuration: elsewhere } })).toContain('another host');
   });
 
   it('where the session is another server’s than the one whose copy lies here', async () => {
@@ -212,10 +216,27 @@ describe('The files of a cluster are left to PostgreSQL', () => {
     const settings = { user: 'copier', password: 'copier' };
     expect(await refusalOf(server, { settings })).toContain('GRANT pg_read_all_settings');
     await query(server, 'GRANT pg_read_all_settings TO copier');
-    const opened = await openFiles(server, { settings });
-    expect(opened).toMatchObject({ mendable: true });
-    const why = await refusalOf(server, { settings });
-    await query(server, why.match(/\((GRANT .*) TO it\)/)![1]! + ' TO copier');
+    const refused = await openFiles(server, { settings });
+    expect(refused).toMatchObject({ mendable: true });
+    const [, grant] = /\((GRANT .*) TO it\)/.exec('reason' in refused ? refused.reason : '') as unknown as [
+      string,
+      string,
+    ];
+    await query(server, `${grant} TO copier`);
     expect(await refusalOf(server, { settings })).toBe('none');
+    // In the database that is backed up, where another would do, the session would be in the way of others.
+    const expectUsed = async (name: string, used: string): Promise<void> => {
+      const opened = await openFiles(server, { settings: { ...settings, name } });
+      if (!('sender' in opened)) throw new Error(opened.reason);
+      const databases = `SELECT string_agg(datname, ' ') FROM pg_stat_activity WHERE application_name = 'lifeboat_base'`;
+      // One that was closed may still be about to go.
+      await eventually(async () => expect(await query(server, databases)).toBe(used));
+      await opened.sender.close();
+    };
+    await server.createDatabase('other');
+    await expectUsed('other', 'postgres');
+    await server.psql('other', `${grant} TO copier`);
+    await query(server, `${grant.replace('GRANT', 'REVOKE')} FROM copier`);
+    await expectUsed('other', 'other');
   });
 });

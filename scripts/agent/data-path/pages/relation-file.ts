@@ -5,7 +5,7 @@ export interface RelationFile {
 }
 
 /** Pages in one file of a relation; its further files have the suffixes .1, .2 … */
-const PAGES_PER_FILE = 131_072;
+export const PAGES_PER_FILE = 131_072;
 
 const MAIN_FILE = String.raw`\d+(?:_(?:fsm|vm|init))?(?:\.(\d+))?`;
 const RELATION_FILES = [
