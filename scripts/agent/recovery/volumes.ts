@@ -1,17 +1,14 @@
-import { createHash } from 'node:crypto';
 import type { BaseManifest, BaseVolume } from '../../../lib/domain/base/base-manifest.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import type { WrittenDigests } from '../data-path/tar/written-digests.ts';
-import {
-  TarExtraction,
-  type TarExtractionOptions,
-  type VolumeExtractor,
-} from '../data-path/tar/tar-extractor.ts';
-import { readVolume } from '../data-path/volumes/volume-reader.ts';
+import { TarExtraction, type TarExtractionOptions } from '../data-path/tar/tar-extractor.ts';
 import type { ObjectStore } from '../ports/store.ts';
+import { Turns, unpackFrames } from './volume-unpacking.ts';
 
-/** One waits for the disk while another is decompressed. With the frames ahead of each some 40 MB are in memory. */
-const VOLUMES_AT_ONCE = 3;
+/** One waits for the disk, or writes small files, while another is decompressed. */
+const VOLUMES_AT_ONCE = 2;
+/** Of all of them together; with those ahead of each some 40 MB are in memory. */
+const FRAMES_AT_ONCE = 3;
 
 /** One base backup's, and where to. */
 export interface VolumesToUnpack {
@@ -42,6 +39,7 @@ interface Work extends UnpackingGround {
   readonly prefix: string;
   readonly volume: BaseVolume;
   readonly extraction: TarExtraction;
+  readonly turns: Turns;
 }
 
 /**
@@ -53,11 +51,12 @@ export async function unpackVolumes(
   ground: UnpackingGround,
   backups: readonly VolumesToUnpack[],
 ): Promise<void> {
+  const turns = new Turns(FRAMES_AT_ONCE);
   const waiting = backups.flatMap((backup) => {
     const extractions = openExtractions(backup, ground);
     return backup.volumes.map((volume): Work => {
       const { prefix, hint } = backup;
-      return { ...ground, prefix, hint, volume, extraction: extractions(volume) };
+      return { ...ground, prefix, hint, volume, extraction: extractions(volume), turns };
     });
   });
   let failure: unknown;
@@ -119,7 +118,11 @@ async function unpackVolume(work: Work, onBytes: (bytes: number) => void): Promi
   const where = work.store.urlOf(work.prefix + volume.key);
   const extractor = extraction.volume(where);
   try {
-    const found = await unpackFrames(work, extractor, onBytes);
+    const onPiece = (bytes: number): void => {
+      work.interrupted.throwIfAborted();
+      onBytes(bytes);
+    };
+    const found = await unpackFrames({ ...work, extractor, onPiece });
     extractor.finish();
     if (found !== volume.sha256) {
       throw new LifeboatError(
@@ -131,20 +134,4 @@ async function unpackVolume(work: Work, onBytes: (bytes: number) => void): Promi
     await extractor.abort();
     throw error;
   }
-}
-
-/** @returns the SHA-256 of the volume as it was read */
-async function unpackFrames(
-  work: Work,
-  extractor: VolumeExtractor,
-  onBytes: (bytes: number) => void,
-): Promise<string> {
-  const sha256 = createHash('sha256');
-  const pieces = readVolume({ ...work, onStored: (frame) => void sha256.update(frame) });
-  for await (const piece of pieces) {
-    work.interrupted.throwIfAborted();
-    await extractor.push(piece);
-    onBytes(piece.length);
-  }
-  return sha256.digest('hex');
 }

@@ -91,6 +91,14 @@ interface OpenFile {
   readonly digest: FileDigest | undefined;
 }
 
+/** Bytes in the middle of a file, which are written while others of the same file are. */
+export interface Stretch {
+  /** The next of them. @throws LifeboatError DISK_FULL, DISK_FAILED */
+  write(bytes: Buffer): Promise<void>;
+  /** Once all of them are written, and those of the stretches before it are joined. */
+  join(): void;
+}
+
 /** One archive's bytes, in order. Large pieces are written as they are, so they should be large: a mebibyte. */
 export class VolumeExtractor {
   readonly #extraction: TarExtraction;
@@ -126,6 +134,34 @@ export class VolumeExtractor {
     await Promise.all(this.#active);
     if (this.#failure !== undefined) throw this.#failure;
     this.#extraction.requireWritten();
+  }
+
+  /**
+   * Takes the archive's next bytes out of turn. Nothing is to be pushed before the stretch is written and joined; others may be
+   * set aside.
+   * @returns `undefined` unless all of them lie within a file that goes on behind them
+   */
+  async setAside(length: number): Promise<Stretch | undefined> {
+    const file = this.#current;
+    if (!file || length >= this.#reader.contentLeft || this.#isKept(file)) return undefined;
+    const digest = file.digest?.stretch();
+    if (file.digest && !digest) return undefined;
+    const handle = (file.handle ??= await this.#extraction.folder.createFile(file.place));
+    const name = this.#nameOf(file);
+    let at = file.written;
+    file.written += length;
+    this.#reader.skip(length);
+    return {
+      write: async (bytes) => {
+        const writing = onDisk(`Cannot write ${name}`, () => writeAt(handle, bytes, at));
+        digest?.update(bytes);
+        await writing;
+        at += bytes.length;
+        this.#extraction.startWriteBack(handle, name, bytes.length);
+        this.#extraction.requireWritten();
+      },
+      join: () => digest?.join(),
+    };
   }
 
   /** @throws LifeboatError CORRUPT when the archive ends within a member; DISK_FULL, DISK_FAILED */
@@ -165,8 +201,8 @@ export class VolumeExtractor {
     const file = this.#current;
     if (!file) return;
     this.#current = undefined;
-    const { kept, options } = this.#extraction;
-    if (options.keep?.includes(file.place.toString())) {
+    const { kept } = this.#extraction;
+    if (this.#isKept(file)) {
       kept.set(file.place.toString(), Buffer.concat(file.pieces));
       return;
     }
@@ -199,7 +235,7 @@ export class VolumeExtractor {
 
   /** A member that is to be kept stays in memory: its pieces are copied, since the caller uses the buffer again. */
   async #writePieces(file: OpenFile): Promise<void> {
-    if (this.#extraction.options.keep?.includes(file.place.toString())) {
+    if (this.#isKept(file)) {
       if (file.member.size > LARGEST_KEPT) {
         throw new LifeboatError(
           'CORRUPT',
@@ -220,6 +256,10 @@ export class VolumeExtractor {
       file.written += piece.length;
       this.#extraction.startWriteBack(handle, name, piece.length);
     }
+  }
+
+  #isKept({ place }: OpenFile): boolean {
+    return this.#extraction.options.keep?.includes(place.toString()) ?? false;
   }
 
   #nameOf({ place }: OpenFile): string {

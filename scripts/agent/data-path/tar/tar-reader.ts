@@ -73,6 +73,17 @@ export class TarReader {
     }
   }
 
+  /** Bytes of the member's content that are still to come. */
+  get contentLeft(): number {
+    return this.#extension ? 0 : this.#content;
+  }
+
+  /** Goes on as if these bytes of the member's content had come; at least one has to be left. */
+  skip(length: number): void {
+    if (length >= this.contentLeft) throw new LifeboatError('BUG', `${length} bytes are no part of a member`);
+    this.#content -= length;
+  }
+
   /** To be called after the last push. @throws LifeboatError CORRUPT when the archive ends within a member */
   finish(): void {
     const within =

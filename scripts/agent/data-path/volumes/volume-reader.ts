@@ -16,19 +16,41 @@ export interface VolumeSource {
   readonly onStored: (frame: Buffer) => void;
 }
 
+/** A part of a volume that is decompressed on its own. */
+export interface VolumeFrame {
+  /** Of its plain bytes. */
+  readonly rawSize: number;
+  /**
+   * Its plain bytes, in pieces that are in the processor's cache when they are yielded. A piece's memory is given back once the
+   * next is asked for. To be read once, to its end.
+   * @throws LifeboatError CORRUPT when it does not decode to its length
+   */
+  pieces(): AsyncGenerator<Buffer>;
+}
+
+/**
+ * A volume's frames in order, fetched ahead. They may be decompressed at the same time.
+ * @throws LifeboatError what the store throws
+ */
+export async function* readFrames(source: VolumeSource): AsyncGenerator<VolumeFrame> {
+  const { rawSize, rawFrameSize, frameSizes } = source.volume;
+  let index = 0;
+  for await (const stored of readStoredFrames(source)) {
+    source.onStored(stored);
+    const number = index;
+    const expected = number < frameSizes.length - 1 ? rawFrameSize : rawSize - number * rawFrameSize;
+    yield { rawSize: expected, pieces: () => decompress(source, number, stored, expected) };
+    index += 1;
+  }
+}
+
 /**
  * A volume's plain bytes, in pieces that are in the processor's cache when they are yielded. A piece's memory is given back once
  * the next is asked for.
  * @throws LifeboatError CORRUPT for a frame that does not decode to its length, and what the store throws
  */
 export async function* readVolume(source: VolumeSource): AsyncGenerator<Buffer> {
-  let index = 0;
-  for await (const stored of readStoredFrames(source)) {
-    source.onStored(stored);
-    yield* decompress(source, index, stored);
-    releaseMemory(stored);
-    index += 1;
-  }
+  for await (const frame of readFrames(source)) yield* frame.pieces();
 }
 
 async function* readStoredFrames({ store, prefix, volume }: VolumeSource): AsyncGenerator<Buffer> {
@@ -57,11 +79,13 @@ async function* readStoredFrames({ store, prefix, volume }: VolumeSource): Async
   }
 }
 
-async function* decompress(source: VolumeSource, index: number, stored: Buffer): AsyncGenerator<Buffer> {
-  const { store, prefix, volume } = source;
-  const { key, rawSize, rawFrameSize, frameSizes } = volume;
-  const where = `Frame ${index + 1} of ${frameSizes.length} of ${store.urlOf(prefix + key)}`;
-  const expected = index < frameSizes.length - 1 ? rawFrameSize : rawSize - index * rawFrameSize;
+async function* decompress(
+  { store, prefix, volume }: VolumeSource,
+  index: number,
+  stored: Buffer,
+  expected: number,
+): AsyncGenerator<Buffer> {
+  const where = `Frame ${index + 1} of ${volume.frameSizes.length} of ${store.urlOf(prefix + volume.key)}`;
   let size = 0;
   try {
     for await (const piece of decompressInPieces(stored, 'zstd')) {
@@ -74,7 +98,7 @@ async function* decompress(source: VolumeSource, index: number, stored: Buffer):
       cause,
     });
   }
-  if (size === expected) return;
+  if (size === expected) return releaseMemory(stored);
   const holds = size > expected ? `more than ${expected} bytes` : `${size} bytes instead of ${expected}`;
   throw new LifeboatError('CORRUPT', `${where} holds ${holds}`);
 }

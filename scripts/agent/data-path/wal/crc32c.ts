@@ -14,6 +14,7 @@ const WORTH_A_CALL = 1024;
 const TABLES = makeTables();
 
 export const CRC32C_START = 0xffffffff | 0;
+const X_TO_THE_EIGHTH = 1 << 23;
 
 function makeTables(): Int32Array {
   const tables = new Int32Array(SLICES * 256);
@@ -54,6 +55,34 @@ export function updateByTables(state: number, bytes: Buffer, from: number, to: n
 /** @returns the checksum as an unsigned 32-bit number */
 export function finishCrc32c(state: number): number {
   return ~state >>> 0;
+}
+
+/**
+ * The checksum of two stretches together, from each one's own: the first is multiplied by x to the power of the second's bits,
+ * modulo the polynomial.
+ * @param first finished, as is `second`
+ * @param length bytes of the second
+ * @returns as `finishCrc32c`
+ */
+export function joinCrc32c(first: number, second: number, length: number): number {
+  let shifted = first;
+  let power = X_TO_THE_EIGHTH;
+  for (let rest = length; rest > 0; rest = Math.floor(rest / 2)) {
+    if (rest % 2 === 1) shifted = multiply(power, shifted);
+    power = multiply(power, power);
+  }
+  return (shifted ^ second) >>> 0;
+}
+
+/** Of polynomials, modulo CRC-32C's; the highest bit is x to the power of 0. */
+function multiply(a: number, b: number): number {
+  let product = 0;
+  let shifted = b;
+  for (let bit = 31; bit >= 0; bit -= 1) {
+    if (((a >>> bit) & 1) === 1) product ^= shifted;
+    shifted = (shifted & 1) === 0 ? shifted >>> 1 : (shifted >>> 1) ^ REVERSED_POLYNOMIAL;
+  }
+  return product;
 }
 
 function updateBytewise(state: number, bytes: Buffer, from: number, to: number): number {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import {
   CRC32C_START,
   finishCrc32c,
+  joinCrc32c,
   updateByTables,
   updateCrc32c,
 } from '../../../../scripts/agent/data-path/wal/crc32c.ts';
@@ -35,6 +36,21 @@ describe('CRC-32C', () => {
         }
       }
     }
+  });
+
+  it('is had of two stretches from those of each, however long they are', () => {
+    const of = (bytes: Buffer): number => finishCrc32c(updateCrc32c(CRC32C_START, bytes));
+    const bytes = randomBytes(20_000);
+    for (const cut of [0, 1, 2, 7, 4096, 9999, 19_999, 20_000])
+      expect(joinCrc32c(of(bytes.subarray(0, cut)), of(bytes.subarray(cut)), 20_000 - cut)).toBe(of(bytes));
+    // Zeros that a terabyte needs are joined by halves, in any order.
+    let [zeros, length] = [of(Buffer.alloc(1)), 1];
+    for (; length < 2 ** 40; length *= 2) zeros = joinCrc32c(zeros, zeros, length);
+    const first = of(bytes);
+    const half = joinCrc32c(first, of(Buffer.alloc(3)), 3);
+    expect(joinCrc32c(half, zeros, length)).toBe(
+      joinCrc32c(joinCrc32c(first, zeros, length), of(Buffer.alloc(3)), 3),
+    );
   });
 
   it('takes shared memory too', () => {
