@@ -175,8 +175,11 @@ export class Workplace implements RecoveryWorkplace {
     const map = this.#tablespaces.map((oid) => `${oid} ${this.#tablespace(oid)}\n`).join('');
     if (map !== '') await files.writeOwn(path.join(dataDir, 'tablespace_map'), map, owner);
     // The server would sync them too, but only logs what fails; and the checksums are those of what was written, not of the disk.
-    for (const folder of [dataDir, ...this.#tablespaces.map((oid) => this.#tablespace(oid))])
-      await syncTree(folder, interrupted);
+    await syncTree(dataDir, interrupted, (name) => this.#written.has(name));
+    for (const oid of this.#tablespaces)
+      await syncTree(this.#tablespace(oid), interrupted, (name) =>
+        this.#written.has(`pg_tblspc/${oid}/${name}`),
+      );
   }
 
   async #fetchManifest(manifest: BaseManifest, folder: string): Promise<void> {

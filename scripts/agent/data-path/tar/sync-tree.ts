@@ -8,14 +8,21 @@ const SLASH = Buffer.from('/');
 /**
  * Brings a folder and all below it to the disk: of each folder the files first, then the folder that holds their names. Links
  * are not followed. Names are bytes: those of files that somebody put into a data directory need not be UTF-8.
+ * @param isSynced of a file, by its name below the folder, a character for each byte: it is there already
  * @throws LifeboatError DISK_FAILED, DISK_FULL, or the interruption's
  */
-export async function syncTree(folder: string, interrupted?: AbortSignal): Promise<void> {
+export async function syncTree(
+  folder: string,
+  interrupted?: AbortSignal,
+  isSynced: (name: string) => boolean = () => false,
+): Promise<void> {
+  const root = Buffer.byteLength(folder) + SLASH.length;
   const pending: Buffer[] = [Buffer.from(folder)];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const { folders, files } = await list(next);
     pending.push(...folders);
-    await eachOf([...files, next], (path) => {
+    const unsynced = files.filter((path) => !isSynced(path.toString('latin1', root)));
+    await eachOf([...unsynced, next], (path) => {
       interrupted?.throwIfAborted();
       return syncPath(path);
     });

@@ -20,6 +20,7 @@ export interface TarExtractionOptions {
   readonly keep?: readonly string[];
   /** The checksum to take of a file while it is written. @param name a character for each byte */
   readonly digestOf?: (name: string) => FileDigest | undefined;
+  /** Once the file was brought to the disk; its name was not. */
   readonly onDigest?: (name: string, hex: string) => void;
 }
 
@@ -225,6 +226,8 @@ export class VolumeExtractor {
   async #completeFile(file: OpenFile): Promise<void> {
     try {
       await this.#writePieces(file);
+      if (file.digest)
+        await onDisk(`Cannot bring ${this.#nameOf(file)} to the disk`, async () => file.handle?.sync());
     } finally {
       await file.handle?.close();
     }

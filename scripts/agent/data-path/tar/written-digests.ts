@@ -4,7 +4,7 @@ import type { TarExtractionOptions } from './tar-extractor.ts';
 
 /** Takes the checksums that a backup manifest has, while the files are written. */
 export class WrittenDigests {
-  /** In hex, by path as the manifest has it. */
+  /** Of files that are on the disk, in hex, by path as the manifest has it. */
   readonly written = new Map<string, string>();
   readonly #checksums: ReadonlyMap<string, BackupManifest['files'][number]['checksum']>;
 

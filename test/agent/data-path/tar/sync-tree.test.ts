@@ -21,6 +21,10 @@ describe('Bringing a folder to the disk', () => {
     try {
       await syncTree(folder('tree'));
       expect(sync).toHaveBeenCalledTimes(3 + 4);
+      sync.mockClear();
+      const there = new Set(['a/b/3', 'é\u00ff']);
+      await syncTree(folder('tree'), undefined, (name) => there.has(name));
+      expect(sync).toHaveBeenCalledTimes(3 + 2);
     } finally {
       sync.mockRestore();
     }

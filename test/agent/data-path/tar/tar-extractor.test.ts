@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chownSync,
   existsSync,
@@ -108,6 +108,45 @@ describe('Unpacking volumes', () => {
     await extract([archive], options, 100_000);
     const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
     expect(Object.fromEntries(told)).toEqual({ empty: sha256(Buffer.alloc(0)), large: sha256(large) });
+  });
+
+  it('writes what is set aside in the middle of a file in any order, and brings files with checksums to the disk', async () => {
+    const large = randomBytes(5 * 1000);
+    const archive = Buffer.concat([member('kept', large), member('large', large), TAR_TRAILER]);
+    const told: string[] = [];
+    const probe = await open(folder(), 'r');
+    await probe.close();
+    const sync = jest.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'sync');
+    const extraction = new TarExtraction({
+      folder: folder('tar'),
+      keep: ['kept'],
+      digestOf: () => fileDigest('CRC32C'),
+      onDigest: (name, hex) => void told.push(name, hex, String(sync.mock.calls.length)),
+    });
+    const volume = extraction.volume('a volume');
+    try {
+      const begun = archive.indexOf(large, 6000);
+      expect(await volume.setAside(10)).toBeUndefined();
+      await volume.push(archive.subarray(0, 1000));
+      expect(await volume.setAside(10)).toBeUndefined();
+      await volume.push(archive.subarray(1000, begun + 500));
+      for (const tooLong of [4500, 9000]) expect(await volume.setAside(tooLong)).toBeUndefined();
+      const stretches = [await volume.setAside(1500), await volume.setAside(2999)];
+      await stretches[1]!.write(large.subarray(2000, 4000));
+      await stretches[0]!.write(large.subarray(500, 2000));
+      await stretches[1]!.write(large.subarray(4000, 4999));
+      for (const stretch of stretches) stretch!.join();
+      await volume.push(archive.subarray(begun + 4999));
+      volume.finish();
+    } finally {
+      await volume.abort();
+      sync.mockRestore();
+    }
+    const digest = fileDigest('CRC32C');
+    digest.update(large);
+    expect(told).toEqual(['large', digest.hex(), '1']);
+    expect(readFileSync(folder('tar', 'large')).equals(large)).toBe(true);
+    expect(extraction.kept.get('kept')!.equals(large)).toBe(true);
   });
 
   it('unpacks the volumes of a backup side by side into one folder', async () => {
