@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseLsn } from '../../lib/domain/wal/lsn.ts';
 import { createTablespace } from './base-backup-fixture.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import { RecoveryGround } from './recovery-fixture.ts';
@@ -18,6 +19,8 @@ describe('lifeboat restore to a point in time', () => {
   let commits: readonly Mark[] = [];
   let middle: { lsn: string; xid: string; count: number };
   let named = 0;
+  let base = '';
+  const twice: string[] = [];
   let idle = '';
 
   const sql = (text: string): Promise<string> => ground().postgres.psql('postgres', text);
@@ -32,6 +35,11 @@ describe('lifeboat restore to a point in time', () => {
     }
   }
 
+  /** What is kept is where its record ends. */
+  async function namePoint(): Promise<void> {
+    twice.push(await sql(`SELECT pg_create_restore_point('before deploy')`));
+  }
+
   beforeAll(async () => {
     stage = await Stage.set(ground(), {});
     recoveries = new RecoveryGround(ground().postgres);
@@ -44,7 +52,10 @@ describe('lifeboat restore to a point in time', () => {
     await write(5);
     const backup = await stage.run(['backup', '--kind', 'base', '--json']);
     if (backup.status !== 0) throw new Error(backup.printed);
+    base = (backup.json() as { label: string }).label;
+    await namePoint();
     await write(30);
+    await namePoint();
     const row = await sql('INSERT INTO marks SELECT max(n) + 1 FROM marks RETURNING pg_current_xact_id()');
     middle = {
       xid: row,
@@ -115,6 +126,22 @@ describe('lifeboat restore to a point in time', () => {
       expect({ args, marks: marksOf(json) }).toEqual({ args, marks: expected });
       recoveries.end(json.dataDir);
     }
+  });
+
+  it('refuses a restore point’s name that was given twice, unless a base backup says from where the first one counts', async () => {
+    const args = ['--to-name', 'before deploy', '--dry-run', '--data-dir', recoveries.folder()];
+    const { end, json } = await recoveries.run(stage, args);
+    expect([end.status, json.error?.code]).toEqual([3, 'RESTORE_REFUSED']);
+    const [, first, second] =
+      /"before deploy" 2 times:\n- (\S+) of timeline 1, \S+Z\n- (\S+) of timeline 1, \S+Z$/.exec(
+        json.error?.message ?? '',
+      ) ?? [];
+    const lsns = [first!, twice[0]!, second!, twice[1]!].map(parseLsn);
+    expect(lsns).toEqual(lsns.toSorted((one, other) => (one < other ? -1 : 1)));
+    expect(json.error?.hint).toContain(`--to-lsn ${second} --timeline 1;`);
+    const planned = await stage.run(['restore', ...args, '--base', base]);
+    expect(planned.printed).toContain(`, the first of that name behind ${base}`);
+    expect(planned.status).toBe(0);
   });
 
   it('recovers all that S3 holds, tablespaces beside the data directory, and nothing goes out of it', async () => {

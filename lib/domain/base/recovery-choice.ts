@@ -100,7 +100,7 @@ function chooseLine(
       return chooseByLsn(target.lsn, lines);
     case 'xid':
     case 'name':
-      if (located) return chooseByPlace(target, located, lines, window);
+      if (located) return chooseByPlace(request, located, lines, window);
       if (base !== undefined) return { line: newest };
       throw outsideWindow(`${sentence(target)} is not in the WAL that is there`, window);
     case 'latest':
@@ -182,7 +182,7 @@ function chooseByLsn(lsn: Lsn, lines: readonly RestorableTimeline[]): Line {
 }
 
 function chooseByPlace(
-  target: RecoveryTarget,
+  { target, base }: RecoveryRequest,
   { timeline, lsn, end, time }: LocatedTarget,
   lines: readonly RestorableTimeline[],
   window: RestorableWindow,
@@ -197,7 +197,9 @@ function chooseByPlace(
       others.length > 0
         ? `; not looked for on timeline ${others.map((each) => each.timeline).join(', ')}, see --timeline`
         : '';
-    return { line, notes: [found + also] };
+    const first =
+      target.kind === 'name' && base !== undefined ? `, the first of that name behind ${base}` : '';
+    return { line, notes: [found + first + also] };
   }
   throw outsideWindow(
     `${sentence(target)}, at ${formatLsn(lsn)} of timeline ${timeline}, cannot be recovered`,

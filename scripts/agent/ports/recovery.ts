@@ -19,17 +19,21 @@ export interface RecoveryPorts extends LongWork {
 
 export interface WalSearch {
   /**
-   * Reads WAL, record after record, for the end of a transaction or for a restore point. The first one counts, as it does
-   * for PostgreSQL.
-   * @param files consecutive
+   * Reads WAL, record after record, for the end of a transaction or for a restore point.
+   * @returns in WAL order
    * @throws LifeboatError CORRUPT, S3_…
    */
-  find(
-    target: Extract<RecoveryTarget, { kind: 'xid' | 'name' }>,
-    files: readonly WalFile[],
-    path: readonly TimelineStretch[],
-    segmentSize: number,
-  ): Promise<LocatedTarget | undefined>;
+  find(request: WalSearchRequest): Promise<readonly LocatedTarget[]>;
+}
+
+export interface WalSearchRequest {
+  readonly target: Extract<RecoveryTarget, { kind: 'xid' | 'name' }>;
+  /** Consecutive. */
+  readonly files: readonly WalFile[];
+  readonly path: readonly TimelineStretch[];
+  readonly segmentSize: number;
+  /** Without reading on behind the first one, which is what counts for PostgreSQL. */
+  readonly firstOnly: boolean;
 }
 
 export interface RecoveryServers {

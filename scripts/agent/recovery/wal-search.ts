@@ -1,3 +1,6 @@
+import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { describeTarget } from '../../../lib/domain/base/recovery-target.ts';
+import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
 import type { LocatedTarget } from '../../../lib/domain/base/recovery-choice.ts';
 import type { WalFile } from '../../../lib/domain/wal/archive.ts';
 import { formatPgTime, type PgTime } from '../../../lib/domain/wal/pg-time.ts';
@@ -5,7 +8,7 @@ import { timelineOfLsn, type TimelineStretch } from '../../../lib/domain/wal/tim
 import type { RecordPlace, WalListener } from '../data-path/wal/wal-listener.ts';
 import { WalScanner } from '../data-path/wal/wal-scanner.ts';
 import { releaseMemory } from '../data-path/release-memory.ts';
-import type { WalSearch } from '../ports/recovery.ts';
+import type { WalSearch, WalSearchRequest } from '../ports/recovery.ts';
 import type { WalReader } from '../ports/wal.ts';
 import { assembleSegment } from './assembled-segment.ts';
 
@@ -15,28 +18,58 @@ const MOST_AHEAD = 2;
 
 export function openWalSearch(reader: WalReader, interrupted: AbortSignal): WalSearch {
   return {
-    find: async (target, files, path, segmentSize) => {
-      let found: LocatedTarget | undefined;
-      const take = ({ lsn, end }: RecordPlace, time: PgTime): void => {
-        found ??= { timeline: timelineOfLsn(path, lsn), lsn, end, time: formatPgTime(time) };
-      };
-      const listener = listenFor(target, take);
-      let scanner: WalScanner | undefined;
-      let before: WalFile | undefined;
-      for await (const { file, bytes } of readAhead(reader, files, segmentSize)) {
-        interrupted.throwIfAborted();
-        // Where the timeline changes, its first segment begins with a copy of what was read already.
-        if (!scanner || before?.timeline !== file.timeline || scanner.endOfWal !== undefined) {
-          scanner = new WalScanner({ from: file.start, segmentSize, listener, where: `WAL of ${file.name}` });
-        }
-        scanner.push(bytes.subarray(0, Number(file.end - file.start)));
-        releaseMemory(bytes);
-        if (found) return isOnPath(found, path) ? found : undefined;
-        before = file;
+    find: async (request) => {
+      const found: LocatedTarget[] = [];
+      try {
+        await readThrough(reader, interrupted, request, found);
+      } catch (error) {
+        throw found.length > 0 ? cannotTell(error, request, found[0]!) : error;
       }
-      return undefined;
+      return found.filter((each) => isOnPath(each, request.path));
     },
   };
+}
+
+async function readThrough(
+  reader: WalReader,
+  interrupted: AbortSignal,
+  { target, files, path, segmentSize, firstOnly }: WalSearchRequest,
+  found: LocatedTarget[],
+): Promise<void> {
+  const take = ({ lsn, end }: RecordPlace, time: PgTime): void => {
+    if (firstOnly && found.length > 0) return;
+    // Where the timeline changes, a record is met once more in the copy.
+    if (found.some((each) => each.lsn === lsn)) return;
+    found.push({ timeline: timelineOfLsn(path, lsn), lsn, end, time: formatPgTime(time) });
+  };
+  const listener = listenFor(target, take);
+  let scanner: WalScanner | undefined;
+  let before: WalFile | undefined;
+  for await (const { file, bytes } of readAhead(reader, files, segmentSize)) {
+    interrupted.throwIfAborted();
+    // Where the timeline changes, its first segment begins with a copy of what was read already.
+    if (!scanner || before?.timeline !== file.timeline || scanner.endOfWal !== undefined) {
+      scanner = new WalScanner({ from: file.start, segmentSize, listener, where: `WAL of ${file.name}` });
+    }
+    scanner.push(bytes.subarray(0, Number(file.end - file.start)));
+    releaseMemory(bytes);
+    if (firstOnly && found.length > 0) return;
+    before = file;
+  }
+}
+
+/** One was found, and what comes behind it cannot be read. */
+function cannotTell(
+  error: unknown,
+  { target, firstOnly }: WalSearchRequest,
+  { lsn }: LocatedTarget,
+): unknown {
+  if (firstOnly || !(error instanceof LifeboatError) || error.code !== 'CORRUPT') return error;
+  const one = `${describeTarget(target)} is at ${formatLsn(lsn)}; whether there is another behind that cannot be told`;
+  return new LifeboatError('CORRUPT', `${one}: ${error.message}`, {
+    cause: error,
+    hint: `If that is the one, recover with: --to-lsn ${formatLsn(lsn)}. Nothing was touched.`,
+  });
 }
 
 function isOnPath({ timeline, lsn }: LocatedTarget, path: readonly TimelineStretch[]): boolean {
@@ -44,7 +77,7 @@ function isOnPath({ timeline, lsn }: LocatedTarget, path: readonly TimelineStret
 }
 
 function listenFor(
-  target: Parameters<WalSearch['find']>[0],
+  target: WalSearchRequest['target'],
   take: (place: RecordPlace, time: PgTime) => void,
 ): WalListener {
   if (target.kind === 'name') {

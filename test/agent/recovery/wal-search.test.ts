@@ -28,7 +28,8 @@ describe('The search for a target in the WAL', () => {
     } as unknown as WalReader;
     const search = openWalSearch(reader, new AbortController().signal);
     const path = [{ timeline: 1, from: 0n, to: undefined }];
-    expect(await search.find({ kind: 'name', name: 'nowhere' }, files, path, size)).toBeUndefined();
+    const target = { kind: 'name', name: 'nowhere' } as const;
+    expect(await search.find({ target, files, path, segmentSize: size, firstOnly: false })).toEqual([]);
     expect(read).toHaveLength(12);
     expect(held()).toBe(0);
     expect(highest).toBeLessThanOrEqual(most);

@@ -1,5 +1,6 @@
 import { isUsable, separateClusters, type Base } from '../../../../lib/domain/base/base-catalog.ts';
 import { describePassedOver, findPassedOver } from '../../../../lib/domain/base/passed-over.ts';
+import { requireOnlyOne } from '../../../../lib/domain/base/located-target.ts';
 import type { LocatedTarget } from '../../../../lib/domain/base/recovery-choice.ts';
 import { findHostProblems, type HostDifference } from '../../../../lib/domain/base/recovery-host.ts';
 import { leadsAsFar } from '../../../../lib/domain/base/recovery-instead.ts';
@@ -154,7 +155,11 @@ async function readCluster(
   return { archive, window: withCommits(window, commits), commits };
 }
 
-/** Newest timeline first, as PostgreSQL's own choice is; each stretch from its oldest base backup on. */
+/**
+ * Newest timeline first, as PostgreSQL's own choice is; each stretch from its oldest base backup on. All that is there of a name:
+ * it can have been given twice.
+ * @throws LifeboatError RESTORE_REFUSED for a name that several restore points have
+ */
 async function locate(
   { search, log }: RecoveryPorts,
   { target, base, timeline }: RecoveryRequest,
@@ -162,15 +167,18 @@ async function locate(
 ): Promise<LocatedTarget | undefined> {
   if (target.kind !== 'xid' && target.kind !== 'name') return undefined;
   log.info('Looking for the target in the WAL...');
+  const firstOnly = target.kind === 'xid' || base !== undefined;
+  const { segmentSize } = archive;
   for (const line of window.timelines.toReversed()) {
     if (timeline !== undefined && line.timeline !== timeline) continue;
+    const found: LocatedTarget[] = [];
     for (const { bases } of line.stretches.toReversed()) {
       const from = bases.find(({ manifest }) => base === undefined || manifest.label === base);
-      if (!from) continue;
+      if (!from || (firstOnly && found.length > 0)) continue;
       const files = [...followWal(archive, line.path, walNeededFrom(from))];
-      const found = await search.find(target, files, line.path, archive.segmentSize);
-      if (found) return found;
+      found.unshift(...(await search.find({ target, files, path: line.path, segmentSize, firstOnly })));
     }
+    if (found.length > 0) return requireOnlyOne(target, line.timeline, found);
   }
   return undefined;
 }
