@@ -1,4 +1,6 @@
 import { formatPgTime } from '../../../../lib/domain/wal/pg-time.ts';
+import { findLastCommit } from '../../../../scripts/agent/data-path/wal/last-commit.ts';
+import { holdsSegment } from '../../../../scripts/agent/data-path/wal/segment-pages.ts';
 import { WalScanner } from '../../../../scripts/agent/data-path/wal/wal-scanner.ts';
 import {
   POSTGRES_MAJORS,
@@ -49,6 +51,12 @@ describe.each(POSTGRES_MAJORS)('Scanning the WAL of PostgreSQL %d', (major) => {
   });
   afterAll(() => server.remove());
 
+  const segments = (): { start: bigint; bytes: Buffer }[] =>
+    Array.from({ length: wal.bytes.length / MIB }, (_each, index) => ({
+      start: wal.from + BigInt(index * MIB),
+      bytes: wal.bytes.subarray(index * MIB, (index + 1) * MIB),
+    }));
+
   it('finds every checksum right, and knows the version, the timeline and the cluster', async () => {
     expect(scanner.records).toBeGreaterThan(5000);
     expect(scanner.endOfWal).toBe(scanner.complete);
@@ -73,6 +81,33 @@ describe.each(POSTGRES_MAJORS)('Scanning the WAL of PostgreSQL %d', (major) => {
     // None of initdb's, when track_commit_timestamp was still off, and not the two with an origin.
     expect(lines.length).toBeGreaterThan(900);
     expect(lines.length).toBeLessThan(log.commits.length);
+  });
+
+  it('finds from the end of each segment the last commit in it, as a scan of the whole does', () => {
+    const ends = log.commits.map(({ end }) => end);
+    for (const { start, bytes } of segments()) {
+      const inside = log.commits.filter(({ lsn, end }) => lsn >= start && end <= start + BigInt(MIB));
+      expect(findLastCommit(bytes, start, MIB)).toEqual(inside.at(-1));
+    }
+    expect(ends.length).toBeGreaterThan(900);
+  });
+
+  it('knows a whole segment from what the server keeps under its name for later', async () => {
+    const systemIdentifier = String(scanner.systemIdentifier);
+    const [first, second] = segments();
+    const expected = { start: second!.start, timeline: 1, systemIdentifier };
+    for (const { start, bytes } of segments().slice(0, -1))
+      expect(holdsSegment(bytes, { ...expected, start })).toBe(true);
+    expect(holdsSegment(first!.bytes, expected)).toBe(false);
+    expect(holdsSegment(second!.bytes.subarray(0, MIB / 2), expected)).toBe(false);
+    expect(holdsSegment(second!.bytes, { ...expected, systemIdentifier: '1' })).toBe(false);
+    expect(holdsSegment(Buffer.alloc(MIB), expected)).toBe(false);
+    const mixed = Buffer.from(second!.bytes);
+    first!.bytes.copy(mixed, MIB / 2, MIB / 2, MIB / 2 + 8192);
+    expect(holdsSegment(mixed, expected)).toBe(false);
+    mixed.fill(0, MIB / 2);
+    mixed[MIB - 1] = 1;
+    expect(holdsSegment(mixed, expected)).toBe(false);
   });
 
   it('misses no commit and no rollback', async () => {
