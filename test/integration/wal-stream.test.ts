@@ -1,16 +1,23 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseLsn } from '../../lib/domain/wal/lsn.ts';
 import { connect } from '../../scripts/agent/postgres/connection.ts';
+import { findLocalWal } from '../../scripts/agent/wal-archive/local-wal.ts';
 import { openWalServer } from '../../scripts/agent/wal-archive/wal-server.ts';
-import { reloadConfiguration } from '../postgres-server.ts';
+import { eventually } from '../agent/replication/fixture.ts';
+import { reloadConfiguration, type PostgresServer } from '../postgres-server.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import {
   compareWithServer,
   endStreams,
+  expectNoGap,
   flushLsn,
   heldObjects,
   heldTo,
   keepWriting,
+  nameOfSegment,
   slotOf,
   startStream,
   stopStream,
@@ -21,6 +28,17 @@ import {
   writeRound,
   writeSegments,
 } from './wal-fixture.ts';
+
+const MIB = 1024 * 1024;
+
+const serverSettings = ({ socketDir: host, port, superuser: user, password }: PostgresServer) => ({
+  host,
+  port,
+  name: 'postgres',
+  user,
+  password,
+  binDir: undefined,
+});
 
 describe('lifeboat wal stream', () => {
   const ground = useGround(WAL_SERVER);
@@ -50,17 +68,7 @@ describe('lifeboat wal stream', () => {
     const { postgres } = ground();
     const file = 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())';
     const open = (user: string, password: string) =>
-      openWalServer(
-        {
-          host: postgres.socketDir,
-          port: postgres.port,
-          name: 'postgres',
-          user,
-          password,
-          binDir: undefined,
-        },
-        {},
-      );
+      openWalServer({ ...serverSettings(postgres), user, password }, {});
     await postgres.psql('postgres', "CREATE ROLE weak LOGIN PASSWORD 'weak'");
     await postgres.psql('postgres', 'CREATE TABLE written AS SELECT 1');
     const before = await postgres.psql('postgres', file);
@@ -190,6 +198,70 @@ describe('lifeboat wal stream', () => {
       expect(heldTo(await heldObjects(stage), 1)).toBeGreaterThanOrEqual(lsn);
     }
     await compareWithServer(stage, postgres);
+  });
+
+  it('takes a backlog from the server’s own files, killed meanwhile or not, and streams what comes behind it', async () => {
+    const stage = await Stage.set(ground(), {});
+    const { postgres } = ground();
+    await stopStream(await startStream(stage));
+    await writeSegments(postgres, 40);
+    for (let kill = 1; kill <= 3; kill += 1) {
+      const agent = stage.start(['wal', 'stream']);
+      await agent.untilPrinted(/Catching up: \d+ segments from [0-9A-F/]+ on, read in \S+pg_wal, to s3:/);
+      await sleep(Math.random() * 300);
+      agent.kill('SIGKILL');
+      await agent.ended;
+      await writeSegments(postgres, 5);
+    }
+    const agent = await startStream(stage);
+    await writeRound(postgres, 'bulk', 1);
+    const written = await flushLsn(postgres);
+    await untilHeld(stage, written);
+    await eventually(async () => expect((await slotOf(postgres))?.restart).toBeGreaterThanOrEqual(written));
+    await stopStream(agent);
+    const objects = await heldObjects(stage);
+    expectNoGap(objects, 1);
+    expect((await compareWithServer(stage, postgres)).segments).toBeGreaterThan(50);
+    const commits = objects
+      .filter(({ parsed }) => parsed.role === 'wal')
+      .map(({ key }) => walMetadata(stage, key));
+    const told = (await Promise.all(commits)).flatMap(({ lastCommit }) => lastCommit?.lsn ?? []);
+    expect(told.length).toBeGreaterThan(0);
+    expect(told).toEqual(told.toSorted((one, other) => (one < other ? -1 : 1)));
+  });
+
+  it('reads no files but those of the very server that it talks to, and only while they are what they should be', async () => {
+    const { postgres } = ground();
+    const server = openWalServer(serverSettings(postgres), {});
+    await writeSegments(postgres, 3);
+    const { systemIdentifier: system, flushLsn: flushed } = await server.facts('none');
+    const home = await server.home();
+    const [last, before] = [1, 2].map((back) => nameOfSegment(flushed - BigInt(back * MIB)));
+    const into = Buffer.alloc(MIB);
+    const find = (changes: Partial<typeof home>) =>
+      findLocalWal({ home: async () => ({ ...home, ...changes }) }, system);
+    const local = await findLocalWal(server, system);
+    expect(await local?.read({ timeline: 1, segment: last! }, into)).toBe(true);
+    expect(into.equals(readFileSync(path.join(postgres.dataDir, 'pg_wal', last!)))).toBe(true);
+    expect(await local?.read({ timeline: 1, segment: nameOfSegment(flushed + 2n ** 32n) }, into)).toBe(false);
+    expect(await local?.read({ timeline: 1, segment: before! }, Buffer.alloc(2 * MIB))).toBe(false);
+    // As the server keeps files for later use.
+    const kept = nameOfSegment(flushed + 2n ** 34n);
+    const files = path.join(postgres.dataDir, 'pg_wal');
+    cpSync(path.join(files, before!), path.join(files, kept));
+    expect(await local?.read({ timeline: 1, segment: kept }, into)).toBe(false);
+    rmSync(path.join(files, kept));
+    expect(await find({ pid: process.pid })).toBeUndefined();
+    expect(await find({ pid: 2 ** 30 })).toBeUndefined();
+    expect(await find({ startedAt: home.startedAt + 1000 })).toBeUndefined();
+    expect(await find({ dataDirectory: undefined })).toBeUndefined();
+    // In the place where the server says that its files are, another's may lie.
+    const copy = mkdtempSync(path.join(tmpdir(), 'lifeboat-local-wal-'));
+    expect(await find({ dataDirectory: copy })).toBeUndefined();
+    cpSync(path.join(postgres.dataDir, 'postmaster.pid'), path.join(copy, 'postmaster.pid'));
+    expect(await find({ dataDirectory: copy })).toBeUndefined();
+    rmSync(copy, { recursive: true });
+    await server.close();
   });
 
   it('stores the open segment’s pieces in the state bucket', async () => {

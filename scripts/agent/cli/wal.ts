@@ -12,6 +12,7 @@ import { renderWalStatus, renderWalVerify, walStatusAsJson, walVerifyAsJson } fr
 import { connectReplication } from '../replication/connect.ts';
 import { openBaseBackups } from '../wal-archive/base-backup-child.ts';
 import { watchCommits } from '../wal-archive/commit-watch.ts';
+import { findLocalWal } from '../wal-archive/local-wal.ts';
 import { openWalArchive, openWalClusters } from '../wal-archive/s3-wal-archive.ts';
 import { openWalFiles } from '../wal-archive/wal-files.ts';
 import { openWalReader } from '../wal-archive/wal-reader.ts';
@@ -34,6 +35,7 @@ export async function runWalStream(options: Options): Promise<Answer> {
   const attempts = environment['AWS_MAX_ATTEMPTS'] || S3_ATTEMPTS;
   const patience = { ...environment, AWS_MAX_ATTEMPTS: attempts };
   const stores = openWalStoresAnew(settings.s3, { environment: patience, interrupted: deadline });
+  const server = openWalServer(database, environment);
   const end = await streamWalToS3(
     {
       host,
@@ -41,7 +43,8 @@ export async function runWalStream(options: Options): Promise<Answer> {
       log,
       interrupted,
       deadline,
-      server: openWalServer(database, environment),
+      server,
+      findLocalWal: (systemIdentifier) => findLocalWal(server, systemIdentifier),
       clusters: openWalClusters(stores, app),
       baseBackups: openBaseBackups({ agent: ourselves(), environment, clock, log, interrupted }),
       connect: () => connectReplication(database, environment, { interrupted: deadline }),

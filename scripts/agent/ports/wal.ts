@@ -96,6 +96,11 @@ export interface WalClusters {
 export interface CommitWatch {
   /** Consecutive bytes, from a segment's start on. Never throws: what cannot be read is told once, and not looked at further. */
   push(bytes: Buffer): void;
+  /**
+   * The whole next segment, of which only as much is looked at as is needed; between segments alone. A commit whose record
+   * began in the segment before counts for none.
+   */
+  pushSegment(bytes: Buffer): void;
   /** The newest commit so far. */
   readonly last: LastCommit | undefined;
 }
@@ -113,7 +118,32 @@ export interface WalServer {
   switchWal(): Promise<boolean>;
   /** Lets go of the WAL that a slot holds which nobody streams from. Nothing happens when there is none of that name. */
   dropSlot(slot: string): Promise<void>;
+  /** Lets the server go of the WAL before `lsn`, which S3 holds, while nobody streams from the slot. @throws LifeboatError DB_QUERY */
+  advanceSlot(slot: string, lsn: Lsn): Promise<void>;
+  /** Where it runs. @throws LifeboatError DB_CONNECT, DB_QUERY */
+  home(): Promise<ServerHome>;
   close(): Promise<void>;
+}
+
+export interface ServerHome {
+  /** `undefined` for a role that may not know. */
+  readonly dataDirectory: string | undefined;
+  /** When the server was started, in seconds since 1970. */
+  readonly startedAt: number;
+  /** The server's process at the other end of our connection. */
+  readonly pid: number;
+  /** Since that connection began, in seconds. */
+  readonly age: number;
+}
+
+/** The folder of WAL of a server that runs on this host. */
+export interface LocalWal {
+  readonly folder: string;
+  /**
+   * Puts a segment that the server has flushed whole into memory of its size.
+   * @returns false: it is not to be had here, and the server has to send it
+   */
+  read(place: SegmentPlace, into: Buffer): Promise<boolean>;
 }
 
 export interface WalServerFacts {
@@ -135,6 +165,8 @@ export interface WalServerFacts {
 /** https://www.postgresql.org/docs/current/view-pg-replication-slots.html */
 export interface SlotFacts {
   readonly active: boolean;
+  /** A connection like the stream's is there that does not stream: it waits while a backlog is read from the server's files. */
+  readonly catchingUp: boolean;
   /** `undefined`: it holds nothing, or nothing any more. */
   readonly restartLsn: Lsn | undefined;
   /** `lost`: WAL that it was to hold is gone. `undefined`: nothing was ever held. */
@@ -188,8 +220,8 @@ interface WalCheck {
 export interface WalFiles {
   /** Of the cluster that the folder belongs to. @throws LifeboatError DISK_FAILED, CORRUPT */
   systemIdentifier(): Promise<string>;
-  /** @throws LifeboatError DISK_FAILED, also when there is no such file */
-  read(name: string): Promise<Buffer>;
+  /** @param memory where it goes when it is of that very size @throws LifeboatError DISK_FAILED, also when there is no such file */
+  read(name: string, memory?: Buffer): Promise<Buffer>;
   /** Which cluster and what segment size a segment says it is of. @throws LifeboatError CORRUPT */
   describeSegment(
     name: string,

@@ -1,18 +1,20 @@
 import { LifeboatError } from '../../../lib/domain/errors.ts';
-import { parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
+import { formatLsn, parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import type { Environment } from '../environment.ts';
-import type { SlotFacts, WalServer, WalServerFacts } from '../ports/wal.ts';
+import type { ServerHome, SlotFacts, WalServer, WalServerFacts } from '../ports/wal.ts';
 import { inAnyDatabase } from '../postgres/any-database.ts';
 import { connect, type Connection } from '../postgres/connection.ts';
 import type { DatabaseSettings } from '../settings.ts';
 
+type Ask = <Row extends Record<string, unknown>>(sql: string, values?: readonly unknown[]) => Promise<Row[]>;
+
 /** Connects when first asked, and again after the connection broke. */
 export function openWalServer(settings: DatabaseSettings, environment: Environment): WalServer {
   let connection: Promise<Connection> | undefined;
-  const ask = async <Row extends Record<string, unknown>>(
+  const ask: Ask = async <Row extends Record<string, unknown>>(
     sql: string,
     values: readonly unknown[] = [],
-  ): Promise<Row[]> => {
+  ) => {
     const current = (connection ??= inAnyDatabase(settings, (database) =>
       connect(settings, environment, database),
     ));
@@ -50,12 +52,8 @@ export function openWalServer(settings: DatabaseSettings, environment: Environme
       await ask('SELECT pg_switch_wal()');
       return true;
     },
-    dropSlot: async (slot) => {
-      await ask(
-        'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active',
-        [slot],
-      );
-    },
+    ...ofSlots(ask),
+    home: () => askHome(ask),
     close: async () => {
       const open = connection;
       connection = undefined;
@@ -63,6 +61,45 @@ export function openWalServer(settings: DatabaseSettings, environment: Environme
       await open?.then((each) => each.close()).catch(() => undefined);
     },
   };
+}
+
+function ofSlots(ask: Ask): Pick<WalServer, 'dropSlot' | 'advanceSlot'> {
+  return {
+    dropSlot: async (slot) => {
+      await ask(
+        'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active',
+        [slot],
+      );
+    },
+    advanceSlot: async (slot, lsn) => {
+      await ask('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [slot, formatLsn(lsn)]);
+    },
+  };
+}
+
+async function askHome(ask: Ask): Promise<ServerHome> {
+  const [row] = await ask<HomeRow>(HOME);
+  if (!row) throw new LifeboatError('BUG', 'PostgreSQL told nothing of itself');
+  return {
+    dataDirectory: row.data_directory ?? undefined,
+    startedAt: row.started_at,
+    pid: row.pid,
+    age: row.age,
+  };
+}
+
+/** pg_settings leaves out what the role may not see. */
+const HOME = `
+  SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory,
+         extract(epoch FROM pg_postmaster_start_time())::float8 AS started_at,
+         pid, extract(epoch FROM clock_timestamp() - backend_start)::float8 AS age
+    FROM pg_stat_activity WHERE pid = pg_backend_pid()`;
+
+interface HomeRow extends Record<string, unknown> {
+  readonly data_directory: string | null;
+  readonly started_at: number;
+  readonly pid: number;
+  readonly age: number;
 }
 
 const FACTS = `
@@ -84,7 +121,9 @@ const FACTS = `
          sender.state AS sender_state,
          sender.sync_state AS sync_state,
          sender.write_lsn::text AS write_lsn,
-         sender.flush_lsn::text AS sender_flush_lsn
+         sender.flush_lsn::text AS sender_flush_lsn,
+         EXISTS (SELECT FROM pg_stat_replication
+                  WHERE application_name = 'lifeboat_wal' AND state = 'startup') AS catching_up
     FROM (SELECT $1::text AS wanted) AS request
     LEFT JOIN pg_replication_slots AS slot ON slot.slot_name = request.wanted
     LEFT JOIN pg_stat_replication AS sender ON sender.pid = slot.active_pid`;
@@ -108,6 +147,7 @@ interface FactsRow extends Record<string, unknown> {
   readonly sync_state: string | null;
   readonly write_lsn: string | null;
   readonly sender_flush_lsn: string | null;
+  readonly catching_up: boolean;
 }
 
 function describe(row: FactsRow): WalServerFacts {
@@ -127,6 +167,7 @@ function describe(row: FactsRow): WalServerFacts {
 function describeSlot(row: FactsRow): SlotFacts {
   return {
     active: row.active === true,
+    catchingUp: row.catching_up,
     restartLsn: lsnOf(row.restart_lsn),
     status: (row.wal_status as SlotFacts['status'] | null) ?? undefined,
     safeBytes: numberOf(row.safe_bytes),

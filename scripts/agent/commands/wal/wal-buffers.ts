@@ -42,6 +42,17 @@ export class SegmentBuffers {
     this.#waiting = undefined;
   }
 
+  /** However long that takes: where nobody else waits. For one at a time. */
+  async takeWhenFree(): Promise<Buffer> {
+    for (;;) {
+      const buffer = this.take();
+      if (buffer) return buffer;
+      await new Promise<void>((resolve) => {
+        this.#waiting = resolve;
+      });
+    }
+  }
+
   /** For one at a time. @throws LifeboatError S3_UNAVAILABLE when none was given back for long */
   async untilFree(): Promise<void> {
     const freed = new Promise<boolean>((resolve) => {

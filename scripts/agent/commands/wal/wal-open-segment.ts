@@ -1,5 +1,6 @@
 import { segmentName } from '../../../../lib/domain/wal/segment.ts';
-import type { Lsn } from '../../../../lib/domain/wal/lsn.ts';
+import { LifeboatError } from '../../../../lib/domain/errors.ts';
+import { formatLsn, type Lsn } from '../../../../lib/domain/wal/lsn.ts';
 import type { JournalPiece, LastCommit, SegmentPlace } from '../../ports/wal.ts';
 
 /** The segment that is being received: its bytes so far, and how many of them the journal holds. */
@@ -67,4 +68,17 @@ export function journalledTo(pieces: readonly JournalPiece[], start: Lsn): Lsn {
     if (to > reached) reached = to;
   }
   return reached;
+}
+
+/** The last commit if it comes after `lsn`. */
+export function newerThan(lsn: Lsn, commit: LastCommit | undefined): LastCommit | undefined {
+  return commit && commit.lsn > lsn ? commit : undefined;
+}
+
+export function journalConflict({ timeline }: SegmentPlace, piece: JournalPiece): LifeboatError {
+  const [from, to] = [formatLsn(piece.from), formatLsn(piece.to)];
+  return new LifeboatError(
+    'WAL_CONFLICT',
+    `The journal in S3 holds other WAL from ${from} to ${to} on timeline ${timeline} than this server has there`,
+  );
 }

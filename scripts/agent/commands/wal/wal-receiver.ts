@@ -3,8 +3,9 @@ import { formatLsn, type Lsn } from '../../../../lib/domain/wal/lsn.ts';
 import type { Clock } from '../../ports/host.ts';
 import type { CommitWatch, JournalPiece, WalArchive } from '../../ports/wal.ts';
 import { SegmentBuffers } from './wal-buffers.ts';
-import { journalledTo, OpenSegment } from './wal-open-segment.ts';
+import { journalConflict, journalledTo, newerThan, OpenSegment } from './wal-open-segment.ts';
 import { SendingWindow } from './wal-sending-window.ts';
+import { SentWal } from './wal-sent.ts';
 
 export interface ReceiverOptions {
   readonly archive: WalArchive;
@@ -34,15 +35,11 @@ export const MOST_AHEAD = 16;
 /** Compressed segments on their way to S3; the connections hold up to two copies. */
 const ON_THE_WAY = { bytes: 20 * 1024 * 1024, ahead: MOST_AHEAD };
 
-/** @param release the segment's buffer is not needed any more; at the end it is not anyway */
-type Write = (release: () => void) => Promise<void>;
-
-/** WAL that was sent, but that S3 may not hold yet; in WAL order. */
-interface Sent {
-  readonly end: Lsn;
-  readonly since: number;
-  done: boolean;
-}
+/**
+ * @param release the segment's buffer is not needed any more; at the end it is not anyway
+ * @param mayWrite returns once something may get into S3
+ */
+type Write = (release: () => void, mayWrite: () => Promise<void>) => Promise<void>;
 
 /**
  * Puts WAL together to segments and sees to it that S3 gets them: complete ones several at once, the open one's new bytes
@@ -58,7 +55,7 @@ export class WalReceiver {
   #open: OpenSegment | undefined;
   #next: Lsn = 0n;
   #commits: CommitWatch | undefined;
-  #sent: Sent[] = [];
+  readonly #sent = new SentWal();
   #underWay = new Set<Promise<void>>();
   #journalling: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
@@ -85,7 +82,7 @@ export class WalReceiver {
 
   /** Since when the oldest byte waits that S3 does not hold, by the clock that never jumps. */
   get waitingSince(): number | undefined {
-    return this.#sent[0]?.since ?? this.#open?.waitingSince;
+    return this.#sent.waitingSince ?? this.#open?.waitingSince;
   }
 
   /** Nothing of before may be under way any more. */
@@ -126,16 +123,43 @@ export class WalReceiver {
       const open = this.#open ?? this.#openSegment(buffer);
       const before = open.filled;
       at += open.take(bytes, at);
-      this.#next = open.position;
       this.#commits?.push(buffer.subarray(before, open.filled));
-      this.#noteCommit(open);
-      for (const piece of open.takeProvable()) this.#prove(open, piece);
-      if (open.filled > open.journalled) open.waitingSince ??= this.#options.clock.monotonic();
-      // What the journal had before is here again: the server may hear of it.
-      if (before < open.journalled && open.filled >= open.journalled) this.#advance();
-      if (open.complete) this.#sendSegment(open);
+      this.#took(open, before);
     }
     return at;
+  }
+
+  /** @param before so much of it was there before */
+  #took(open: OpenSegment, before: number): void {
+    this.#next = open.position;
+    this.#noteCommit(open);
+    for (const piece of open.takeProvable()) this.#prove(open, piece);
+    if (open.filled > open.journalled) open.waitingSince ??= this.#options.clock.monotonic();
+    // What the journal had before is here again: the server may hear of it.
+    if (before < open.journalled && open.filled >= open.journalled) this.#advance();
+    if (open.complete) this.#sendSegment(open);
+  }
+
+  /**
+   * The whole next segment, put into its memory by `read` once that is free, however long S3 may be away; between segments alone.
+   * @returns what `read` says: whether it is there. If not, nothing was taken
+   * @throws whatever no further try can mend
+   */
+  async acceptSegment(read: (into: Buffer, start: Lsn) => Promise<boolean>): Promise<boolean> {
+    this.#throwFailure();
+    const buffer = await this.#buffers.takeWhenFree();
+    let taken = false;
+    try {
+      taken = await read(buffer, this.#next);
+    } finally {
+      if (!taken) this.#buffers.giveBack(buffer);
+    }
+    if (!taken) return false;
+    const open = this.#openSegment(buffer);
+    open.filled = buffer.length;
+    this.#commits?.pushSegment(buffer);
+    this.#took(open, 0);
+    return true;
   }
 
   /** Writes the open segment's new bytes as a piece. Returns when S3 has them; at once when there are none. */
@@ -197,8 +221,9 @@ export class WalReceiver {
     this.#open = undefined;
     const { archive, persist } = this.#options;
     const turn = this.#window.announce();
-    this.#send(open, async (release) => {
+    this.#send(open, async (release, mayWrite) => {
       const packed = await archive.packSegment(open.place, open.buffer, open.lastCommit);
+      await mayWrite();
       await this.#window.enter(turn, packed.size);
       release();
       this.#throwFailure();
@@ -212,17 +237,16 @@ export class WalReceiver {
   #sendPartial(open: OpenSegment): void {
     const { archive, persist } = this.#options;
     const bytes = open.buffer.subarray(0, open.filled);
-    this.#send(open, async () => {
+    this.#send(open, async (_release, mayWrite) => {
+      await mayWrite();
       await persist(() => archive.putPartial(open.place, bytes, open.lastCommit));
     });
   }
 
   #send(open: OpenSegment, write: Write): void {
-    const since = open.waitingSince ?? this.#options.clock.monotonic();
-    const sent: Sent = { end: open.position, since, done: false };
-    this.#sent.push(sent);
+    const arrived = this.#sent.add(open.position, open.waitingSince ?? this.#options.clock.monotonic());
     void this.#write(open, write, () => {
-      sent.done = true;
+      arrived();
       this.#advance();
     });
   }
@@ -233,10 +257,12 @@ export class WalReceiver {
    */
   async #write(open: OpenSegment, write: Write, done: () => void): Promise<void> {
     const gate = this.#gate;
-    const writing = this.#track(open, async (release) => {
+    const mayWrite = async (): Promise<void> => {
       if (gate) await gate;
       this.#throwFailure();
-      await write(release);
+    };
+    const writing = this.#track(open, async (release) => {
+      await write(release, mayWrite);
       done();
     });
     this.#gate ??= writing;
@@ -251,7 +277,8 @@ export class WalReceiver {
     const bytes = open.buffer.subarray(from, to);
     open.users += 1;
     const piece = { from: first, bytes };
-    const write = async (): Promise<void> => {
+    const write: Write = async (_release, mayWrite) => {
+      await mayWrite();
       await persist(() => archive.putPiece(open.place, piece, lastCommit));
     };
     await this.#write(open, write, () => {
@@ -267,11 +294,7 @@ export class WalReceiver {
     open.users += 1;
     const proving = this.#track(open, async () => {
       if (await persist(() => archive.pieceHolds(open.place, piece, open.bytesOf(piece)))) return;
-      const [from, to] = [formatLsn(piece.from), formatLsn(piece.to)];
-      throw new LifeboatError(
-        'WAL_CONFLICT',
-        `The journal in S3 holds other WAL from ${from} to ${to} on timeline ${open.place.timeline} than this server has there`,
-      );
+      throw journalConflict(open.place, piece);
     });
     this.#gate = Promise.all([this.#gate, proving]);
   }
@@ -281,7 +304,7 @@ export class WalReceiver {
    * with one, which is its last write as a segment; each piece that is written or compared before adds one of its own, and the
    * `work` that is tracked for it takes that one away, at its end or when it calls `release`.
    */
-  #track(open: OpenSegment, work: Write): Promise<void> {
+  #track(open: OpenSegment, work: (release: () => void) => Promise<void>): Promise<void> {
     let held = true;
     const release = (): void => {
       if (!held) return;
@@ -306,9 +329,9 @@ export class WalReceiver {
 
   /** Only what S3 holds without a gap is safe. */
   #advance(): void {
-    while (this.#sent[0]?.done) this.#safe = this.#sent.shift()!.end;
+    this.#safe = this.#sent.takeHeld() ?? this.#safe;
     const open = this.#open;
-    if (this.#sent.length === 0 && open && open.journalled > 0 && open.filled >= open.journalled) {
+    if (this.#sent.isEmpty && open && open.journalled > 0 && open.filled >= open.journalled) {
       this.#safe = open.start + BigInt(open.journalled);
     }
     this.#options.onSafe(this.#safe);
@@ -317,8 +340,4 @@ export class WalReceiver {
   #throwFailure(): void {
     if (this.#failure) throw this.#failure.error;
   }
-}
-
-function newerThan(lsn: Lsn, commit: CommitWatch['last']): CommitWatch['last'] {
-  return commit && commit.lsn > lsn ? commit : undefined;
 }

@@ -4,12 +4,21 @@ import { segmentName, segmentStart } from '../../../../lib/domain/wal/segment.ts
 import { parseHistory, timelinePath, type TimelineStretch } from '../../../../lib/domain/wal/timeline.ts';
 import type { Clock, Log } from '../../ports/host.ts';
 import type { ReplicationServer, TimelineEnd, WalStream } from '../../ports/replication.ts';
-import type { BaseBackups, CommitWatch, WalArchive, WalServer, WalServerFacts } from '../../ports/wal.ts';
+import type {
+  BaseBackups,
+  CommitWatch,
+  LocalWal,
+  WalArchive,
+  WalServer,
+  WalServerFacts,
+} from '../../ports/wal.ts';
+import { catchUp } from './wal-catch-up.ts';
 import type { Exposure } from './wal-exposure.ts';
 import { keepBeating } from './wal-heartbeat.ts';
 import { recordHole } from './wal-hole.ts';
 import { aborted, pause, within } from './wal-pause.ts';
 import { WalReceiver } from './wal-receiver.ts';
+import { openSlot } from './wal-slot.ts';
 import type { SegmentAge } from './wal-switch.ts';
 import { findResumePoints, type ResumePoints, type StreamStart } from './wal-resume.ts';
 
@@ -20,6 +29,8 @@ export interface SessionPorts {
   readonly server: WalServer;
   readonly baseBackups: BaseBackups;
   readonly connect: () => Promise<ReplicationServer>;
+  /** The server's own folder of WAL, where that can be read. */
+  readonly findLocalWal: (systemIdentifier: string) => Promise<LocalWal | undefined>;
   readonly watchCommits: (from: Lsn, segmentSize: number) => CommitWatch;
 }
 
@@ -35,7 +46,9 @@ export interface SessionLife {
   readonly interrupted: AbortSignal;
   readonly exposure: Exposure;
   readonly segmentAge: SegmentAge;
-  /** The stream runs: whatever happens from now on is tried again. @param path the way to the server's timeline */
+  /** So many segments are read beside the server first: whatever happens from now on is tried again. */
+  readonly onCatchUp: (segments: number, from: Lsn, local: LocalWal) => void;
+  /** The stream runs: the same. @param path the way to the server's timeline */
   readonly onStreaming: (start: StreamStart, path: readonly TimelineStretch[]) => void;
   /** Keeps trying until S3 has taken it; rejects only when that can never be, or at the deadline. */
   readonly persist: <T>(write: () => Promise<T>) => Promise<T>;
@@ -87,7 +100,15 @@ export class WalSession {
       const points = await this.#findStart(server);
       this.#life.exposure.watch(() => this.#receiver.waitingSince);
       loops.push(this.#journal(), this.#beat(), this.#windDownWhenInterrupted());
-      await this.#streamFrom(server, points);
+      const left = await catchUp(this.#ports, {
+        connection: server,
+        receiver: this.#receiver,
+        slot: this.#request.slot,
+        facts: this.#facts,
+        points,
+        ...this.#life,
+      });
+      if (!this.#life.interrupted.aborted) await this.#streamFrom(server, left);
     } finally {
       this.#over.abort();
       await Promise.all([server.close(), this.#bringHome(), ...loops]);
@@ -98,8 +119,8 @@ export class WalSession {
   async #findStart(server: ReplicationServer): Promise<ResumePoints> {
     const { timeline } = await server.identify();
     const path = (this.#path = await this.#storeHistory(server, timeline));
-    const slotRestart = await this.#openSlot(server);
-    const { segmentSize, flushLsn } = this.#facts;
+    const { segmentSize, flushLsn, slot } = this.#facts;
+    const slotRestart = await openSlot(this.#ports, server, this.#request.slot, slot);
     return await findResumePoints(this.#ports.archive, { path, segmentSize, slotRestart, flushLsn });
   }
 
@@ -145,21 +166,6 @@ export class WalSession {
     const switches = parseHistory(content.toString('utf8'), name);
     await this.#life.persist(() => this.#ports.archive.putHistory(timeline, content));
     return timelinePath(timeline, switches);
-  }
-
-  /** @returns where the slot holds WAL from */
-  async #openSlot(server: ReplicationServer): Promise<Lsn | undefined> {
-    const { slot: name } = this.#request;
-    let { slot } = this.#facts;
-    if (slot?.status === 'lost') {
-      this.#ports.log.warn(`The slot ${name} lost WAL that it was to hold; it is made anew`);
-      await server.dropSlot(name);
-      slot = undefined;
-    }
-    if (slot) return slot.restartLsn;
-    await server.createSlot(name, { temporary: false });
-    this.#ports.log.info(`Slot ${name} created`);
-    return (await this.#ports.server.facts(name)).slot?.restartLsn;
   }
 
   async #recordHole({ wanted, promised }: ResumePoints, cause: LifeboatError): Promise<void> {

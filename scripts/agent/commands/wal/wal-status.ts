@@ -183,7 +183,7 @@ function judgeSlot(slot: SlotFacts | undefined, name: string): LifeboatError | u
   if (slot.status === 'lost') {
     return attention(`The slot ${name} has lost WAL that S3 does not hold: there will be a hole`, START);
   }
-  if (!slot.active) return attention(`Nobody streams WAL from the slot ${name}`, START);
+  if (!slot.active && !slot.catchingUp) return attention(`Nobody streams WAL from the slot ${name}`, START);
   const sync = slot.stream?.syncState ?? 'async';
   if (sync !== 'async') {
     return new LifeboatError(

@@ -5,7 +5,14 @@ import { formatLsn, type Lsn } from '../../../../lib/domain/wal/lsn.ts';
 import type { TimelineStretch } from '../../../../lib/domain/wal/timeline.ts';
 import type { Clock, Host, Log } from '../../ports/host.ts';
 import type { ReplicationServer } from '../../ports/replication.ts';
-import type { BaseBackups, CommitWatch, WalArchive, WalClusters, WalServer } from '../../ports/wal.ts';
+import type {
+  BaseBackups,
+  CommitWatch,
+  LocalWal,
+  WalArchive,
+  WalClusters,
+  WalServer,
+} from '../../ports/wal.ts';
 import { Exposure } from './wal-exposure.ts';
 import { pause, untilAborted } from './wal-pause.ts';
 import { checkCluster, requestMissingBase, warnOfServer } from './wal-preflight.ts';
@@ -22,6 +29,8 @@ export interface WalStreamPorts {
   readonly baseBackups: BaseBackups;
   readonly connect: () => Promise<ReplicationServer>;
   readonly openArchive: (systemIdentifier: string) => WalArchive;
+  /** The server's own folder of WAL, where that can be read. */
+  readonly findLocalWal: (systemIdentifier: string) => Promise<LocalWal | undefined>;
   /** Base backups of this app. */
   readonly bases: () => Promise<readonly Base[]>;
   readonly watchCommits: (from: Lsn, segmentSize: number) => CommitWatch;
@@ -162,9 +171,14 @@ class WalService {
       exposure: this.#exposure,
       segmentAge: this.#segmentAge,
       persist: (write) => this.#persist(write),
+      onCatchUp: (segments, from, { folder }) => {
+        this.#prove();
+        log.info(
+          `Catching up: ${formatCount(segments, 'segment')} from ${formatLsn(from)} on, read in ${folder}, to ${archive.url}`,
+        );
+      },
       onStreaming: ({ timeline, from }, path) => {
-        this.#proven = true;
-        this.#pauseMs = FIRST_PAUSE_MS;
+        this.#prove();
         const { slot } = this.#request;
         log.info(
           `Streaming WAL of cluster ${this.#systemIdentifier}, timeline ${timeline}, from ${formatLsn(from)} through slot ${slot} to ${archive.url}`,
@@ -172,6 +186,11 @@ class WalService {
         void this.#surveyBases(archive, path);
       },
     };
+  }
+
+  #prove(): void {
+    this.#proven = true;
+    this.#pauseMs = FIRST_PAUSE_MS;
   }
 
   /** Once for each cluster and timeline, beside the stream. */

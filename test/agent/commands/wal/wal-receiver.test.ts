@@ -50,7 +50,7 @@ function ground(options: Partial<ReceiverOptions> = {}, archive = memoryArchive(
     persist: async (write) => await write(),
     onSafe: (lsn) => safe.push(lsn),
     onFailure: (error) => failures.push(error),
-    watchCommits: () => ({ push: () => undefined, last: undefined }),
+    watchCommits: () => ({ push: () => undefined, pushSegment: () => undefined, last: undefined }),
     ...options,
   });
   return { archive, receiver, safe, failures };
@@ -302,11 +302,70 @@ describe('The receiver of WAL', () => {
     expect([...archive.objects.keys()]).toEqual([name(0)]);
   });
 
+  it('takes whole segments as they are read, the first alone in S3, and goes on with a stream behind them', async () => {
+    const archive = memoryArchive();
+    const wal = randomBytes(5 * SIZE);
+    const packed: string[] = [];
+    const stored: string[] = [];
+    const watched: MemoryArchive = {
+      ...archive,
+      packSegment: async (place, bytes, commit) => {
+        packed.push(place.segment);
+        return await archive.packSegment(place, bytes, commit);
+      },
+    };
+    const { receiver, safe } = ground({}, watched);
+    let letGo = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    archive.onPut = async (key) => {
+      stored.push(key);
+      if (key === name(0)) await gate;
+    };
+    receiver.begin(at(1, START, []));
+    const read = async (into: Buffer, start: bigint): Promise<boolean> => {
+      wal.copy(into, 0, Number(start - START));
+      return true;
+    };
+    for (let count = 0; count < 3; count += 1) expect(await receiver.acceptSegment(read)).toBe(true);
+    await eventually(() => expect(packed).toEqual([name(0), name(1), name(2)]));
+    expect([stored, receiver.safe]).toEqual([[name(0)], START]);
+    letGo();
+    await receiver.settle();
+    expect(await receiver.acceptSegment(async () => false)).toBe(false);
+    expect([receiver.safe, receiver.position]).toEqual([START + BigInt(3 * SIZE), START + BigInt(3 * SIZE)]);
+    receiver.begin(at(1, receiver.position, []));
+    await feed(receiver, wal.subarray(3 * SIZE));
+    await receiver.settle();
+    expect(reassemble(archive).equals(wal)).toBe(true);
+    expect(safe.at(-1)).toBe(START + BigInt(5 * SIZE));
+  });
+
+  it('compares a segment that is read with the pieces that S3 has of it', async () => {
+    const first = ground();
+    const wal = randomBytes(SIZE);
+    first.receiver.begin(at(1, START, []));
+    await feed(first.receiver, wal.subarray(0, 300_000));
+    await first.receiver.flush();
+    const pieces = await first.archive.pieces({ timeline: 1, segment: name(0) });
+    const other = ground({}, first.archive);
+    other.receiver.begin(at(1, START, pieces));
+    await other.receiver.acceptSegment(async (into) => {
+      wal.copy(into);
+      into[1000]! ^= 1;
+      return true;
+    });
+    await expect(other.receiver.settle()).rejects.toMatchObject({ code: 'WAL_CONFLICT' });
+    expect(first.archive.objects.has(name(0))).toBe(false);
+  });
+
   it('tells each object’s last commit, and only of commits whose records end in it', async () => {
     let last: LastCommit | undefined;
     const { archive, receiver } = ground({
       watchCommits: () => ({
         push: () => undefined,
+        pushSegment: () => undefined,
         get last() {
           return last;
         },
