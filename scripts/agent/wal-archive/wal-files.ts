@@ -1,9 +1,9 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { isSegmentSize } from '../../../lib/domain/wal/segment.ts';
 import { LONG_PAGE_HEADER, readPageHeader, readSegmentFacts } from '../data-path/wal/wal-page.ts';
-import { isMissing, onDisk } from '../host/durable-file.ts';
+import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
 import type { WalFiles } from '../ports/wal.ts';
 
 /** Within the data directory, which nobody but the server's user can write to: whoever forges a mark loses WAL. */
@@ -18,7 +18,7 @@ export function openWalFiles(folder: string): WalFiles {
   const at = (name: string): string => join(folder, basename(name));
   return {
     systemIdentifier: () => readSystemIdentifier(join(dataDir, 'global', 'pg_control')),
-    read: (name) => onDisk(`Cannot read ${at(name)}`, () => readFile(at(name))),
+    read: (name, memory) => onDisk(`Cannot read ${at(name)}`, () => readWhole(at(name), memory)),
     describeSegment: (name, bytes) => describeSegment(at(name), bytes),
     waiting: async (name, most) => {
       const names = await list(join(folder, 'archive_status'));
@@ -46,6 +46,16 @@ export function openWalFiles(folder: string): WalFiles {
       }
     },
   };
+}
+
+async function readWhole(path: string, memory: Buffer | undefined): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    if (memory?.length !== (await file.stat()).size) return await file.readFile();
+    return memory.subarray(0, await readFully(file, memory, 0));
+  } finally {
+    await file.close();
+  }
 }
 
 async function list(folder: string): Promise<string[]> {

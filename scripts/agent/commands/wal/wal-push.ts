@@ -20,6 +20,8 @@ export interface WalPushResult {
 /** How many that wait go along in one go. */
 export const MOST_NEIGHBOURS = 63;
 const AT_ONCE = 4;
+/** Raw WAL in memory, however large segments are. */
+const MEMORY = 64 * 1024 * 1024;
 
 /**
  * `lifeboat wal push`, PostgreSQL's archive_command: returns once the file is durable in S3. Under load those that wait behind
@@ -31,11 +33,11 @@ export async function pushWal(ports: WalPushPorts, name: string): Promise<WalPus
   const systemIdentifier = await files.systemIdentifier();
   const archive = openArchive(systemIdentifier);
   const pusher = { ...ports, archive };
-  await pushFile(pusher, name);
+  const size = await pushFile(pusher, name);
   const pushed = [name];
   if (timelineOfSegment(name) !== undefined) {
     const waiting = await files.waiting(name, MOST_NEIGHBOURS);
-    pushed.push(...(await pushNeighbours(pusher, waiting)));
+    pushed.push(...(await pushNeighbours(pusher, waiting, size)));
   }
   await files.sweepMarks();
   return { pushed };
@@ -45,15 +47,20 @@ interface Pusher extends WalPushPorts {
   readonly archive: WalArchive;
 }
 
-/** One that fails is asked for by PostgreSQL in its turn; what is not in order is told then. */
-async function pushNeighbours(pusher: Pusher, names: readonly string[]): Promise<string[]> {
+/**
+ * One that fails is asked for by PostgreSQL in its turn; what is not in order is told then.
+ * @param size of a segment
+ */
+async function pushNeighbours(pusher: Pusher, names: readonly string[], size: number): Promise<string[]> {
   const waiting = [...names];
   const pushed: string[] = [];
   const work = async (): Promise<void> => {
+    // Shared, so that threads pack it without a copy; one file after the other goes through it.
+    const memory = Buffer.from(new SharedArrayBuffer(size));
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
       try {
         const identity = await pusher.files.identify(name);
-        await pushFile(pusher, name);
+        await pushFile(pusher, name, memory);
         await pusher.files.mark(name, identity);
         pushed.push(name);
       } catch {
@@ -61,31 +68,39 @@ async function pushNeighbours(pusher: Pusher, names: readonly string[]): Promise
       }
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  const atOnce = Math.min(AT_ONCE, names.length, Math.max(1, Math.floor(MEMORY / size)));
+  await Promise.all(Array.from({ length: atOnce }, work));
   return pushed.toSorted();
 }
 
-async function pushFile(pusher: Pusher, name: string): Promise<void> {
+/**
+ * @param memory where it is read to when it is of that very size
+ * @returns how large it is
+ */
+async function pushFile(pusher: Pusher, name: string, memory?: Buffer): Promise<number> {
   const { files, archive } = pusher;
   const [, history] = /^([0-9A-F]{8})\.history$/.exec(name) ?? [];
   const timeline = history === undefined ? undefined : parseTimeline(history);
   if (timeline !== undefined) {
-    await archive.putHistory(timeline, await files.read(name));
-    return;
+    const content = await files.read(name);
+    await archive.putHistory(timeline, content);
+    return content.length;
   }
   const backup = timelineOfBackupHistory(name);
   if (backup !== undefined) {
-    await archive.putBackupHistory(backup, name, await files.read(name));
-    return;
+    const content = await files.read(name);
+    await archive.putBackupHistory(backup, name, content);
+    return content.length;
   }
   const segment = name.replace(/\.partial$/, '');
   if (timelineOfSegment(segment) === undefined) throw notWal(name);
-  await pushSegment(pusher, name, segment);
+  const bytes = await files.read(name, memory);
+  await pushSegment(pusher, name, segment, bytes);
+  return bytes.length;
 }
 
-async function pushSegment(pusher: Pusher, name: string, segment: string): Promise<void> {
+async function pushSegment(pusher: Pusher, name: string, segment: string, bytes: Buffer): Promise<void> {
   const { files, archive } = pusher;
-  const bytes = await files.read(name);
   const { systemIdentifier, segmentSize } = files.describeSegment(name, bytes);
   const place = parseSegmentName(segment, bytes.length);
   if (!place || segmentSize !== bytes.length) throw notWal(name);
@@ -130,7 +145,8 @@ function lastCommitIn(
   segmentSize: number,
 ): LastCommit | undefined {
   const watch = watchCommits(start, segmentSize);
-  watch.push(bytes);
+  if (bytes.length === segmentSize) watch.pushSegment(bytes);
+  else watch.push(bytes);
   return watch.last;
 }
 
