@@ -102,6 +102,13 @@ function comparisons(): Comparison[] {
       target: 0.9,
     },
     {
+      what: `draining ${BACKLOG_SEGMENTS} WAL segments to S3 by \`archive_command\``,
+      quantity: WALL,
+      ours: 'push drain',
+      theirs: 'pgbackrest drain',
+      target: 0.9,
+    },
+    {
       what: `replaying ${BACKLOG_SEGMENTS} WAL segments from S3`,
       quantity: WALL,
       ours: 'wal replay',

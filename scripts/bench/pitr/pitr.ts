@@ -11,8 +11,11 @@ import { drainContenders, makeBacklog, withStream, until, type Backlog } from '.
 import { replayContenders } from './wal-replay.ts';
 import { measure } from '../measured-run.ts';
 
-/** archive_mode needs a restart, so it is on from the start; nothing is archived before someone is told to. */
-export const PITR_SETTINGS = { archive_mode: 'on', archive_command: '' };
+/**
+ * archive_mode needs a restart, so it is on from the start; nothing is archived before someone is told to. A backlog stays where it
+ * is until each has had its turn.
+ */
+export const PITR_SETTINGS = { archive_mode: 'on', archive_command: '', wal_keep_size: '3GB' };
 
 export const PITR_PARTS = ['bases', 'drain', 'replay'] as const;
 export type PitrPart = (typeof PITR_PARTS)[number];
@@ -57,8 +60,9 @@ async function measureWal(ground: PitrGround, { only, rounds, onRun }: PitrOptio
   const backlogs: Backlog[] = [];
   const drains = drainContenders(ground, () => backlogs.at(-1)!);
   // Both sides' archives get what is to be replayed.
-  const drainRounds = only === 'replay' ? 1 : rounds;
-  const drained = await runRounds(drains, drainRounds, onRun, async (round) => {
+  const [chosen, drainRounds] =
+    only === 'replay' ? [drains.filter(({ id }) => id !== 'push drain'), 1] : [drains, rounds];
+  const drained = await runRounds(chosen, drainRounds, onRun, async (round) => {
     backlogs.push(await makeBacklog(ground, round));
   });
   if (only === 'drain') return drained;

@@ -1,10 +1,13 @@
 import { once } from 'node:events';
+import { chownSync, copyFileSync, cpSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ENV } from '../../../lib/domain/names.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { formatLsn, parseLsn } from '../../../lib/domain/wal/lsn.ts';
 import { DEFAULT_SEGMENT_SIZE as SEGMENT_SIZE, segmentStart } from '../../../lib/domain/wal/segment.ts';
 import { slotNameOf } from '../../../lib/domain/wal/slot-name.ts';
+import { serverUser } from '../../set-up/postgres-installation.ts';
 import { DATABASE } from '../database.ts';
 import { start, watchProcess } from '../measured-run.ts';
 import type { Contender } from '../rounds.ts';
@@ -18,8 +21,9 @@ const LOOK_EVERY_MS = 10;
 const LIMIT_MS = 300_000;
 const APP = 'hostmaster';
 
-/** Where a backlog ends: the last segment's name and the first byte after it, and a restore point in it. */
+/** From its first segment's name to its last one's, and the first byte after that; with a restore point in it. */
 export interface Backlog {
+  readonly firstSegment: string;
   readonly lastSegment: string;
   readonly end: string;
   readonly restorePoint: string;
@@ -30,6 +34,7 @@ export async function makeBacklog(ground: PitrGround, round: number): Promise<Ba
   const { postgres } = ground.stage;
   const from = await postgres.psql('postgres', 'SELECT pg_current_wal_lsn()');
   await postgres.psql(DATABASE, BACKLOG);
+  const firstSegment = await postgres.psql('postgres', `SELECT pg_walfile_name('${from}')`);
   const restorePoint = `backlog_${round}`;
   await postgres.psql(
     DATABASE,
@@ -38,7 +43,7 @@ export async function makeBacklog(ground: PitrGround, round: number): Promise<Ba
   const switched = await postgres.psql('postgres', 'SELECT pg_switch_wal()');
   const lastSegment = await postgres.psql('postgres', `SELECT pg_walfile_name('${switched}')`);
   const end = segmentStart(parseLsn(switched) - 1n, SEGMENT_SIZE) + BigInt(SEGMENT_SIZE);
-  return { lastSegment, end: formatLsn(end), restorePoint };
+  return { firstSegment, lastSegment, end: formatLsn(end), restorePoint };
 }
 
 /** Rows as they are, and an index that is written to at random: the WAL of a busy day. */
@@ -58,11 +63,17 @@ const BACKLOG = `
 
 /** @param backlog the one that this round made */
 export function drainContenders(ground: PitrGround, backlog: () => Backlog): Contender[] {
+  const push = pushCommand(ground);
   return [
     {
       id: 'pgbackrest drain',
       label: 'pgBackRest, `archive-push` with `archive-async`',
-      run: () => drainWithPgBackRest(ground, backlog()),
+      run: () => drainByArchiver(ground, backlog(), ground.inS3.archiveCommand('archive-push')),
+    },
+    {
+      id: 'push drain',
+      label: '`lifeboat wal push`',
+      run: () => drainByArchiver(ground, backlog(), push),
     },
     {
       id: 'wal drain',
@@ -72,13 +83,46 @@ export function drainContenders(ground: PitrGround, backlog: () => Backlog): Con
   ];
 }
 
-async function drainWithPgBackRest(ground: PitrGround, { lastSegment }: Backlog): Promise<Measured> {
+/** From the reload that tells the server its `archive_command` until that has succeeded for the last segment. */
+async function drainByArchiver(ground: PitrGround, backlog: Backlog, command: string): Promise<Measured> {
+  const { postgres } = ground.stage;
+  readyAgain(postgres.dataDir, backlog);
+  await postgres.psql('postgres', "SELECT pg_stat_reset_shared('archiver')");
   const begun = performance.now();
-  await archiveWith(ground, ground.inS3.archiveCommand('archive-push'));
-  await until(ground, `SELECT last_archived_wal >= '${lastSegment}' FROM pg_stat_archiver`);
+  await archiveWith(ground, command);
+  await until(ground, `SELECT last_archived_wal >= '${backlog.lastSegment}' FROM pg_stat_archiver`);
   const seconds = (performance.now() - begun) / 1000;
   await archiveWith(ground, '');
   return { seconds, cpuSeconds: Number.NaN };
+}
+
+/** As if nobody had archived them yet. */
+function readyAgain(dataDir: string, { firstSegment, lastSegment }: Backlog): void {
+  const folder = path.join(dataDir, 'pg_wal', 'archive_status');
+  for (const file of readdirSync(folder)) {
+    const segment = path.basename(file, '.done');
+    if (segment === file || segment < firstSegment || segment > lastSegment) continue;
+    renameSync(path.join(folder, file), path.join(folder, `${segment}.ready`));
+  }
+}
+
+/** The agent where the server's user, who runs it, can reach it; what it pushes lies beside what is streamed. */
+function pushCommand(ground: PitrGround): string {
+  const { stage, folder } = ground;
+  const [agent, settings, certificate] = ['agent', 'push.env', 'certificate.pem'].map((name) =>
+    path.join(folder, name),
+  ) as [string, string, string];
+  cpSync(path.resolve(path.dirname(stage.agent), '..'), agent, { recursive: true });
+  const { env } = agentCommand(ground, [], { folder, s3: true });
+  const trusted = env['NODE_EXTRA_CA_CERTS'] ?? '';
+  copyFileSync(trusted, certificate);
+  const lines = Object.entries({ ...env, [ENV.s3Prefix]: 'pushed' }).map(
+    ([name, value]) => `${name}=${value}`,
+  );
+  writeFileSync(settings, `${lines.join('\n')}\n`);
+  const user = serverUser();
+  for (const file of user ? [settings, certificate] : []) chownSync(file, user!.uid, user!.gid);
+  return `NODE_EXTRA_CA_CERTS=${certificate} ${agent}/bin/lifeboat wal push %p --env-file ${settings}`;
 }
 
 async function drainWithAgent(ground: PitrGround, { end }: Backlog): Promise<Measured> {
