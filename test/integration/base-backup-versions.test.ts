@@ -42,7 +42,11 @@ describe.each([14, 16, 17, 18] as const)('A base backup of PostgreSQL %s', (majo
     } finally {
       unpacked.remove();
     }
-    const { server, tablespaces } = await baseManifest(stage, backup);
+    const { host, server, tablespaces } = await baseManifest(stage, backup);
+    expect(host).toMatchObject({
+      architecture: process.arch,
+      libc: expect.stringMatching(/^glibc \d+\.\d+$/),
+    });
     expect(Math.floor(server.versionNumber / 10_000)).toBe(major);
     expect(tablespaces.map(({ name }) => name)).toEqual(['apart']);
   });

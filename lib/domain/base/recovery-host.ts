@@ -12,6 +12,9 @@ export interface RecoveryHost {
   readonly versionNumber: number | undefined;
 }
 
+/** In a manifest, and of a host whose libc is not glibc. */
+export const UNKNOWN = 'unknown';
+
 export type HostDifference = 'architecture' | 'libc' | 'version';
 
 /**
@@ -27,11 +30,19 @@ export function findHostProblems(
 ): LifeboatError[] {
   const problems: LifeboatError[] = [];
   if (source.architecture !== host.architecture && !overrides.has('architecture')) {
-    problems.push(differs(`was made on ${source.architecture}; this host is ${host.architecture}`));
+    problems.push(
+      source.architecture === UNKNOWN
+        ? unknown(`on what architecture; this host is ${host.architecture}`, 'architecture')
+        : differs(`was made on ${source.architecture}; this host is ${host.architecture}`),
+    );
   }
   if (source.libc !== host.libc && !overrides.has('libc')) {
     const order = 'text may sort in another order, so that indexes on it would miss rows until REINDEX';
-    problems.push(differs(`was made with ${source.libc}; this host has ${host.libc}: ${order}`));
+    problems.push(
+      source.libc === UNKNOWN
+        ? unknown(`with which libc; this host has ${host.libc}, and with another ${order}`, 'libc')
+        : differs(`was made with ${source.libc}; this host has ${host.libc}: ${order}`),
+    );
   }
   const wanted = majorOf(server.versionNumber);
   if (host.versionNumber === undefined) {
@@ -51,6 +62,12 @@ export function findHostProblems(
     );
   }
   return problems;
+}
+
+/** A server on another host that did not say. */
+function unknown(what: string, difference: HostDifference): LifeboatError {
+  const hint = `If it is the same as the server’s, recover with: --despite ${difference}. Nothing was touched.`;
+  return differs(`does not tell ${what}`, hint);
 }
 
 function differs(message: string, hint?: string): LifeboatError {

@@ -17,7 +17,15 @@ const LARGEST_FILE = 1024 * 1024;
 const PRIVATE_KEY = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/;
 
 /** Reads this host's files, so only when the server runs here too. */
-export const configurationReader: ConfigurationReader = { read: readConfiguration };
+export const configurationReader: ConfigurationReader = {
+  read: readConfiguration,
+  isThisHost: async (configuration) => {
+    const { dataDirectory, serverAddress } = configuration;
+    return dataDirectory === undefined
+      ? isOwnAddress(serverAddress)
+      : await isThisHost(configuration, dataDirectory);
+  },
+};
 
 async function readConfiguration(configuration: ServerConfiguration): Promise<FoundConfiguration> {
   const { dataDirectory, configFile } = configuration;

@@ -95,11 +95,22 @@ export interface BaseServerDescription {
   readonly settings: Readonly<Record<string, string>>;
   readonly databases: BaseManifest['databases'];
   readonly tablespaceNames: ReadonlyMap<number, string>;
+  readonly build: ServerBuild;
   /** The server's clock, UTC with microseconds. */
   readonly now: string;
 }
 
+/** What the server's program says of itself, wherever it runs. */
+export interface ServerBuild {
+  /** As in the manifest: `x64`, `arm64`; `undefined`: it does not say. */
+  readonly architecture: string | undefined;
+  /** As in the manifest: `glibc 2.36`; `undefined`: it has no collation that would tell. */
+  readonly libc: string | undefined;
+}
+
 export interface ConfigurationReader {
+  /** Whether the server runs here, as far as its address and its data directory tell. */
+  isThisHost(configuration: ServerConfiguration): Promise<boolean>;
   /**
    * What lies outside of the data directory, as Debian has it, for the backup of the data directory does not hold it. Without keys and
    * certificates. Never throws: no backup fails for want of a configuration file.

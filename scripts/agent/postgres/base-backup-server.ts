@@ -9,6 +9,7 @@ import type { DatabaseSettings } from '../settings.ts';
 import type { Environment } from '../environment.ts';
 import { inAnyDatabase } from './any-database.ts';
 import { connect, type Connection } from './connection.ts';
+import { BUILD, describeBuild, type BuildRow } from './server-build.ts';
 
 export function openBaseBackupServer(
   settings: DatabaseSettings,
@@ -163,10 +164,12 @@ async function describe(connection: Connection): Promise<BaseServerDescription> 
   const [clock] = await connection.rows<{ now: string }>(
     `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS now`,
   );
+  const [build] = await connection.rows<BuildRow>(BUILD);
   return {
     settings: Object.fromEntries(settings.map(({ name, setting }) => [name, setting])),
     databases: databases.map(({ oid, name }) => ({ oid: Number(oid), name })),
     tablespaceNames: new Map(tablespaces.map(({ oid, name }) => [Number(oid), name])),
+    build: describeBuild(build!),
     now: clock!.now,
   };
 }

@@ -76,6 +76,16 @@ describe('The configuration outside of the data directory', () => {
     expect(hba.modifiedAt.getTime()).toBeGreaterThan(Date.now() - 60_000);
   });
 
+  it('tells where the server runs, for a role that may not see its folders too', async () => {
+    const remote = { ...configuration, serverAddress: '192.0.2.1' };
+    expect(await configurationReader.isThisHost(configuration)).toBe(true);
+    expect(await configurationReader.isThisHost(remote)).toBe(false);
+    expect(await configurationReader.isThisHost({ ...remote, dataDirectory: undefined })).toBe(false);
+    expect(await configurationReader.isThisHost({ ...configuration, systemIdentifier: '7' })).toBe(false);
+    const hidden = { ...configuration, dataDirectory: undefined, configFile: undefined };
+    expect(await configurationReader.isThisHost(hidden)).toBe(true);
+  });
+
   it('is none where all of it lies in the data directory, whose backup holds it', async () => {
     const configFile = path.join(data, 'postgresql.conf');
     expect(await namesOf({ configFile, files: [configFile, path.join(data, 'pg_hba.conf')] })).toEqual({

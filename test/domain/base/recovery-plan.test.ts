@@ -1,5 +1,5 @@
 import type { LocatedTarget } from '../../../lib/domain/base/recovery-choice.ts';
-import type { HostDifference } from '../../../lib/domain/base/recovery-host.ts';
+import { findHostProblems, type HostDifference } from '../../../lib/domain/base/recovery-host.ts';
 import { chooseCluster, planRecovery, type RecoveryPlan } from '../../../lib/domain/base/recovery-plan.ts';
 import { parseRecoveryRequest, type RecoveryOptions } from '../../../lib/domain/base/recovery-target.ts';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
@@ -7,6 +7,7 @@ import { formatLsn } from '../../../lib/domain/wal/lsn.ts';
 import { restorableWindow } from '../../../lib/domain/wal/window.ts';
 import { clock, iso, lsnOf, nameOf, WalBucket } from '../wal/wal-bucket.ts';
 import { incrementalManifest } from './manifests.ts';
+import { sampleBase } from './sample-base.ts';
 
 const MIB = 1024 * 1024;
 
@@ -493,6 +494,20 @@ describe('The host of a recovery', () => {
     expect(check(host, [override])).toBeDefined();
     const others = (['architecture', 'libc', 'version'] as const).filter((each) => each !== override);
     expect(refusal(() => check(host, others)).code).toBe('HOST_DIFFERS');
+  });
+
+  it.each<['architecture' | 'libc', string]>([
+    ['architecture', 'The base backup does not tell on what architecture; this host is x64'],
+    ['libc', 'The base backup does not tell with which libc; this host has glibc 2.36'],
+  ])('is refused where the base backup does not tell the %s, and told what to say', (difference, message) => {
+    const { host, ...rest } = sampleBase(new Date(0));
+    const manifest = { ...rest, host: { ...host, [difference]: 'unknown' } };
+    const here = { ...like, versionNumber: manifest.server.versionNumber };
+    const [problem] = findHostProblems(manifest, here);
+    expect(problem).toMatchObject({ code: 'HOST_DIFFERS' });
+    expect(problem?.message).toContain(message);
+    expect(problem?.hint).toContain(`--despite ${difference}.`);
+    expect(findHostProblems(manifest, here, new Set([difference]))).toEqual([]);
   });
 
   it('is refused without a server, and told everything at once', () => {

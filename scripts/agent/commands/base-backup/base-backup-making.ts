@@ -62,6 +62,7 @@ async function writeBase(
     ...parts,
     config,
     description: await ports.server.describe(),
+    onThisHost: await ports.configuration.isThisHost(ready.facts.configuration),
     warnings: configuration.warnings,
   });
   if (rereading) {

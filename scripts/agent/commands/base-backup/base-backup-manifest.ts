@@ -2,9 +2,16 @@ import {
   BASE_MANIFEST_SCHEMA_VERSION,
   type BaseManifest,
 } from '../../../../lib/domain/base/base-manifest.ts';
+import { UNKNOWN } from '../../../../lib/domain/base/recovery-host.ts';
 import type { Increment } from '../../../../lib/domain/base/increment.ts';
 import { formatLsn } from '../../../../lib/domain/wal/lsn.ts';
-import type { BaseBackupPorts, BaseServerDescription, WrittenBase } from '../../ports/base-backup.ts';
+import type {
+  BaseBackupPorts,
+  BaseServerDescription,
+  ServerBuild,
+  WrittenBase,
+} from '../../ports/base-backup.ts';
+import type { HostFacts } from '../../ports/host.ts';
 import type { BaseBackupStream } from '../../ports/replication.ts';
 import type { BaseRun } from './base-backup-making.ts';
 import type { BaseBackupRequest } from './base-backup-request.ts';
@@ -17,6 +24,7 @@ export interface WrittenParts {
   readonly written: WrittenBase;
   readonly config: BaseManifest['volumes'];
   readonly description: BaseServerDescription;
+  readonly onThisHost: boolean;
   readonly warnings: readonly string[];
 }
 
@@ -41,7 +49,7 @@ export function composeBase(
     lifeboatVersion: request.lifeboatVersion,
     startedAt: startedAt.toISOString(),
     finishedAt: finishedAt.toISOString(),
-    host: ports.host.facts(),
+    host: describeHost(ports.host.facts(), description.build, parts.onThisHost),
     server: {
       version: facts.version,
       versionNumber: facts.versionNumber,
@@ -66,6 +74,20 @@ export function composeBase(
     backupManifest: written.backupManifest,
     pageChecksums: { verified: facts.dataChecksums && failures === 0, failures },
     warnings: [...ready.warnings, ...parts.warnings, ...end.warnings],
+  };
+}
+
+/** The data files are those of the server's architecture and libc, which need not be this host's. */
+export function describeHost(
+  facts: HostFacts,
+  build: ServerBuild,
+  onThisHost: boolean,
+): BaseManifest['host'] {
+  const known = onThisHost ? facts : { architecture: UNKNOWN, libc: UNKNOWN };
+  return {
+    ...facts,
+    architecture: build.architecture ?? known.architecture,
+    libc: build.libc ?? known.libc,
   };
 }
 
