@@ -69,7 +69,9 @@ describe('lifeboat restore --in-place on Debian', () => {
   const expectOldTimelineGoesOn = async (): Promise<void> => {
     const latest = ['restore', '--latest', '--dry-run', '--json'];
     const early = (await stage.run(latest)).json() as InPlaceJson;
-    expect(early.error?.message).toMatch(/timeline 1 was put back at .* Timeline 2, the newest, ends with /);
+    expect(early.error?.message).toMatch(
+      /timeline 1 was put in place again at .* Timeline 2, the newest, ends with /,
+    );
     stream = await startStream(stage, { WAL_JOURNAL_SECONDS: '1' });
     await cluster.psql('CREATE TABLE since AS SELECT 1 AS n');
     const written = await lsn();
@@ -222,13 +224,13 @@ describe('lifeboat restore --in-place on Debian', () => {
       await agent.ended;
       rmSync(flag(held));
     };
-    await kill(/Stopping the commands given/, 'no-stop');
+    await kill(/Stopping the server/, 'no-stop');
     const next = await restore(target);
     expect([next.end.status, next.json.error?.code]).toEqual([3, 'IN_PLACE_UNFINISHED']);
     expect(next.json.error?.hint).toMatch(/--finish .*--undo/);
     await inPlace('--undo', '--yes');
     expect(await newest()).toBe('601');
-    await kill(/Starting the commands given/, 'no-start');
+    await kill(/Starting the server/, 'no-start');
     await inPlace('--finish', '--yes');
     expect(await newest()).toBe('600');
   });

@@ -116,9 +116,9 @@ export function describeService(service: Service): string {
     case 'systemd':
       return `${service.unit} (systemctl)`;
     case 'pg_ctl':
-      return `pg_ctl: no service of this host knows the data directory`;
+      return 'the server (pg_ctl; no service of this host knows its data directory)';
     case 'commands':
-      return 'the commands given';
+      return 'the server (by the commands given)';
   }
 }
 

@@ -5,6 +5,7 @@ import { describeWindow } from '../wal/window-report.ts';
 import { stopOf, stopTimeOf } from '../wal/base-place.ts';
 import {
   goesOnSincePutBack,
+  inUseAt,
   lastWritten,
   type RestorableStretch,
   type RestorableTimeline,
@@ -120,7 +121,7 @@ function chooseLatest(lines: readonly RestorableTimeline[], window: RestorableWi
   const last = lastWritten(lines)!;
   if (last === newest) return { line: newest };
   const why = goesOnSincePutBack(last)
-    ? `timeline ${last.timeline} was put back at ${last.putBackAt}, when a recovery in place was undone, and goes on since; S3 has its commits up to ${last.latest.time}. Timeline ${newest.timeline}, the newest,`
+    ? `timeline ${last.timeline} was put in place again at ${last.putBackAt} (--undo, --finish), and goes on since; S3 has its commits up to ${last.latest.time}. Timeline ${newest.timeline}, the newest,`
     : `timeline ${last.timeline} has one of ${last.latest.time}, which timeline ${newest.timeline}, the newest, does not have; that one`;
   throw outsideWindow(
     `Which commit is the latest depends on the timeline that is meant: ${why} ends with ${newest.latest.time}`,
@@ -132,12 +133,12 @@ function chooseLatest(lines: readonly RestorableTimeline[], window: RestorableWi
 }
 
 /**
- * The timeline that was the live one at that time: the newest that had begun. A time after its last commit and before its
+ * The timeline that was the live one at that time: the newest that had begun, or the one put in place again last. A time after its last commit and before its
  * successor's beginning is the successor's, whose state at its beginning it was; unless the successor left commits
  * behind: then the two differ, and nobody but the operator knows which is meant.
  */
 function chooseByTime(time: string, lines: readonly RestorableTimeline[], window: RestorableWindow): Line {
-  const live = lines.findLast(({ began }) => began.time <= time) ?? lines[0]!;
+  const live = inUseAt(time, lines);
   if (holdsTime(live, time)) return { line: live };
   const successor = lines.find((line) => line.timeline > live.timeline && holdsTime(line, time));
   if (!successor) {
@@ -145,7 +146,12 @@ function chooseByTime(time: string, lines: readonly RestorableTimeline[], window
     const also = others
       .map(({ timeline }) => `; timeline ${timeline}, which was not the newest then, has it`)
       .join('');
-    throw outsideWindow(explain({ kind: 'time', time, inclusive: true }, live) + also, window);
+    const isLate = lines.every(({ latest }) => latest.time < time);
+    throw outsideWindow(
+      explain({ kind: 'time', time, inclusive: true }, live) + also,
+      window,
+      isLate ? { hint: ALL_THERE_IS } : {},
+    );
   }
   const left = successor.path.find(({ timeline }) => timeline === live.timeline)?.to;
   const between = `${time} lies between what can be recovered of timeline ${live.timeline} and the beginning of timeline ${successor.timeline}`;
@@ -159,6 +165,9 @@ function chooseByTime(time: string, lines: readonly RestorableTimeline[], window
     window,
   );
 }
+
+const ALL_THERE_IS =
+  'For all that S3 has: --latest. What is committed takes some seconds to arrive there. Nothing was touched.';
 
 function holdsTime({ stretches }: RestorableTimeline, time: string): boolean {
   return stretches.some(({ earliest, latest }) => earliest.time <= time && time <= latest.time);

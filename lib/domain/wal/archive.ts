@@ -29,7 +29,7 @@ export interface WalArchive {
   readonly pieces: ReadonlyMap<string, readonly JournalPiece[]>;
   readonly histories: ReadonlyMap<number, ArchivedHistory>;
   readonly holes: readonly HoleRecord[];
-  /** By timeline that was put back by an undone recovery in place: since when it is in use again, the last time. */
+  /** By timeline that was put in place again, as by an undone recovery: since when it is in use, the last time. */
   readonly inUse: ReadonlyMap<number, string>;
 }
 

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { formatDocument } from '../versioned-document.ts';
 
 /**
- * The record of a timeline that an undone recovery in place put back. It is in use again, although the recovered cluster's has a
- * higher number, and S3 may have later commits of that one. All that is decided on it is in its key; the rest is for people.
+ * The record of a timeline that is in use again: the old cluster's, which an undone recovery in place put back although the
+ * recovered one's has a higher number and S3 may have later commits of that one; or the recovered one's, put in place after that. All that is decided on it is in its key; the rest is for people.
  */
 
 const IN_USE_SCHEMA_VERSION = 1;

@@ -115,7 +115,7 @@ export function journalKey(series: WalSeries, timeline: number, segment: string,
 }
 
 /**
- * In the state bucket: that a timeline is the live one again since a recovery in place was undone. The key says it all.
+ * In the state bucket: that a timeline is the live one again since a recovery in place was undone, or finished after all. The key says it all.
  * @param at by the database host's clock, as ISO 8601 in UTC with milliseconds
  */
 export function inUseKey(series: WalSeries, timeline: number, at: string): string {

@@ -39,7 +39,7 @@ export interface RestorableTimeline {
   readonly stretches: readonly RestorableStretch[];
   readonly earliest: RestorablePoint;
   readonly latest: RestorablePoint;
-  /** When it was put back by an undone recovery in place, the last time; `undefined`: it never was. */
+  /** When it was put in place again, as by an undone recovery in place, the last time; `undefined`: it never was. */
   readonly putBackAt: string | undefined;
   /** Labels, in the order of the WAL. */
   readonly bases: readonly string[];
@@ -105,6 +105,17 @@ function lastSeen({ latest, putBackAt = '' }: RestorableTimeline): string {
 /** Whether it was put back, and S3 has no commit since then. */
 export function goesOnSincePutBack(line: RestorableTimeline): boolean {
   return lastSeen(line) !== line.latest.time;
+}
+
+/** The newest that had begun at that time, unless one was put in place again since. @param lines ascending, one at least */
+export function inUseAt(time: string, lines: readonly RestorableTimeline[]): RestorableTimeline {
+  let live = lines.findLast(({ began }) => began.time <= time) ?? lines[0]!;
+  let since = live.began.time;
+  for (const line of lines) {
+    const { putBackAt } = line;
+    if (putBackAt !== undefined && since < putBackAt && putBackAt <= time) [live, since] = [line, putBackAt];
+  }
+  return live;
 }
 
 /** Whether nothing was left behind: the last commit of `other` lies on the way of `line` too. */

@@ -162,10 +162,12 @@ describe('Going on with a recovery in place', () => {
     write(journalOf('done'));
     const key = 'journal/hostmaster/7300000000000000001/in-use/00000002-20260117T093000.123Z.json';
     expect([await resume('undo'), told, warned]).toEqual(['done', [key], []]);
-    expect([await resume('finish'), told]).toEqual(['done', [key]]);
+    told = [];
+    const next = 'journal/hostmaster/7300000000000000001/in-use/00000003-20260117T093000.123Z.json';
+    expect([await resume('finish'), told]).toEqual(['done', [next]]);
     s3 = () => Promise.reject(new LifeboatError('S3_UNAVAILABLE', 'S3 is away'));
     expect([await resume('undo'), live(), phase()]).toEqual(['done', 'old', 'undone']);
-    expect(warned).toEqual([expect.stringMatching(/S3 is away.* Until its next commit is there, --latest/)]);
+    expect(warned).toEqual([expect.stringMatching(/S3 is away.* Until its next commit is there, name it/)]);
   });
 
   it('tells S3 nothing of another cluster that had been moved aside', async () => {
@@ -217,7 +219,7 @@ describe('Going on with a recovery in place', () => {
     write(journalOf('done'));
     answer = false;
     expect(await resume('undo', false)).toContain('not confirmed');
-    const asked = `Stop the commands given. Put the old cluster into ${dataDir}? What is there now is kept as ${recovered}.`;
+    const asked = `Stop the server (by the commands given). Put the old cluster into ${dataDir}? What is there now is kept as ${recovered}.`;
     expect([live(), phase(), runs, did.slice(1)]).toEqual(['recovered', 'done', true, [asked]]);
     answer = true;
     expect([await resume('undo', false), live()]).toEqual(['done', 'old']);

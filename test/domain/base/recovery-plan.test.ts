@@ -341,6 +341,19 @@ describe('A recovery to a transaction or a restore point', () => {
   });
 });
 
+describe('A recovery to a time after a recovery in place was undone', () => {
+  const timelineAt = (bucket: WalBucket, time: string): number =>
+    plan(bucket, { toTime: `2026-01-17T${time}:00Z` }).timeline;
+
+  it('is on the timeline that was in use then, and on the recovered one from when that was put in place again', () => {
+    const bucket = forked().segments(1, 12, 13, '15:00').putBack(1, '12:31');
+    expect(['09:00', '12:00', '14:00'].map((time) => timelineAt(bucket, time))).toEqual([1, 2, 1]);
+    bucket.putBack(2, '15:30').piece(2, 8, [MIB, 2 * MIB], '16:00');
+    expect(['14:00', '15:45'].map((time) => timelineAt(bucket, time))).toEqual([1, 2]);
+    expect(plan(bucket, { latest: true }).timeline).toBe(2);
+  });
+});
+
 describe('A recovery to the latest', () => {
   it('takes all WAL of the newest timeline', () => {
     expect(plan(simple(), { latest: true })).toMatchObject({
@@ -381,7 +394,7 @@ describe('A recovery to the latest', () => {
     const error = refusal(() => plan(bucket, { latest: true }));
     expect(error).toMatchObject({ code: 'TARGET_OUTSIDE_WINDOW', exitStatus: 3 });
     expect(error.message).toContain(
-      'timeline 1 was put back at 2026-01-17T12:31:00.000000Z, when a recovery in place was undone, and goes on since; S3 has its commits up to 2026-01-17T10:00:00.000000Z. Timeline 2, the newest, ends with 2026-01-17T12:30:00.000000Z\nRestorable:',
+      'timeline 1 was put in place again at 2026-01-17T12:31:00.000000Z (--undo, --finish), and goes on since; S3 has its commits up to 2026-01-17T10:00:00.000000Z. Timeline 2, the newest, ends with 2026-01-17T12:30:00.000000Z\nRestorable:',
     );
     expect(error.hint).toMatch(/--timeline 1, .*--timeline 2, /);
     expect(plan(bucket, { latest: true, timeline: '1' }).timeline).toBe(1);

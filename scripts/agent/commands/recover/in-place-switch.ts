@@ -47,7 +47,7 @@ export async function switchBack(ports: SwitchPorts, journal: InPlaceJournal): P
   const stopping = await stop(ports, journal, 'back');
   try {
     const switched = await moveAndStart(ports, journal, 'back', stopping);
-    await tellPutBack(ports, journal);
+    await tellPutBack(ports, journal, journal.recovered);
     return switched;
   } catch (error) {
     const failure = asLifeboatError(error);

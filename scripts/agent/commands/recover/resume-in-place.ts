@@ -10,6 +10,7 @@ import { describeService } from '../../../../lib/domain/base/in-place-service.ts
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import type { InPlacePorts } from '../../ports/in-place.ts';
 import { switchBack, switchOver, type Switched } from './in-place-switch.ts';
+import { tellPutBack } from './put-back-timeline.ts';
 
 type ResumePorts = Pick<
   InPlacePorts,
@@ -50,7 +51,9 @@ export async function resumeInPlace(ports: ResumePorts, asked: ResumeRequest): P
       await site.clear(found!);
     }
     const work = wish === 'finish' ? switchOver : switchBack;
-    return { journal, switched: await work(ports, journal) };
+    const switched = await work(ports, journal);
+    if (wish === 'finish') await tellPutBack(ports, journal, journal.before);
+    return { journal, switched };
   } finally {
     await lock.release();
   }
