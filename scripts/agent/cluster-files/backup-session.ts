@@ -43,7 +43,6 @@ export class BackupSession {
   #gone: Error | undefined;
   #busy = false;
   #cancelled: Promise<void> | undefined;
-  #pid = 0;
 
   private constructor(client: Client, major: number) {
     this.#client = client;
@@ -74,6 +73,11 @@ export class BackupSession {
     }
   }
 
+  /** As whoever answered calls it: through a pooler, another than the server's own. */
+  get processId(): number {
+    return (this.#client as unknown as { processID: number }).processID;
+  }
+
   /** @throws why the session is gone */
   requireAlive(): void {
     if (this.#gone) throw this.#gone;
@@ -87,7 +91,7 @@ export class BackupSession {
       `SELECT lsn::text, pg_walfile_name(lsn) AS segment, pg_backend_pid() AS pid FROM ${call} AS lsn`,
       [label],
     );
-    this.#pid = row!.pid;
+    this.#requireOwn(row!.pid);
     return { lsn: parseLsn(row!.lsn), timeline: parseTimeline(row!.segment.slice(0, 8))! };
   }
 
@@ -97,10 +101,14 @@ export class BackupSession {
     const [row] = await this.rows<{ lsn: string; label: string; pid: number }>(
       `SELECT lsn::text, labelfile AS label, pg_backend_pid() AS pid FROM ${call}`,
     );
-    if (row!.pid !== this.#pid) throw lost('another session answered: is there a pooler between?');
+    this.#requireOwn(row!.pid);
     const lsn = parseLsn(row!.lsn);
     await this.#untilFlushed(lsn);
     return { lsn, label: row!.label };
+  }
+
+  #requireOwn(pid: number): void {
+    if (pid !== this.processId) throw lost('another session answered: is there a pooler between?');
   }
 
   /** The end is followed by a switch to the next segment, which flushes; this only makes sure. */

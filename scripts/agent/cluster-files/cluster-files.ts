@@ -100,6 +100,7 @@ async function openHere(facts: BaseServerFacts, session: BackupSession): Promise
   const dataDirectory = facts.configuration.dataDirectory!;
   const asked = performance.now();
   const [row] = await session.rows<ProcessRow>(processQuery(facts.versionNumber));
+  if (row!.pid !== session.processId) return refused('there is a connection pooler between');
   const server = {
     pid: row!.pid,
     age: Number(row!.age),
