@@ -124,7 +124,7 @@ export class BackupSession {
   async tablespaceSizes(): Promise<TablespaceSize[]> {
     const rows = await this.rows<{ oid: string; name: string; bytes: string | null }>(
       `SELECT oid::text, spcname AS name,
-              CASE WHEN pg_has_role('pg_read_all_stats', 'MEMBER') OR has_tablespace_privilege(oid, 'CREATE')
+              CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') OR has_tablespace_privilege(oid, 'CREATE')
                    THEN pg_tablespace_size(oid)::text END AS bytes
          FROM pg_tablespace`,
     );

@@ -38,11 +38,8 @@ export function openClusterFiles(
         );
       const fallback = settings.name ?? ANY_DATABASE;
       if (fallback === ANY_DATABASE) return await open(ANY_DATABASE);
-      const opened = await open(ANY_DATABASE).catch((error: unknown) => {
-        interrupted.throwIfAborted();
-        if (asLifeboatError(error).code === 'DB_CONNECT') return refused('');
-        throw error;
-      });
+      const opened = await open(ANY_DATABASE);
+      interrupted.throwIfAborted();
       return 'sender' in opened ? opened : await open(fallback);
     },
   };
@@ -55,7 +52,14 @@ export function openClusterFiles(
 const ANY_DATABASE = 'postgres';
 
 async function openFrom(facts: BaseServerFacts, connect: () => Promise<BackupSession>): Promise<OpenedFiles> {
-  const session = await connect();
+  let session: BackupSession;
+  try {
+    session = await connect();
+  } catch (error) {
+    const { code, message } = asLifeboatError(error);
+    if (code !== 'DB_CONNECT') throw error;
+    return mendable(message);
+  }
   try {
     const opened = await openHere(facts, session);
     if (!('sender' in opened)) await session.close();
@@ -184,7 +188,7 @@ function functionsOf(versionNumber: number): [start: string, stop: string] {
 
 function whyNoRight(versionNumber: number): string {
   const [start, stop] = functionsOf(versionNumber);
-  return `this role may not call pg_backup_start and pg_backup_stop (GRANT EXECUTE ON FUNCTION ${start}, ${stop} TO it)`;
+  return `this role may not call pg_backup_start and pg_backup_stop in the database ${ANY_DATABASE} (GRANT EXECUTE ON FUNCTION ${start}, ${stop} TO it)`;
 }
 
 /** In place of a replication connection. */

@@ -62,8 +62,7 @@ export function* walkFolder(folder: Folder, prefix: string, rules: WalkRules): G
     const found = folder.open(name);
     if (found === 'gone') continue;
     if (found === 'special') yield { kind: 'warning', text: `skipping special file "./${path}"` };
-    else if (found.stat.isDirectory())
-      yield* walkEntry(new Folder(found, `${folder.path}${name}/`), path, rules);
+    else if (found.stat.isDirectory()) yield* walkEntry(folder.below(name, found), path, rules);
     else yield { kind: 'file', name: path, file: found, relation: relationFileOf(path) };
   }
 }

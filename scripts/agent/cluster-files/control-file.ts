@@ -1,6 +1,7 @@
 import { closeSync, readSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { formatLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { CRC32C_START, finishCrc32c, updateCrc32c } from '../data-path/wal/crc32c.ts';
 import { CONTROL_FILE } from './cluster-walk.ts';
 import { cannotRead } from './disk-failure.ts';
@@ -12,11 +13,15 @@ const BETWEEN_TRIES_MS = 20;
 const SIZE = 8192;
 /** Where the checksum lies depends on the version: behind all fields, which fit one sector of a disk. */
 const FIELDS = { least: 200, most: 512 };
+/** checkPointCopy.redo of ControlFileData (src/include/catalog/pg_control.h), in the same place from 14 to 18. */
+const REDO_AT = 40;
 
 export interface ControlFile {
   readonly stat: OpenEntry['stat'];
   readonly bytes: Buffer;
   readonly systemIdentifier: string;
+  /** Where the last checkpoint began. */
+  readonly redo: Lsn;
 }
 
 /**
@@ -29,12 +34,27 @@ export async function readControlFile(root: Folder): Promise<ControlFile> {
     if (time > 0) await sleep(BETWEEN_TRIES_MS);
     const { stat, bytes } = readOnce(root);
     if (!isWhole(bytes)) continue;
-    // Its first field, in the byte order of the machine: little-endian, as on all that PostgreSQL is packaged for.
-    return { stat, bytes, systemIdentifier: String(bytes.readBigUInt64LE()) };
+    // In the byte order of the machine: little-endian, as on all that PostgreSQL is packaged for.
+    const systemIdentifier = String(bytes.readBigUInt64LE());
+    return { stat, bytes, systemIdentifier, redo: bytes.readBigUInt64LE(REDO_AT) };
   }
   throw new LifeboatError('CORRUPT', `${root.path}${CONTROL_FILE} does not match its own checksum`, {
     hint: 'PostgreSQL’s own control file is damaged: check the disk (dmesg), and what pg_controldata says of it.',
   });
+}
+
+/**
+ * The backup began with a checkpoint, of which the server's own control file tells. A copy of the data directory in its place, such as a
+ * mount that only this process sees, has an older one: its files would be a backup of the past.
+ * @throws LifeboatError DISK_FAILED
+ */
+export function requireOwnCheckpoint({ redo }: Pick<ControlFile, 'redo'>, start: Lsn, folder: string): void {
+  if (redo >= start) return;
+  throw new LifeboatError(
+    'DISK_FAILED',
+    `${folder} is not the folder that the server works in: its last checkpoint began at ${formatLsn(redo)}, that of this backup at ${formatLsn(start)}`,
+    { hint: 'Have PostgreSQL send the files: BASE_BACKUP_FILES=never' },
+  );
 }
 
 function readOnce(root: Folder): Pick<ControlFile, 'stat' | 'bytes'> {

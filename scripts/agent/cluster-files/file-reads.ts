@@ -1,4 +1,5 @@
 import { closeSync, read, readSync } from 'node:fs';
+import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { openPageMemory, type PageMemory } from '../data-path/pages/page-memory.ts';
 import type { FileMember, Member } from './cluster-walk.ts';
 import { cannotRead } from './disk-failure.ts';
@@ -77,7 +78,10 @@ export class FileReads {
     this.#release();
     this.#readAhead();
     const pending = current.reads.shift();
-    if (!pending) return undefined;
+    if (!pending) {
+      if (current.planned < size) throw new LifeboatError('BUG', `${member.name} was not read to its end`);
+      return undefined;
+    }
     const { buffer, length, offset } = pending;
     this.#hold(buffer);
     const count = await pending.done;

@@ -6,7 +6,7 @@ import { encodeTarHeader, TAR_TRAILER, tarPadding } from '../data-path/tar/tar-h
 import type { BackupEnd, BackupPiece, BackupTablespace, BaseBackupStream } from '../ports/replication.ts';
 import type { BackupSession, BackupStart, BackupStop } from './backup-session.ts';
 import { CONTROL_FILE, walkFolder, type FileMember, type FolderStat, type Member } from './cluster-walk.ts';
-import { readControlFile } from './control-file.ts';
+import { readControlFile, requireOwnCheckpoint } from './control-file.ts';
 import { FileReads } from './file-reads.ts';
 import type { Folder } from './folder.ts';
 import { PageCheck } from './page-check.ts';
@@ -75,12 +75,14 @@ export class FilesBackup implements BaseBackupStream {
     yield* this.#members(walkFolder(cluster.root, '', { ...cluster.rules, elsewhere }), '');
     cluster.requireSameRoot();
     const control = await readControlFile(cluster.root);
-    yield* this.#content(CONTROL_FILE, control.bytes, control.stat);
+    requireOwnCheckpoint(control, this.start.lsn, cluster.root.path);
     const stop = await session.stop();
     requireOwnLabel(stop, this.start);
     yield* this.#content('backup_label', Buffer.from(stop.label));
     const map = tablespaces.map((each) => each.mapLine).join('');
     yield* this.#content('tablespace_map', Buffer.from(map, 'latin1'));
+    // Behind the label: whatever is unpacked of a series that lacks its end is then no cluster that starts.
+    yield* this.#content(CONTROL_FILE, control.bytes, control.stat);
     yield* this.#wal(stop);
     yield* this.#data(TAR_TRAILER);
     yield this.#progress();

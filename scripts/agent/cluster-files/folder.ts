@@ -34,11 +34,15 @@ export class Folder {
   /** For messages; ends with a slash. */
   readonly path: string;
 
-  /** Of an entry that turned out to be a folder. */
-  constructor({ fd, stat }: OpenEntry, path: string) {
+  /** The user whose files these are. */
+  readonly #owner: number;
+
+  /** Of an entry that turned out to be a folder. @param owner of the folder that all began with */
+  constructor({ fd, stat }: OpenEntry, path: string, owner = stat.uid) {
     this.fd = fd;
     this.stat = stat;
     this.path = path;
+    this.#owner = owner;
   }
 
   /** By its absolute path, in which links are followed. @throws NodeJS.ErrnoException */
@@ -67,9 +71,20 @@ export class Folder {
       throw cannotRead(this.path + name, error);
     }
     const stat = fstatSync(fd);
-    if (stat.isFile() || stat.isDirectory()) return { fd, stat };
+    const isEntry = stat.isFile() || stat.isDirectory();
+    if (isEntry && mayRead(this.#owner, stat)) return { fd, stat };
     closeSync(fd);
+    if (isEntry)
+      throw cannotRead(
+        this.path + name,
+        new Error(`it is no file of PostgreSQL’s user (${this.#owner}), and not for it to read`),
+      );
     return 'special';
+  }
+
+  /** Of an entry that was opened. */
+  below(name: string, entry: OpenEntry): Folder {
+    return new Folder(entry, `${this.path}${name}/`, this.#owner);
   }
 
   /** Of the entry itself, also where it is a link; `undefined`: there is none. @throws LifeboatError DISK_FAILED */
@@ -109,6 +124,16 @@ export class Folder {
   #pathOf(name: string): string | Buffer {
     return bytesOf(`/proc/self/fd/${this.fd}/${name}`);
   }
+}
+
+/**
+ * Whether PostgreSQL's user could have read it too. Root reads everything: a second name below the data directory, of a file that is
+ * kept from that user, would bring its contents into a backup that the user may fetch. Of its groups nothing is known here.
+ */
+function mayRead(owner: number, stat: Stats): boolean {
+  if (stat.uid === owner || (stat.mode & 0o004) !== 0) return true;
+  const isSecondName = stat.nlink > 1 && !stat.isDirectory();
+  return (stat.mode & 0o040) !== 0 && !isSecondName;
 }
 
 /** Node makes UTF-8 of a string. */

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { codeOf } from './disk-failure.ts';
 
@@ -57,11 +58,7 @@ export async function whyOtherFolder(seen: string, path: string): Promise<string
     return same ? undefined : `${path} is another folder for the server than here`;
   } catch (error) {
     // A container's root may look at no other user's processes; it and the server then share all of what they see.
-    if (
-      ['EACCES', 'EPERM'].includes(codeOf(error) ?? '') &&
-      codeOf(error) !== undefined &&
-      isBelowProc(error)
-    )
+    if (['EACCES', 'EPERM'].includes(codeOf(error) ?? '') && isBelowProc(error))
       return process.getuid?.() === 0 ? undefined : `this user may not look at PostgreSQL’s processes`;
     return `${path} cannot be found here as the server sees it: ${(error as Error).message}`;
   }
@@ -96,7 +93,8 @@ async function isInContainer(pid: number): Promise<boolean> {
 /** `undefined`: it is not there. @throws NodeJS.ErrnoException */
 async function readText(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    // A pipe in its place is not waited for.
+    return await readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NONBLOCK });
   } catch (error) {
     if (['ENOENT', 'ENOTDIR', 'ESRCH'].includes(codeOf(error) ?? '')) return undefined;
     throw error;

@@ -91,7 +91,7 @@ export interface BaseBackupStream {
    * What the majors do differently is made alike: the bytes of each archive are one whole tar (USTAR), with the two zero
    * blocks at its end (14 leaves them out) and nothing behind them; a file of a tablespace has no prefix in its archive;
    * the main archive holds backup_label and tablespace_map (with the source's paths: to be rewritten before use; empty
-   * where there are no tablespaces), first of all or behind pg_control, which is the last file of the cluster; then the WAL.
+   * where there are no tablespaces), first of all or just before pg_control, which is the last file of the cluster; then the WAL.
    */
   pieces(): AsyncIterable<BackupPiece>;
   /**

@@ -1,5 +1,8 @@
 import {
   appendFileSync,
+  chmodSync,
+  closeSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -15,7 +18,11 @@ import {
   type FileMember,
   type Member,
 } from '../../../scripts/agent/cluster-files/cluster-walk.ts';
-import { isWhole, readControlFile } from '../../../scripts/agent/cluster-files/control-file.ts';
+import {
+  isWhole,
+  readControlFile,
+  requireOwnCheckpoint,
+} from '../../../scripts/agent/cluster-files/control-file.ts';
 import { FileReads, type Chunk } from '../../../scripts/agent/cluster-files/file-reads.ts';
 import { Folder } from '../../../scripts/agent/cluster-files/folder.ts';
 import { PageCheck } from '../../../scripts/agent/cluster-files/page-check.ts';
@@ -247,6 +254,41 @@ describe('pg_control', () => {
     const reading = readControlFile(root);
     writeFileSync(at('global/pg_control'), whole);
     expect((await reading).bytes.equals(whole)).toBe(true);
+  });
+
+  it('is another folder’s when its checkpoint is older than that of the backup', async () => {
+    mkdirSync(at('global'));
+    const bytes = control();
+    bytes.writeBigUInt64LE(0x5000028n, 40);
+    bytes.writeUInt32LE(finishCrc32c(updateCrc32c(CRC32C_START, bytes, 0, 288)), 288);
+    writeFileSync(at('global/pg_control'), bytes);
+    const found = await readControlFile(root);
+    requireOwnCheckpoint(found, 0x5000028n, '/data/');
+    expect(() => requireOwnCheckpoint(found, 0x5000060n, '/data/')).toThrow(
+      '/data/ is not the folder that the server works in: its last checkpoint began at 0/5000028, that of this backup at 0/5000060',
+    );
+  });
+});
+
+describe('A file of another user', () => {
+  it('is read where PostgreSQL’s user could read it under this name, and refused otherwise', () => {
+    const others = new Folder({ fd: root.fd, stat: root.stat }, root.path, root.stat.uid + 1);
+    const openWith = (mode: number, names: number): unknown => {
+      writeFileSync(at('kept'), 'kept');
+      chmodSync(at('kept'), mode);
+      if (names > 1) linkSync(at('kept'), at('second'));
+      try {
+        const found = others.open('kept');
+        if (typeof found !== 'string') closeSync(found.fd);
+        return 'read';
+      } finally {
+        for (const name of ['kept', 'second']) rmSync(at(name), { force: true });
+      }
+    };
+    expect(openWith(0o640, 1)).toBe('read');
+    expect(openWith(0o644, 2)).toBe('read');
+    expect(() => openWith(0o600, 1)).toThrow('not for it to read');
+    expect(() => openWith(0o640, 2)).toThrow('not for it to read');
   });
 });
 
