@@ -11,6 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { reloadConfiguration } from '../postgres-server.ts';
 import { Stage, useGround } from './backup-fixture.ts';
 import {
   compareWithServer,
@@ -170,6 +172,34 @@ describe('lifeboat wal push', () => {
     await archiver.pushAll();
     await stopStream(agent);
     await compareWithServer(stage, postgres);
+  });
+
+  it('is judged by wal status by what complete segments S3 has, without a slot', async () => {
+    const stage = await Stage.set(ground(), { MAX_WAL_LAG_SECONDS: '1' });
+    const { postgres } = ground();
+    const archiver = new Archiver(stage);
+    const told = async (): Promise<readonly [number | null, string]> => {
+      const { status, printed } = await stage.run(['wal', 'status']);
+      return [status, printed];
+    };
+    // It fails as the others do, but for what it says.
+    await postgres.psql('postgres', `ALTER SYSTEM SET archive_command = 'false # lifeboat wal push %p'`);
+    await reloadConfiguration(postgres);
+    const backup = await stage.run(['backup', '--kind', 'base']);
+    expect([backup.status, backup.printed]).toEqual([0, expect.any(String)]);
+    expect(await told()).toEqual([9, expect.stringContaining('archive_command has brought none')]);
+    await writeSegments(postgres, 2);
+    await archiver.pushAll();
+    const open = 'archive_command calls lifeboat wal push, without archive_timeout: the open segment may';
+    expect(await told()).toEqual([0, expect.stringContaining(open)]);
+    await writeSegments(postgres, 2);
+    // Older than a second are the commits that S3 has by the time that these are asked for.
+    await sleep(1_100);
+    expect(await told()).toEqual([9, expect.stringMatching(/S3 is .* behind[^]*pg_stat_archiver/)]);
+    await archiver.pushAll();
+    expect((await told())[0]).toBe(0);
+    await postgres.psql('postgres', `ALTER SYSTEM RESET archive_command`);
+    await reloadConfiguration(postgres);
   });
 
   it('refuses what is no WAL, and WAL of another cluster', async () => {

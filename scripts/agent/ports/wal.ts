@@ -159,6 +159,8 @@ export interface WalServerFacts {
   readonly segmentSize: number;
   /** `undefined`: unlimited. */
   readonly slotCapBytes: number | undefined;
+  /** Its archive_command calls `lifeboat wal push`, with this archive_timeout; 0: none. `undefined`: it does not, or not here. */
+  readonly pushes: { readonly timeoutSeconds: number } | undefined;
   readonly slot: SlotFacts | undefined;
 }
 

@@ -15,6 +15,7 @@ export function renderWalStatus(result: WalStatusResult): string[] {
     `In S3             ${describeStored(result)}`,
     `Behind            ${lag ? `${formatBytes(lag.bytes)}, ${formatDuration(lag.milliseconds)}` : 'unknown'}`,
     `Slot              ${describeSlot(result.slotName, server?.slot)}`,
+    ...(server?.pushes ? [`Archiver          ${describePushes(server.pushes)}`] : []),
     `Restorable from   ${describePoint(window?.earliest)}`,
     `Restorable until  ${describePoint(window?.latest)}`,
     ...(window?.holes ?? []).map((hole) => `⚠️  ${describeHole(hole)}`),
@@ -44,6 +45,14 @@ function describeSlot(name: string, slot: SlotFacts | undefined): string {
   return `${name}: ${slot.status ?? 'holds nothing'}, ${slot.active ? 'in use' : 'not in use'}, ${room}`;
 }
 
+function describePushes({ timeoutSeconds }: NonNullable<WalServerFacts['pushes']>): string {
+  const timeout =
+    timeoutSeconds === 0
+      ? 'without archive_timeout: the open segment may wait for long'
+      : `with archive_timeout = ${timeoutSeconds}s`;
+  return `archive_command calls lifeboat wal push, ${timeout}`;
+}
+
 export function walStatusAsJson(result: WalStatusResult): unknown {
   const { server, lastCommit, lag, window, failure } = result;
   return {
@@ -53,6 +62,7 @@ export function walStatusAsJson(result: WalStatusResult): unknown {
     standby: server?.standby ?? null,
     serverLsn: lsn(server?.flushLsn),
     ...slotAsJson(result.slotName, server?.slot),
+    archiveTimeoutSeconds: server?.pushes?.timeoutSeconds ?? null,
     storedLsn: lsn(result.held),
     lastCommit: lastCommit ? { time: lastCommit.time, lsn: formatLsn(lastCommit.lsn) } : null,
     lagBytes: lag?.bytes ?? null,

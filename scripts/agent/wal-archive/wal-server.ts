@@ -112,6 +112,10 @@ const FACTS = `
          clock_timestamp() AS now,
          (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size')::int AS segment_size,
          pg_size_bytes(nullif(current_setting('max_slot_wal_keep_size'), '-1'))::text AS slot_cap,
+         (SELECT setting FROM pg_settings
+           WHERE name = 'archive_timeout' AND current_setting('archive_command') ~ 'wal +push'
+             AND (current_setting('archive_mode') = 'always'
+               OR current_setting('archive_mode') = 'on' AND NOT pg_is_in_recovery()))::int AS push_timeout,
          slot.slot_name IS NOT NULL AS slot_exists,
          slot.active AS active,
          slot.restart_lsn::text AS restart_lsn,
@@ -137,6 +141,7 @@ interface FactsRow extends Record<string, unknown> {
   readonly now: Date;
   readonly segment_size: number;
   readonly slot_cap: string | null;
+  readonly push_timeout: number | null;
   readonly slot_exists: boolean;
   readonly active: boolean | null;
   readonly restart_lsn: string | null;
@@ -160,6 +165,7 @@ function describe(row: FactsRow): WalServerFacts {
     now: row.now,
     segmentSize: row.segment_size,
     slotCapBytes: numberOf(row.slot_cap),
+    pushes: row.push_timeout === null ? undefined : { timeoutSeconds: row.push_timeout },
     slot: row.slot_exists ? describeSlot(row) : undefined,
   };
 }

@@ -1,16 +1,17 @@
 import { newestUsable, separateClusters, type Base } from '../../../../lib/domain/base/base-catalog.ts';
-import { asLifeboatError, LifeboatError } from '../../../../lib/domain/errors.ts';
-import { formatBytes, formatDuration } from '../../../../lib/domain/quantities.ts';
+import { asLifeboatError, type LifeboatError } from '../../../../lib/domain/errors.ts';
 import { followWal, pathOf, timelinesOf, type WalArchive } from '../../../../lib/domain/wal/archive.ts';
 import { pitrAppPrefix, type WalSeries } from '../../../../lib/domain/wal/keys.ts';
-import { formatLsn, type Lsn } from '../../../../lib/domain/wal/lsn.ts';
+import type { Lsn } from '../../../../lib/domain/wal/lsn.ts';
 import { dateOfPgTime, parsePgTime } from '../../../../lib/domain/wal/pg-time.ts';
 import { DEFAULT_SEGMENT_SIZE } from '../../../../lib/domain/wal/segment.ts';
+import type { RestorablePoint } from '../../../../lib/domain/wal/known-commits.ts';
 import type { LastCommit } from '../../../../lib/domain/wal/wal-metadata.ts';
 import { lastWritten, restorableWindow, type RestorableWindow } from '../../../../lib/domain/wal/window.ts';
 import { readBases } from '../../catalog/bases.ts';
 import type { Clock } from '../../ports/host.ts';
-import type { SlotFacts, WalServer, WalServerFacts } from '../../ports/wal.ts';
+import type { WalServer, WalServerFacts } from '../../ports/wal.ts';
+import { judgeWal, noBase } from './wal-status-judgement.ts';
 import { lastCommitOf, readLastCommits, readWalArchive, type WalStores } from '../../catalog/wal.ts';
 
 export interface WalStatusPorts {
@@ -55,7 +56,7 @@ export async function walStatus(ports: WalStatusPorts, request: WalStatusRequest
   }
   const stored = await measureStored(ports, { app, systemIdentifier }, facts, bases);
   const found = { ...common, ...stored };
-  return { ...found, failure: asked.failure ?? judge(found, request) };
+  return { ...found, failure: asked.failure ?? judgeWal(found, request) };
 }
 
 type Stored = Pick<WalStatusResult, 'held' | 'lastCommit' | 'lag' | 'window'>;
@@ -73,7 +74,7 @@ async function measureStored(
   const tail = readTail(archive, window, facts);
   if (!tail) return { ...NOTHING, window };
   const lastCommit = await findLastCommit(stores, tail.keys);
-  return { held: tail.end, lastCommit, lag: facts && measureLag(facts, tail.end, lastCommit), window };
+  return { held: tail.end, lastCommit, lag: facts && measureLag(facts, tail, lastCommit), window };
 }
 
 const NOTHING = { held: undefined, lastCommit: undefined, lag: undefined, window: undefined } as const;
@@ -106,6 +107,8 @@ interface Tail {
   readonly end: Lsn;
   /** Of the objects at the end, newest first. */
   readonly keys: readonly string[];
+  /** The last commit that the window knows of, maybe of a segment further back. */
+  readonly latest: RestorablePoint | undefined;
 }
 
 /** The WAL at the end of what S3 holds: from where the slot is on, since all before was confirmed, or of the window. */
@@ -124,7 +127,7 @@ function readTail(
   const last = files.at(-1) ?? stretch?.tail.last;
   if (!last) return undefined;
   const keys = [last, ...files.toReversed()].flatMap((each) => each.files.toReversed().map(({ key }) => key));
-  return { end: last.end, keys: [...new Set(keys)] };
+  return { end: last.end, keys: [...new Set(keys)], latest: stretch?.latest };
 }
 
 /** The server's own, which need not be the newest: a recovered cluster may have been put aside again. */
@@ -153,78 +156,15 @@ async function findLastCommit(stores: WalStores, keys: readonly string[]): Promi
 
 /** In time: the age of the last commit that S3 holds, unless it holds all there is. */
 function measureLag(
-  { flushLsn, now }: WalServerFacts,
-  end: Lsn,
+  { flushLsn, now, slot }: WalServerFacts,
+  { end, latest }: Tail,
   lastCommit: LastCommit | undefined,
 ): WalStatusResult['lag'] {
   if (end >= flushLsn) return { bytes: 0, milliseconds: 0 };
   const bytes = Number(flushLsn - end);
-  if (!lastCommit) return undefined;
-  const age = now.getTime() - dateOfPgTime(parsePgTime(lastCommit.time)).getTime();
+  // Behind a slot's position lies all that was written lately; without one only the very last object was asked.
+  const time = (lastCommit ?? (slot ? undefined : latest))?.time;
+  if (time === undefined) return undefined;
+  const age = now.getTime() - dateOfPgTime(parsePgTime(time)).getTime();
   return { bytes, milliseconds: Math.max(0, age) };
-}
-
-function judge(
-  { app, server, slotName, lag, window }: Omit<WalStatusResult, 'failure'>,
-  { maxLagMs }: WalStatusRequest,
-): LifeboatError | undefined {
-  return (
-    (server && judgeSlot(server.slot, slotName)) ??
-    judgeLag(lag, maxLagMs) ??
-    (window && judgeWindow(app, window))
-  );
-}
-
-const START =
-  'Start it: systemctl start the service of lifeboat install --systemd --wal, or run: lifeboat wal stream';
-
-function judgeSlot(slot: SlotFacts | undefined, name: string): LifeboatError | undefined {
-  if (!slot) return attention(`There is no slot ${name}: nothing keeps WAL until S3 has it`, START);
-  if (slot.status === 'lost') {
-    return attention(`The slot ${name} has lost WAL that S3 does not hold: there will be a hole`, START);
-  }
-  if (!slot.active && !slot.catchingUp) return attention(`Nobody streams WAL from the slot ${name}`, START);
-  const sync = slot.stream?.syncState ?? 'async';
-  if (sync !== 'async') {
-    return new LifeboatError(
-      'SYNC_STANDBY',
-      `The stream is a synchronous standby (${sync}): commits wait for S3`,
-    );
-  }
-  if (slot.status === 'unreserved') {
-    return attention(
-      `The slot ${name} is over its limit: WAL that S3 does not hold may be removed at any moment`,
-      'Look why S3 is behind: journalctl -u the service; raise max_slot_wal_keep_size while there is room on the disk.',
-    );
-  }
-  return undefined;
-}
-
-function judgeLag(lag: WalStatusResult['lag'], maxLagMs: number): LifeboatError | undefined {
-  if (!lag || lag.milliseconds <= maxLagMs) return undefined;
-  return attention(
-    `S3 is ${formatDuration(lag.milliseconds)} and ${formatBytes(lag.bytes)} behind; at most ${formatDuration(maxLagMs)} is allowed`,
-    'Look why: journalctl -u the service of lifeboat install --systemd --wal',
-  );
-}
-
-function judgeWindow(app: string, window: RestorableWindow): LifeboatError | undefined {
-  if (window.timelines.length === 0) return noBase(app);
-  const open = window.holes.find(({ until }) => until === undefined);
-  if (!open) return undefined;
-  return attention(
-    `Nothing after ${open.since} can be restored: WAL is missing from ${formatLsn(open.from)} on, and there is no base backup behind it`,
-    'Run: lifeboat backup --kind base',
-  );
-}
-
-function noBase(app: string): LifeboatError {
-  return attention(
-    `${app} has no base backup in S3 yet: nothing can be restored to a point in time`,
-    'Run: lifeboat backup --kind base',
-  );
-}
-
-function attention(message: string, hint: string): LifeboatError {
-  return new LifeboatError('ATTENTION', message, { hint });
 }
