@@ -39,6 +39,7 @@ const FACTS: WalServerFacts = {
   now: new Date(0),
   segmentSize: SIZE,
   slotCapBytes: undefined,
+  pushes: undefined,
   slot: undefined,
 };
 
