@@ -1,39 +1,19 @@
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { formatLsn, type Lsn } from '../../../../lib/domain/wal/lsn.ts';
-import type { Clock } from '../../ports/host.ts';
-import type { CommitWatch, JournalPiece, WalArchive } from '../../ports/wal.ts';
+import type { CommitWatch, JournalPiece } from '../../ports/wal.ts';
 import { SegmentBuffers } from './wal-buffers.ts';
 import { journalConflict, journalledTo, newerThan, OpenSegment } from './wal-open-segment.ts';
+import type { ReceiverOptions, ReceiverStart } from './wal-receiver-options.ts';
+import { PackingRoom } from './wal-packing-room.ts';
 import { SendingWindow } from './wal-sending-window.ts';
 import { SentWal } from './wal-sent.ts';
-
-export interface ReceiverOptions {
-  readonly archive: WalArchive;
-  readonly clock: Clock;
-  readonly segmentSize: number;
-  /** Keeps trying until S3 has taken it; rejects only when that can never be, or nobody wants it any more. */
-  readonly persist: <T>(write: () => Promise<T>) => Promise<T>;
-  /** Everything before `lsn` lies in S3. */
-  readonly onSafe: (lsn: Lsn) => void;
-  /** What can never be stored; told once. */
-  readonly onFailure: (error: unknown) => void;
-  readonly watchCommits: (from: Lsn, segmentSize: number) => CommitWatch;
-}
-
-export interface ReceiverStart {
-  readonly timeline: number;
-  /** A segment's start, the first byte that will be received. */
-  readonly from: Lsn;
-  /** S3 holds what is received before it: that is compared. A segment's start. */
-  readonly resume: Lsn;
-  /** Of the segment at `resume`, in S3: what is received again must be the same, and new pieces begin where they end. */
-  readonly pieces: readonly JournalPiece[];
-}
 
 /** Segments that may be on their way beside and ahead of the oldest that S3 does not hold yet. */
 export const MOST_AHEAD = 16;
 /** Compressed segments on their way to S3; the connections hold up to two copies. */
 const ON_THE_WAY = { bytes: 20 * 1024 * 1024, ahead: MOST_AHEAD };
+/** Those, and compressed ones that wait beside their own plain bytes. */
+const PACKED = 40 * 1024 * 1024;
 
 /**
  * @param release the segment's buffer is not needed any more; at the end it is not anyway
@@ -48,6 +28,7 @@ type Write = (release: () => void, mayWrite: () => Promise<void>) => Promise<voi
 export class WalReceiver {
   readonly #options: ReceiverOptions;
   readonly #buffers: SegmentBuffers;
+  readonly #room: PackingRoom;
   readonly #window = new SendingWindow(ON_THE_WAY);
   #start: ReceiverStart = { timeline: 1, from: 0n, resume: 0n, pieces: [] };
   /** What has to end well before anything else is written. */
@@ -68,6 +49,7 @@ export class WalReceiver {
   constructor(options: ReceiverOptions) {
     this.#options = options;
     this.#buffers = new SegmentBuffers(options.segmentSize, options.clock);
+    this.#room = new PackingRoom(PACKED, options.segmentSize);
   }
 
   /** Everything before it lies in S3. */
@@ -222,15 +204,22 @@ export class WalReceiver {
     const { archive, persist } = this.#options;
     const turn = this.#window.announce();
     this.#send(open, async (release, mayWrite) => {
-      const packed = await archive.packSegment(open.place, open.buffer, open.lastCommit);
-      await mayWrite();
-      await this.#window.enter(turn, packed.size);
-      release();
-      this.#throwFailure();
-      await persist(() => packed.put());
-      this.#window.leave(turn, packed.size);
-      this.stored.segments += 1;
-      this.stored.bytes += packed.size;
+      const place = await this.#room.enter();
+      try {
+        this.#throwFailure();
+        const packed = await archive.packSegment(open.place, open.buffer, open.lastCommit);
+        place.fit(packed.size);
+        await mayWrite();
+        await this.#window.enter(turn, packed.size);
+        release();
+        this.#throwFailure();
+        await persist(() => packed.put());
+        this.#window.leave(turn, packed.size);
+        this.stored.segments += 1;
+        this.stored.bytes += packed.size;
+      } finally {
+        place.leave();
+      }
     });
   }
 
@@ -317,6 +306,7 @@ export class WalReceiver {
         if (this.#failure) return;
         this.#failure = { error };
         this.#window.close();
+        this.#room.close();
         this.#options.onFailure(error);
       })
       .finally(() => {

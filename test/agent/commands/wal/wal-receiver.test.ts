@@ -2,12 +2,11 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { segmentName } from '../../../../lib/domain/wal/segment.ts';
-import {
-  MOST_AHEAD,
-  WalReceiver,
-  type ReceiverOptions,
-  type ReceiverStart,
-} from '../../../../scripts/agent/commands/wal/wal-receiver.ts';
+import { MOST_AHEAD, WalReceiver } from '../../../../scripts/agent/commands/wal/wal-receiver.ts';
+import type {
+  ReceiverOptions,
+  ReceiverStart,
+} from '../../../../scripts/agent/commands/wal/wal-receiver-options.ts';
 import type { JournalPiece, LastCommit } from '../../../../scripts/agent/ports/wal.ts';
 import { eventually } from '../../replication/fixture.ts';
 import { memoryArchive, piecesOf, type MemoryArchive } from './wal-memory-archive.ts';
