@@ -140,9 +140,6 @@ export function recoverySettings({ stop, timeline }: RecoveryPlan, target: boole
     // Open for reading it would have to start again wherever the WAL tells of a max_connections that was raised meanwhile.
     ['hot_standby', pause ? 'on' : 'off'],
     ['wal_retrieve_retry_interval', '1s'],
-    // Every file was brought to the disk, and its refusals were heard, before the server starts. To open and sync each once more
-    // takes it a second for a thousand, and a quarter of an hour for a million.
-    ['recovery_init_sync_method', 'syncfs'],
   ];
   if (target && stop.kind === 'setting') {
     lines.push([stop.setting, stop.value], ['recovery_target_inclusive', stop.inclusive ? 'on' : 'off']);

@@ -125,7 +125,6 @@ describe('The settings of a recovered cluster', () => {
     const plan = { timeline: 3, stop } as unknown as RecoveryPlan;
     expect(recoverySettings(plan, true, false)).toContain(`recovery_target_name = 'o''\\\\n'\n`);
     expect(recoverySettings(plan, true, false)).toContain("recovery_target_timeline = '3'\n");
-    expect(recoverySettings(plan, true, false)).toContain("recovery_init_sync_method = 'syncfs'\n");
     expect(recoverySettings(plan, false, true)).not.toContain('recovery_target_name');
   });
 });
