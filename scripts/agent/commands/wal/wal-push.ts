@@ -3,7 +3,6 @@ import { timelineOfBackupHistory } from '../../../../lib/domain/wal/backup-histo
 import type { Lsn } from '../../../../lib/domain/wal/lsn.ts';
 import { parseSegmentName, parseTimeline, timelineOfSegment } from '../../../../lib/domain/wal/segment.ts';
 import { parseHistory } from '../../../../lib/domain/wal/timeline.ts';
-import type { LastCommit } from '../../../../lib/domain/wal/wal-metadata.ts';
 import type { CommitWatch, WalArchive, WalFiles } from '../../ports/wal.ts';
 
 export interface WalPushPorts {
@@ -113,14 +112,18 @@ async function pushSegment(pusher: Pusher, name: string, segment: string, bytes:
   }
   const where = { timeline: place.timeline, segment };
   if (name === segment) {
-    const lastCommit = lastCommitIn(pusher, place.start, bytes, segmentSize);
-    const packed = await archive.packSegment(where, bytes, lastCommit);
+    const watch = pusher.watchCommits(place.start, segmentSize);
+    watch.pushSegment(bytes);
+    const packed = await archive.packSegment(where, bytes, watch.last);
     await packed.put();
     return;
   }
   const end = await findSwitch(files, place.timeline, place.start, bytes.length);
   const kept = bytes.subarray(0, end === undefined ? bytes.length : Number(end - place.start));
-  await archive.putPartial(where, kept, lastCommitIn(pusher, place.start, kept, segmentSize));
+  // Its end is somewhere within, and no last commit to be found from behind.
+  const watch = pusher.watchCommits(place.start, segmentSize);
+  watch.push(kept);
+  await archive.putPartial(where, kept, watch.last);
 }
 
 /** What lies behind the switch in a timeline's last segment is of no timeline; a stream has not got it either. */
@@ -136,18 +139,6 @@ async function findSwitch(
     if (inside && last.timeline === timeline) return last.switchLsn;
   }
   return undefined;
-}
-
-function lastCommitIn(
-  { watchCommits }: WalPushPorts,
-  start: Lsn,
-  bytes: Buffer,
-  segmentSize: number,
-): LastCommit | undefined {
-  const watch = watchCommits(start, segmentSize);
-  if (bytes.length === segmentSize) watch.pushSegment(bytes);
-  else watch.push(bytes);
-  return watch.last;
 }
 
 function notWal(name: string): LifeboatError {
