@@ -1,14 +1,17 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseLsn } from '../../lib/domain/wal/lsn.ts';
 import { connect } from '../../scripts/agent/postgres/connection.ts';
+import { connectReplication } from '../../scripts/agent/replication/connect.ts';
 import { findLocalWal } from '../../scripts/agent/wal-archive/local-wal.ts';
-import { openWalServer } from '../../scripts/agent/wal-archive/wal-server.ts';
+import { openWalServer, walSenderName } from '../../scripts/agent/wal-archive/wal-server.ts';
 import { eventually } from '../agent/replication/fixture.ts';
 import { reloadConfiguration, type PostgresServer } from '../postgres-server.ts';
-import { Stage, useGround } from './backup-fixture.ts';
+import { startAgent } from './agent-process.ts';
+import { Stage, useGround, withMount } from './backup-fixture.ts';
 import {
   compareWithServer,
   endStreams,
@@ -241,15 +244,24 @@ describe('lifeboat wal stream', () => {
     const find = (changes: Partial<typeof home>) =>
       findLocalWal({ home: async () => ({ ...home, ...changes }) }, system);
     const local = await findLocalWal(server, system);
-    expect(await local?.read({ timeline: 1, segment: last! }, into)).toBe(true);
+    expect(await local?.read({ timeline: 1, segment: last! }, into)).toBe('taken');
     expect(into.equals(readFileSync(path.join(postgres.dataDir, 'pg_wal', last!)))).toBe(true);
-    expect(await local?.read({ timeline: 1, segment: nameOfSegment(flushed + 2n ** 32n) }, into)).toBe(false);
-    expect(await local?.read({ timeline: 1, segment: before! }, Buffer.alloc(2 * MIB))).toBe(false);
+    expect(await local?.read({ timeline: 1, segment: nameOfSegment(flushed + 2n ** 32n) }, into)).toBe(
+      'absent',
+    );
+    expect(await local?.read({ timeline: 1, segment: before! }, Buffer.alloc(2 * MIB))).toBe('unfit');
     // As the server keeps files for later use.
     const kept = nameOfSegment(flushed + 2n ** 34n);
     const files = path.join(postgres.dataDir, 'pg_wal');
     cpSync(path.join(files, before!), path.join(files, kept));
-    expect(await local?.read({ timeline: 1, segment: kept }, into)).toBe(false);
+    expect(await local?.read({ timeline: 1, segment: kept }, into)).toBe('unfit');
+    rmSync(path.join(files, kept));
+    // Neither is followed nor waited for what whoever owns the folder may put there.
+    symlinkSync(path.join(files, last!), path.join(files, kept));
+    expect(await local?.read({ timeline: 1, segment: kept }, into)).toBe('unfit');
+    rmSync(path.join(files, kept));
+    execFileSync('mkfifo', [path.join(files, kept)]);
+    expect(await local?.read({ timeline: 1, segment: kept }, into)).toBe('unfit');
     rmSync(path.join(files, kept));
     expect(await find({ pid: process.pid })).toBeUndefined();
     expect(await find({ pid: 2 ** 30 })).toBeUndefined();
@@ -261,6 +273,40 @@ describe('lifeboat wal stream', () => {
     cpSync(path.join(postgres.dataDir, 'postmaster.pid'), path.join(copy, 'postmaster.pid'));
     expect(await find({ dataDirectory: copy })).toBeUndefined();
     rmSync(copy, { recursive: true });
+    await server.close();
+  });
+
+  it('leaves a backlog, and the files of a base backup, to a server whose folder of WAL is another one than is seen here', async () => {
+    const stage = await Stage.set(ground(), {});
+    const { postgres } = ground();
+    await stopStream(await startStream(stage));
+    await writeSegments(postgres, 10);
+    const files = path.join(postgres.dataDir, 'pg_wal');
+    const copy = mkdtempSync(path.join(tmpdir(), 'lifeboat-other-wal-'));
+    cpSync(files, copy, { recursive: true });
+    const through = withMount(`mount --bind '${copy}' '${files}'`);
+    const agent = startAgent(['wal', 'stream'], { env: stage.env({ WAL_JOURNAL_SECONDS: '1' }), through });
+    await agent.untilPrinted(/Streaming WAL of cluster/);
+    await untilHeld(stage, await flushLsn(postgres));
+    expect(await stopStream(agent)).not.toContain('Catching up');
+    const plan = await stage.run(['backup', '--kind', 'base', '--dry-run'], {}, { through });
+    expect(plan.printed).toContain('pg_wal is another folder for the server than here');
+    rmSync(copy, { recursive: true });
+    await compareWithServer(stage, postgres);
+  });
+
+  it('is known by its slot while it catches up', async () => {
+    const { postgres } = ground();
+    const server = openWalServer(serverSettings(postgres), {});
+    await postgres.psql('postgres', `SELECT pg_create_physical_replication_slot('mine')`);
+    const catchesUp = async () => (await server.facts('mine')).slot?.catchingUp;
+    const connectAs = (slot: string) =>
+      connectReplication(serverSettings(postgres), {}, { applicationName: walSenderName(slot) });
+    const other = await connectAs('other');
+    expect(await catchesUp()).toBe(false);
+    const own = await connectAs('mine');
+    await eventually(async () => expect(await catchesUp()).toBe(true));
+    await Promise.all([other.close(), own.close(), server.dropSlot('mine')]);
     await server.close();
   });
 

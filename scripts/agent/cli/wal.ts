@@ -16,7 +16,7 @@ import { findLocalWal } from '../wal-archive/local-wal.ts';
 import { openWalArchive, openWalClusters } from '../wal-archive/s3-wal-archive.ts';
 import { openWalFiles } from '../wal-archive/wal-files.ts';
 import { openWalReader } from '../wal-archive/wal-reader.ts';
-import { openWalServer } from '../wal-archive/wal-server.ts';
+import { openWalServer, walSenderName } from '../wal-archive/wal-server.ts';
 import { openWalStoresAnew, requireWalStores } from '../wal-stores.ts';
 
 type Options = Readonly<Record<string, unknown>>;
@@ -47,7 +47,11 @@ export async function runWalStream(options: Options): Promise<Answer> {
       findLocalWal: (systemIdentifier) => findLocalWal(server, systemIdentifier),
       clusters: openWalClusters(stores, app),
       baseBackups: openBaseBackups({ agent: ourselves(), environment, clock, log, interrupted }),
-      connect: () => connectReplication(database, environment, { interrupted: deadline }),
+      connect: () =>
+        connectReplication(database, environment, {
+          applicationName: walSenderName(wal.slot),
+          interrupted: deadline,
+        }),
       openArchive: (systemIdentifier) => openWalArchive(stores, { app, systemIdentifier }, runId),
       bases: () => readBases(app, stores.backups),
       watchCommits: (from, segmentSize) =>

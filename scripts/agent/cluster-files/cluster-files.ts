@@ -153,7 +153,7 @@ async function openFolders(
         `${dataDirectory} on this host is of cluster ${systemIdentifier}`,
       );
     await cluster.findTablespaces();
-    const wal = cluster.openWal();
+    const wal = await cluster.openWal();
     wal.names();
     wal.close();
     return { sender: new FilesSender(facts, session, cluster), folder: dataDirectory };

@@ -137,7 +137,7 @@ export class FilesBackup implements BaseBackupStream {
     const { lsn: start, timeline } = this.start;
     const { segmentSize, systemIdentifier } = cluster;
     const span = { start, end, timeline, segmentSize, systemIdentifier };
-    const folder = cluster.openWal();
+    const folder = await cluster.openWal();
     try {
       this.#reads.begin(walkWal(folder, span));
       for (let member = this.#reads.nextMember(); member; member = this.#reads.nextMember()) {

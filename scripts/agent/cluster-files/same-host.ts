@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { open, realpath, stat } from 'node:fs/promises';
+import { readFully } from '../host/durable-file.ts';
 import { codeOf } from './disk-failure.ts';
 
 /** What a session says of the process that serves it, and of its server. */
@@ -12,6 +13,8 @@ export interface ServerProcess {
   readonly dataDirectory: string;
 }
 
+/** Whoever may write to the folder must not choose what is read by a link, nor hold us up by a pipe. */
+export const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Of a second or two between one look and the other, and of the clock's ticks. */
 const TOLERANCE_S = 2;
 /** Between the postmaster's first step, which postmaster.pid has, and the one that it tells of: it makes its shared memory meanwhile. */
@@ -57,10 +60,46 @@ export async function whyOtherFolder(seen: string, path: string): Promise<string
     const same = theirs.ino === ours.ino && theirs.dev === ours.dev;
     return same ? undefined : `${path} is another folder for the server than here`;
   } catch (error) {
-    // A container's root may look at no other user's processes; it and the server then share all of what they see.
+    // A container's root may look at no other user's processes, but at what is mounted for them.
     if (['EACCES', 'EPERM'].includes(codeOf(error) ?? '') && isBelowProc(error))
-      return process.getuid?.() === 0 ? undefined : `this user may not look at PostgreSQL’s processes`;
+      return (await hasSameMounts(seen)) ? undefined : `this user may not look at PostgreSQL’s processes`;
     return `${path} cannot be found here as the server sees it: ${(error as Error).message}`;
+  }
+}
+
+/** The same of the server's folder of WAL, which may be a link, or a disk of its own that is mounted for the server alone. */
+export async function whyOtherWal(pid: number, dataDirectory: string): Promise<string | undefined> {
+  const folder = `${dataDirectory}/pg_wal`;
+  let real: string;
+  try {
+    real = await realpath(folder);
+  } catch (error) {
+    return `${folder} cannot be read: ${(error as Error).message}`;
+  }
+  // The kernel would follow a link with an absolute target from our root, not from the server's.
+  return (
+    (await whyOtherFolder(`/proc/${pid}/root${real}`, real)) ??
+    (await whyOtherFolder(`/proc/${pid}/cwd/pg_wal`, real))
+  );
+}
+
+/**
+ * Whether all is mounted for a process as for this one, below the same root: each mount has a number of its own, which no other
+ * namespace of this host has (https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html).
+ * @param seen below the process's folder in /proc
+ */
+async function hasSameMounts(seen: string): Promise<boolean> {
+  const [folder] = /^\/proc\/\d+/.exec(seen) ?? [];
+  if (folder === undefined || process.getuid?.() !== 0) return false;
+  try {
+    const [theirs, ours] = await Promise.all([
+      readText(`${folder}/mountinfo`),
+      readText('/proc/self/mountinfo'),
+    ]);
+    return theirs !== undefined && theirs !== '' && theirs === ours;
+  } catch {
+    // No proof.
+    return false;
   }
 }
 
@@ -90,13 +129,22 @@ async function isInContainer(pid: number): Promise<boolean> {
   return numbers.length > 1;
 }
 
-/** `undefined`: it is not there. @throws NodeJS.ErrnoException */
-async function readText(path: string): Promise<string | undefined> {
+/** What is needed of any of the files here comes before. */
+const MOST_TEXT = 64 * 1024;
+
+/** `undefined`: it is not there, or no file. @throws NodeJS.ErrnoException */
+export async function readText(path: string): Promise<string | undefined> {
   try {
-    // A pipe in its place is not waited for.
-    return await readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NONBLOCK });
+    const handle = await open(path, READ_FILE);
+    try {
+      if (!(await handle.stat()).isFile()) return undefined;
+      const bytes = Buffer.allocUnsafe(MOST_TEXT);
+      return bytes.toString('utf8', 0, await readFully(handle, bytes, 0));
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ESRCH'].includes(codeOf(error) ?? '')) return undefined;
+    if (['ELOOP', 'ENOENT', 'ENOTDIR', 'ENXIO', 'ESRCH'].includes(codeOf(error) ?? '')) return undefined;
     throw error;
   }
 }

@@ -5,7 +5,7 @@ import type { BackupSession } from './backup-session.ts';
 import type { WalkRules } from './cluster-walk.ts';
 import { cannotRead } from './disk-failure.ts';
 import { Folder } from './folder.ts';
-import { whyOtherFolder } from './same-host.ts';
+import { whyOtherFolder, whyOtherWal } from './same-host.ts';
 
 export interface FoundTablespace {
   readonly oid: number;
@@ -184,8 +184,10 @@ export class SourceCluster {
     throw new LifeboatError('DISK_FAILED', `The files of tablespace ${oid} are gone: ${textOf(path)}`);
   }
 
-  /** It may be a link. @throws LifeboatError DISK_FAILED */
-  openWal(): Folder {
+  /** It may be a link. It is the folder that the server sees. @throws LifeboatError DISK_FAILED */
+  async openWal(): Promise<Folder> {
+    const why = await whyOtherWal(this.#pid, textOf(this.#path));
+    if (why !== undefined) throw new LifeboatError('DISK_FAILED', why);
     const folder = this.root.follow('pg_wal');
     if (folder) return folder;
     throw new LifeboatError('DISK_FAILED', `There is no ${this.root.path}pg_wal`);

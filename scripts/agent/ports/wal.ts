@@ -136,14 +136,17 @@ export interface ServerHome {
   readonly age: number;
 }
 
+/** `absent`: there is no such file. `unfit`: what is there is not to be taken. */
+export type LocalRead = 'taken' | 'absent' | 'unfit';
+
 /** The folder of WAL of a server that runs on this host. */
 export interface LocalWal {
   readonly folder: string;
   /**
    * Puts a segment that the server has flushed whole into memory of its size.
-   * @returns false: it is not to be had here, and the server has to send it
+   * @returns if not `taken`, the server has to send it
    */
-  read(place: SegmentPlace, into: Buffer): Promise<boolean>;
+  read(place: SegmentPlace, into: Buffer): Promise<LocalRead>;
 }
 
 export interface WalServerFacts {
@@ -167,7 +170,7 @@ export interface WalServerFacts {
 /** https://www.postgresql.org/docs/current/view-pg-replication-slots.html */
 export interface SlotFacts {
   readonly active: boolean;
-  /** A connection like the stream's is there that does not stream: it waits while a backlog is read from the server's files. */
+  /** This slot's connection is there and does not stream: it waits while a backlog is read from the server's files. */
   readonly catchingUp: boolean;
   /** `undefined`: it holds nothing, or nothing any more. */
   readonly restartLsn: Lsn | undefined;

@@ -1,9 +1,15 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { lstat, open } from 'node:fs/promises';
 import path from 'node:path';
 import { parseSegmentName } from '../../../lib/domain/wal/segment.ts';
-import { whyNotThisHost, type ServerProcess } from '../cluster-files/same-host.ts';
+import {
+  READ_FILE,
+  readText,
+  whyNotThisHost,
+  whyOtherWal,
+  type ServerProcess,
+} from '../cluster-files/same-host.ts';
 import { holdsSegment } from '../data-path/wal/segment-pages.ts';
-import { readFully } from '../host/durable-file.ts';
+import { isMissing, readFully } from '../host/durable-file.ts';
 import type { LocalWal, WalServer } from '../ports/wal.ts';
 
 /**
@@ -25,22 +31,24 @@ export async function findLocalWal(
     folder,
     read: async ({ timeline, segment }, into) => {
       try {
-        if (!(await readStable(path.join(folder, segment), into))) return false;
-      } catch {
+        if (!(await readStable(path.join(folder, segment), into))) return 'unfit';
+      } catch (error) {
         // Removed, or no longer to be read: the server sends it, or says what is wrong.
-        return false;
+        return isMissing(error) ? 'absent' : 'unfit';
       }
       const place = parseSegmentName(segment, into.length);
-      if (!place || !holdsSegment(into, { start: place.start, timeline, systemIdentifier })) return false;
+      if (!place || !holdsSegment(into, { start: place.start, timeline, systemIdentifier })) return 'unfit';
       // What else is put there once that server has stopped is none of its WAL.
-      return (await readPostmaster(dataDirectory)) === server;
+      return (await readPostmaster(dataDirectory)) === server ? 'taken' : 'unfit';
     },
   };
 }
 
 async function isThisHost(server: ServerProcess, asked: number): Promise<boolean> {
   try {
-    return (await whyNotThisHost(server, () => (performance.now() - asked) / 1000)) === undefined;
+    const askedFor = (): number => (performance.now() - asked) / 1000;
+    if ((await whyNotThisHost(server, askedFor)) !== undefined) return false;
+    return (await whyOtherWal(server.pid, server.dataDirectory)) === undefined;
   } catch {
     // Not to be looked at by this user.
     return false;
@@ -53,10 +61,12 @@ async function isThisHost(server: ServerProcess, asked: number): Promise<boolean
  * @returns false: it is of another size, or has another name now
  */
 async function readStable(file: string, into: Buffer): Promise<boolean> {
-  const handle = await open(file, 'r');
+  const handle = await open(file, READ_FILE);
   try {
+    const found = await handle.stat();
+    if (!found.isFile() || found.size !== into.length) return false;
     if ((await readFully(handle, into, 0)) !== into.length) return false;
-    const [read, named] = await Promise.all([handle.stat({ bigint: true }), stat(file, { bigint: true })]);
+    const [read, named] = await Promise.all([handle.stat({ bigint: true }), lstat(file, { bigint: true })]);
     return read.ino === named.ino && read.dev === named.dev && Number(read.size) === into.length;
   } finally {
     await handle.close();
@@ -69,8 +79,8 @@ async function readStable(file: string, into: Buffer): Promise<boolean> {
  */
 async function readPostmaster(dataDirectory: string): Promise<string | undefined> {
   try {
-    const text = await readFile(path.join(dataDirectory, 'postmaster.pid'), 'utf8');
-    return text.split('\n').slice(0, 3).join('\n');
+    const text = await readText(path.join(dataDirectory, 'postmaster.pid'));
+    return text?.split('\n').slice(0, 3).join('\n');
   } catch {
     return undefined;
   }

@@ -8,6 +8,11 @@ import type { DatabaseSettings } from '../settings.ts';
 
 type Ask = <Row extends Record<string, unknown>>(sql: string, values?: readonly unknown[]) => Promise<Row[]>;
 
+/** Its connection's application_name: before it streams from the slot nothing else says whose it is. As long as PostgreSQL keeps. */
+export function walSenderName(slot: string): string {
+  return `lifeboat_wal_${slot}`.slice(0, 63);
+}
+
 /** Connects when first asked, and again after the connection broke. */
 export function openWalServer(settings: DatabaseSettings, environment: Environment): WalServer {
   let connection: Promise<Connection> | undefined;
@@ -36,7 +41,7 @@ export function openWalServer(settings: DatabaseSettings, environment: Environme
   };
   return {
     facts: async (slot) => {
-      const [row] = await ask<FactsRow>(FACTS, [slot]);
+      const [row] = await ask<FactsRow>(FACTS, [slot, walSenderName(slot)]);
       if (!row) throw new LifeboatError('BUG', 'PostgreSQL told nothing of itself');
       return describe(row);
     },
@@ -127,7 +132,7 @@ const FACTS = `
          sender.write_lsn::text AS write_lsn,
          sender.flush_lsn::text AS sender_flush_lsn,
          EXISTS (SELECT FROM pg_stat_replication
-                  WHERE application_name = 'lifeboat_wal' AND state = 'startup') AS catching_up
+                  WHERE application_name = $2 AND state = 'startup') AS catching_up
     FROM (SELECT $1::text AS wanted) AS request
     LEFT JOIN pg_replication_slots AS slot ON slot.slot_name = request.wanted
     LEFT JOIN pg_stat_replication AS sender ON sender.pid = slot.active_pid`;

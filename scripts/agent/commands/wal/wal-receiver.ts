@@ -132,6 +132,8 @@ export class WalReceiver {
     const buffer = await this.#buffers.takeWhenFree();
     let taken = false;
     try {
+      // While a buffer was waited for.
+      this.#throwFailure();
       taken = await read(buffer, this.#next);
     } finally {
       if (!taken) this.#buffers.giveBack(buffer);

@@ -47,7 +47,12 @@ export interface SessionLife {
   readonly exposure: Exposure;
   readonly segmentAge: SegmentAge;
   /** So many segments are read beside the server first: whatever happens from now on is tried again. */
-  readonly onCatchUp: (segments: number, from: Lsn, local: LocalWal) => void;
+  readonly onCatchUp: (
+    segments: number,
+    from: Lsn,
+    local: LocalWal,
+    path: readonly TimelineStretch[],
+  ) => void;
   /** The stream runs: the same. @param path the way to the server's timeline */
   readonly onStreaming: (start: StreamStart, path: readonly TimelineStretch[]) => void;
   /** Keeps trying until S3 has taken it; rejects only when that can never be, or at the deadline. */
@@ -106,7 +111,8 @@ export class WalSession {
         slot: this.#request.slot,
         facts: this.#facts,
         points,
-        ...this.#life,
+        interrupted: this.#life.interrupted,
+        onCatchUp: (...found) => this.#life.onCatchUp(...found, this.#path),
       });
       if (!this.#life.interrupted.aborted) await this.#streamFrom(server, left);
     } finally {

@@ -171,11 +171,12 @@ class WalService {
       exposure: this.#exposure,
       segmentAge: this.#segmentAge,
       persist: (write) => this.#persist(write),
-      onCatchUp: (segments, from, { folder }) => {
+      onCatchUp: (segments, from, { folder }, path) => {
         this.#prove();
         log.info(
           `Catching up: ${formatCount(segments, 'segment')} from ${formatLsn(from)} on, read in ${folder}, to ${archive.url}`,
         );
+        void this.#surveyBases(archive, path);
       },
       onStreaming: ({ timeline, from }, path) => {
         this.#prove();

@@ -1,6 +1,8 @@
 import { isSegmentSize } from '../../../../lib/domain/wal/segment.ts';
 import type { Lsn } from '../../../../lib/domain/wal/lsn.ts';
+import type { RecordPlace } from './wal-listener.ts';
 import { readPageHeader, readSegmentFacts, WAL_PAGE_SIZE } from './wal-page.ts';
+import { WalScanner } from './wal-scanner.ts';
 
 export interface ExpectedSegment {
   readonly start: Lsn;
@@ -10,7 +12,8 @@ export interface ExpectedSegment {
 
 /**
  * Whether these bytes are a whole segment's: every page says where it belongs, and a file that the server keeps for later use
- * has those of an earlier segment. Behind a switch of segments there are only zeros.
+ * has those of an earlier segment. Behind a switch of segments there are only zeros, as there are in a new file that is not full yet:
+ * zeros count where the switch is there.
  */
 export function holdsSegment(bytes: Buffer, expected: ExpectedSegment): boolean {
   if (!isSegmentSize(bytes.length)) return false;
@@ -21,7 +24,7 @@ export function holdsSegment(bytes: Buffer, expected: ExpectedSegment): boolean 
   // No segment crosses 4 GiB.
   for (let at = 0; at < bytes.length; at += WAL_PAGE_SIZE) {
     const page = readPageHeader(bytes, at);
-    if (page.magic === 0 && at > 0) return isZero(bytes.subarray(at));
+    if (page.magic === 0 && at > 0) return endsWithSwitch(bytes, expected.start);
     const placed = page.addressLow === low + at && page.addressHigh === high;
     if (page.major === undefined || page.long !== (at === 0) || !placed) return false;
     if (page.timeline > expected.timeline) return false;
@@ -29,11 +32,15 @@ export function holdsSegment(bytes: Buffer, expected: ExpectedSegment): boolean 
   return true;
 }
 
-const ZEROS = Buffer.alloc(WAL_PAGE_SIZE);
-
-function isZero(bytes: Buffer): boolean {
-  for (let at = 0; at < bytes.length; at += ZEROS.length) {
-    if (ZEROS.compare(bytes, at, Math.min(bytes.length, at + ZEROS.length)) !== 0) return false;
+/** And all behind it is zeros, from the switch on. Of one that began in the segment before nothing is known. */
+function endsWithSwitch(bytes: Buffer, from: Lsn): boolean {
+  const ends: Lsn[] = [];
+  const listener = { switch: ({ end }: RecordPlace) => void ends.push(end) };
+  try {
+    new WalScanner({ from, segmentSize: bytes.length, listener }).push(bytes);
+  } catch {
+    // Whatever is wrong there: it is no whole segment.
+    return false;
   }
-  return true;
+  return ends.at(-1) === from + BigInt(bytes.length);
 }

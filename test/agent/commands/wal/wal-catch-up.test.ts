@@ -16,9 +16,12 @@ interface Ground {
   readonly archive: MemoryArchive;
   /** Names of the segments that are in the folder. */
   readonly files: Set<string>;
+  /** Of those that are there, but not to be taken. */
+  readonly unfit: Set<string>;
   /** What the slot was set to, in order. */
   readonly advanced: bigint[];
   readonly announced: number[];
+  readonly warned: string[];
   /** @param written segments that the server has flushed */
   run(written: number, points: ResumePoints, changes?: Changes): Promise<ResumePoints>;
 }
@@ -28,6 +31,10 @@ interface Changes {
   readonly interrupted?: AbortSignal;
   readonly timeline?: number;
   readonly refuseAdvance?: boolean;
+  /** Of the server that streams. */
+  readonly systemIdentifier?: string;
+  /** Segments that are written between two questions how many there are. */
+  readonly writing?: number;
 }
 
 const FACTS: WalServerFacts = {
@@ -46,13 +53,15 @@ const FACTS: WalServerFacts = {
 function ground(): Ground {
   const archive = memoryArchive();
   const files = new Set(Array.from({ length: 40 }, (_each, index) => name(index)));
-  const [advanced, announced]: [bigint[], number[]] = [[], []];
+  const unfit = new Set<string>();
+  const [advanced, announced, warned]: [bigint[], number[], string[]] = [[], [], []];
   const local: LocalWal = {
     folder: '/data/pg_wal',
     read: async ({ segment }, into) => {
       const index = [...Array(40).keys()].findIndex((each) => name(each) === segment);
       WAL.copy(into, 0, index * SIZE, (index + 1) * SIZE);
-      return files.has(segment);
+      if (unfit.has(segment)) return 'unfit';
+      return files.has(segment) ? 'taken' : 'absent';
     },
   };
   const run: Ground['run'] = async (written, points, changes = {}) => {
@@ -65,12 +74,13 @@ function ground(): Ground {
       onFailure: () => undefined,
       watchCommits: () => ({ push: () => undefined, pushSegment: () => undefined, last: undefined }),
     });
+    let asked = 0;
     const request: CatchUpRequest = {
       connection: {
         identify: async () => ({
-          systemIdentifier: FACTS.systemIdentifier,
+          systemIdentifier: changes.systemIdentifier ?? FACTS.systemIdentifier,
           timeline: changes.timeline ?? 1,
-          flushLsn: at(written) + 100n,
+          flushLsn: at(written + (changes.writing ?? 0) * asked++) + 100n,
         }),
       } as unknown as ReplicationServer,
       receiver,
@@ -86,9 +96,10 @@ function ground(): Ground {
         advanced.push(lsn);
       },
     } as unknown as WalServer;
-    return await catchUp({ archive, server, findLocalWal: async () => local }, request);
+    const log = { info: () => undefined, warn: (line: string) => void warned.push(line) };
+    return await catchUp({ log, archive, server, findLocalWal: async () => local }, request);
   };
-  return { archive, files, advanced, announced, run };
+  return { archive, files, unfit, advanced, announced, warned, run };
 }
 
 const from = (index: number, compared?: number): ResumePoints => ({
@@ -109,32 +120,50 @@ function expectHeld({ archive }: Ground, first: number, end: number): void {
 describe('catching up from the server’s own files', () => {
   it('stores every complete segment, tells the server, and has the stream begin behind them', async () => {
     const all = ground();
-    expect(await all.run(40, from(0))).toEqual(from(40));
+    // Its last segment is sent again, and the slot holds it until then.
+    expect(await all.run(40, from(0))).toEqual(from(40, 39));
     expectHeld(all, 0, 40);
     expect(all.announced).toEqual([40]);
-    expect(all.advanced.at(-1)).toBe(at(40));
+    expect(all.advanced.at(-1)).toBe(at(39));
     expect(all.advanced).toEqual(all.advanced.toSorted((one, other) => (one < other ? -1 : 1)));
   });
 
   it('compares the segment before with what S3 holds, and goes without where the server has it no more', async () => {
     const same = ground();
-    expect(await same.run(10, from(1, 0))).toEqual(from(10));
+    expect(await same.run(10, from(1, 0))).toEqual(from(10, 9));
     expectHeld(same, 0, 10);
     const removed = ground();
     removed.files.delete(name(0));
-    expect(await removed.run(10, from(1, 0))).toEqual(from(10));
+    expect(await removed.run(10, from(1, 0))).toEqual(from(10, 9));
     expectHeld(removed, 1, 10);
     const other = ground();
     other.archive.objects.set(name(0), randomBytes(SIZE));
     await expect(other.run(10, from(1, 0))).rejects.toMatchObject({ code: 'WAL_CONFLICT' });
     expect([...other.archive.objects.keys()]).toEqual([name(0)]);
     expect(other.advanced).toEqual([]);
+    const unfit = ground();
+    unfit.unfit.add(name(0));
+    expect(await unfit.run(10, from(1, 0))).toEqual(from(1, 0));
+    expectHeld(unfit, 0, 0);
+  });
+
+  it('takes nothing where the server that streams is another one', async () => {
+    const other = ground();
+    expect(await other.run(40, from(0), { systemIdentifier: '7300000000000000002' })).toEqual(from(0));
+    expectHeld(other, 0, 0);
+  });
+
+  it('comes to an end also where more is written all the time', async () => {
+    const busy = ground();
+    // Asked once before it begins.
+    expect(await busy.run(5, from(0), { writing: 5 })).toEqual(from(20, 19));
+    expectHeld(busy, 0, 20);
   });
 
   it('leaves to the server what is not to be had', async () => {
     const gap = ground();
     gap.files.delete(name(7));
-    expect(await gap.run(20, from(0))).toEqual(from(7));
+    expect(await gap.run(20, from(0))).toEqual(from(7, 6));
     expectHeld(gap, 0, 7);
     const none = ground();
     none.files.clear();
@@ -145,8 +174,11 @@ describe('catching up from the server’s own files', () => {
 
   it('goes on also where the server hears nothing of it, and stops when it is told to', async () => {
     const deaf = ground();
-    expect(await deaf.run(40, from(0), { refuseAdvance: true })).toEqual(from(40));
+    expect(await deaf.run(40, from(0), { refuseAdvance: true })).toEqual(from(40, 39));
     expectHeld(deaf, 0, 40);
+    expect(deaf.warned).toEqual([
+      'The slot slot keeps WAL that S3 holds until the stream begins: the slot is active',
+    ]);
     const stopped = ground();
     expect(await stopped.run(40, from(0), { interrupted: AbortSignal.abort() })).toEqual(from(0));
     expectHeld(stopped, 0, 0);

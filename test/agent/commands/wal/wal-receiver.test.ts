@@ -359,6 +359,34 @@ describe('The receiver of WAL', () => {
     expect(first.archive.objects.has(name(0))).toBe(false);
   });
 
+  it('reads no segment once a write has failed for which its memory was waited for', async () => {
+    const { archive, receiver } = ground();
+    const hold: { fail: (error: Error) => void } = { fail: () => undefined };
+    const gate = new Promise<void>((_resolve, reject) => {
+      hold.fail = reject;
+    });
+    gate.catch(() => undefined);
+    archive.packSegment = async () => {
+      await gate;
+      throw new Error('unreachable');
+    };
+    receiver.begin(at(1, START, []));
+    let reads = 0;
+    const read = async (): Promise<boolean> => {
+      reads += 1;
+      return true;
+    };
+    const taking = (async () => {
+      for (;;) await receiver.acceptSegment(read);
+    })();
+    taking.catch(() => undefined);
+    // All the memory is in use, and the next one waits.
+    await eventually(() => expect(reads).toBe(16));
+    hold.fail(new Error('S3 said no'));
+    await expect(taking).rejects.toThrow('S3 said no');
+    expect(reads).toBe(16);
+  });
+
   it('tells each object’s last commit, and only of commits whose records end in it', async () => {
     let last: LastCommit | undefined;
     const { archive, receiver } = ground({

@@ -110,6 +110,31 @@ describe.each(POSTGRES_MAJORS)('Scanning the WAL of PostgreSQL %d', (major) => {
     expect(holdsSegment(mixed, expected)).toBe(false);
   });
 
+  it('knows a segment that was switched from a new file that is not full yet', () => {
+    const systemIdentifier = String(scanner.systemIdentifier);
+    const holds = (bytes: Buffer, start: bigint): boolean =>
+      holdsSegment(bytes, { start, timeline: 1, systemIdentifier });
+    const switched = log.places.filter((_place, index) => log.lines[index]!.endsWith(' SWITCH'));
+    expect(switched).toHaveLength(2);
+    for (const { start, bytes } of segments().slice(0, -1)) {
+      const end = switched.find(({ lsn }) => lsn >= start && lsn < start + BigInt(MIB))?.lsn;
+      const used = end === undefined ? MIB : Math.ceil(Number(end + 24n - start) / 8192) * 8192;
+      for (const pages of [1, 2, 50, 127].filter((count) => count * 8192 < used)) {
+        const cut = Buffer.from(bytes).fill(0, pages * 8192);
+        expect([pages, holds(cut, start)]).toEqual([pages, false]);
+      }
+      const padded = Buffer.from(bytes);
+      if (end === undefined) continue;
+      // Behind the record, in its own page and at the segment's end.
+      for (const at of [Number(end - start) + 24, MIB - 1]) {
+        padded[at] = 1;
+        expect(holds(padded, start)).toBe(false);
+        padded[at] = 0;
+      }
+      expect(holds(padded, start)).toBe(true);
+    }
+  });
+
   it('misses no commit and no rollback', async () => {
     const ended = (events: readonly { readonly xid: number }[]) => new Set(events.map(({ xid }) => xid));
     const commits = ended(log.commits);
