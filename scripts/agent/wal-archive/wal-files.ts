@@ -1,9 +1,9 @@
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { isSegmentSize } from '../../../lib/domain/wal/segment.ts';
 import { LONG_PAGE_HEADER, readPageHeader, readSegmentFacts } from '../data-path/wal/wal-page.ts';
-import { isMissing, onDisk, readFully } from '../host/durable-file.ts';
+import { giveToFolderOwner, isMissing, makeFolderBelow, onDisk, readFully } from '../host/durable-file.ts';
 import type { WalFiles } from '../ports/wal.ts';
 
 /** Within the data directory, which nobody but the server's user can write to: whoever forges a mark loses WAL. */
@@ -33,9 +33,9 @@ export function openWalFiles(folder: string): WalFiles {
     identify: (name) => identify(at(name)),
     mark: async (name, identity) => {
       await onDisk(`Cannot write to ${marks}`, async () => {
-        await mkdir(marks, { recursive: true, mode: 0o700 });
+        await makeFolderBelow(marks, 0o700);
         const unfinished = join(marks, `.${name}.${process.pid}`);
-        await writeFile(unfinished, `${identity}\n`, { mode: 0o600 });
+        await writeForOwner(unfinished, `${identity}\n`);
         await rename(unfinished, join(marks, name));
       });
     },
@@ -46,6 +46,17 @@ export function openWalFiles(folder: string): WalFiles {
       }
     },
   };
+}
+
+/** Root's own would be a file in the data directory that the server may not read: no base backup could be made. */
+async function writeForOwner(path: string, text: string): Promise<void> {
+  const file = await open(path, 'w', 0o600);
+  try {
+    await giveToFolderOwner(file, path);
+    await file.writeFile(text);
+  } finally {
+    await file.close();
+  }
 }
 
 async function readWhole(path: string, memory: Buffer | undefined): Promise<Buffer> {
