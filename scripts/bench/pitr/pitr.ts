@@ -11,11 +11,8 @@ import { drainContenders, makeBacklog, withStream, until, type Backlog } from '.
 import { replayContenders } from './wal-replay.ts';
 import { measure } from '../measured-run.ts';
 
-/**
- * archive_mode needs a restart, so it is on from the start; nothing is archived before someone is told to. A backlog stays where it
- * is until each has had its turn.
- */
-export const PITR_SETTINGS = { archive_mode: 'on', archive_command: '', wal_keep_size: '3GB' };
+/** archive_mode needs a restart, so it is on from the start; nothing is archived before someone is told to. */
+export const PITR_SETTINGS = { archive_mode: 'on', archive_command: '' };
 
 export const PITR_PARTS = ['bases', 'drain', 'replay'] as const;
 export type PitrPart = (typeof PITR_PARTS)[number];
@@ -86,4 +83,7 @@ async function prepareWal(ground: PitrGround): Promise<void> {
   });
   await archiveWith(ground, '');
   await stage.postgres.psql('postgres', 'CHECKPOINT');
+  // A backlog stays where it is until each has had its turn. Not in the base backups: the servers that replay it have their own.
+  await stage.postgres.psql('postgres', `ALTER SYSTEM SET wal_keep_size = '3GB'`);
+  await stage.postgres.psql('postgres', 'SELECT pg_reload_conf()');
 }
