@@ -1,18 +1,15 @@
-import { once } from 'node:events';
-import { connect as connectSocket } from 'node:net';
 import type { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
 import { majorOf } from '../../../lib/domain/server-version.ts';
 import { parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { parseTimeline } from '../../../lib/domain/wal/segment.ts';
 import type { Environment } from '../environment.ts';
+import { cancel } from '../replication/cancel.ts';
 import { closeClient, connectClient } from '../postgres/connection.ts';
-import { cancelMessage } from '../replication/protocol.ts';
 import type { DatabaseSettings } from '../settings.ts';
 
 /** pg_start_backup and pg_stop_backup up to 14. */
 const NEW_NAMES_SINCE = 15;
-const CANCEL_TIMEOUT_MS = 3_000;
 
 export interface BackupStart {
   readonly lsn: Lsn;
@@ -168,21 +165,7 @@ export class BackupSession {
   abort(reason: Error): void {
     if (this.#gone) return;
     this.#gone = reason;
-    if (this.#busy) this.#cancelled ??= this.#cancel();
-  }
-
-  async #cancel(): Promise<void> {
-    const { processID, secretKey } = this.#client as unknown as { processID: number; secretKey: number };
-    const { host, port } = this.#client;
-    const socket = host.startsWith('/')
-      ? connectSocket(`${host}/.s.PGSQL.${port}`)
-      : connectSocket({ host, port });
-    socket.setTimeout(CANCEL_TIMEOUT_MS, () => socket.destroy());
-    // A server that cannot be reached has nothing to cancel, or notices the broken connection by itself.
-    socket.on('error', () => undefined);
-    socket.end(cancelMessage(processID, secretKey));
-    socket.resume();
-    await once(socket, 'close').catch(() => undefined);
+    if (this.#busy) this.#cancelled ??= cancel(this.#client);
   }
 
   /** Never throws. */

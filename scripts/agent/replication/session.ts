@@ -1,12 +1,11 @@
-import { once } from 'node:events';
-import { connect as connectSocket, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Client } from 'pg';
 import { LifeboatError } from '../../../lib/domain/errors.ts';
+import { cancel } from './cancel.ts';
 import { closeClient } from '../postgres/connection.ts';
 import type { BackendMessage } from './message-reader.ts';
 import {
   BACKEND,
-  cancelMessage,
   isFatal,
   parseDataRow,
   parseServerMessage,
@@ -16,8 +15,6 @@ import {
 } from './protocol.ts';
 import { connectionLost, serverError } from './server-error.ts';
 import type { SocketFeed } from './socket-feed.ts';
-
-const CANCEL_TIMEOUT_MS = 3_000;
 
 /** One command after the other on a connection that `pg` has signed in. */
 export class Session {
@@ -167,24 +164,9 @@ export class Session {
 
   /** Gives the connection up at once; the command at work is cancelled on the server as well. */
   abort(reason: Error): void {
-    if (!this.idle && !this.#gone) this.#cancelled ??= this.#cancel();
+    if (!this.idle && !this.#gone) this.#cancelled ??= cancel(this.#client);
     this.#feed.reader.fail(reason);
     this.#break(reason);
-  }
-
-  /** Without it a server that waits for a checkpoint would notice only after it that nobody listens any more. */
-  async #cancel(): Promise<void> {
-    const { processID, secretKey } = this.#client as unknown as { processID: number; secretKey: number };
-    const { host, port } = this.#client;
-    const socket = host.startsWith('/')
-      ? connectSocket(`${host}/.s.PGSQL.${port}`)
-      : connectSocket({ host, port });
-    socket.setTimeout(CANCEL_TIMEOUT_MS, () => socket.destroy());
-    // A server that cannot be reached has nothing to cancel, or notices the broken connection by itself.
-    socket.on('error', () => undefined);
-    socket.end(cancelMessage(processID, secretKey));
-    socket.resume();
-    await once(socket, 'close').catch(() => undefined);
   }
 
   async close(): Promise<void> {
