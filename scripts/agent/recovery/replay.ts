@@ -6,6 +6,7 @@ import { parsePitrKey } from '../../../lib/domain/wal/keys.ts';
 import { parseLsn, type Lsn } from '../../../lib/domain/wal/lsn.ts';
 import { historyFileName } from '../../../lib/domain/wal/segment.ts';
 import { parseHistory } from '../../../lib/domain/wal/timeline.ts';
+import { freeMemory } from '../host/free-memory.ts';
 import { connect } from '../postgres/connection.ts';
 import type { RecoveryAction, ReplayEnd, ServerPrograms } from '../ports/recovery.ts';
 import { assembleSegment, requireOwnWal } from './assembled-segment.ts';
@@ -135,11 +136,9 @@ async function runServer(
   // PostgreSQL pauses at a target only; at the end of the WAL a standby waits for more.
   const standby = pause && !target;
   await makeOwnFolder(path.join(dataDir, WORK_FOLDER), owner);
-  await writeOwn(
-    path.join(dataDir, WORK_FOLDER, RECOVERY_SETTINGS),
-    recoverySettings(plan, target, pause),
-    owner,
-  );
+  const { versionNumber } = ground.programs;
+  const settings = recoverySettings(plan, { target, pause, versionNumber, freeMemory: freeMemory() });
+  await writeOwn(path.join(dataDir, WORK_FOLDER, RECOVERY_SETTINGS), settings, owner);
   await rm(path.join(dataDir, standby ? 'recovery.signal' : 'standby.signal'), { force: true });
   await writeOwn(path.join(dataDir, standby ? 'standby.signal' : 'recovery.signal'), '', owner);
   const server = await ServerProcess.start(ground.programs, dataDir, owner);

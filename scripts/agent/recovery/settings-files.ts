@@ -37,8 +37,11 @@ export interface ServerSettings {
 }
 
 const MIB = 1024 * 1024;
-/** PostgreSQL's own default is the least; more than the most helps a replay little, and others live on this host. */
-const SHARED_BUFFERS_MB = { least: 128, most: 1024 };
+/**
+ * PostgreSQL's own default is the least. What a replay puts aside is still in the disk's cache, so more than the most helps it
+ * little: the process that replays waits while the kernel clears each page of them, and others live on this host.
+ */
+const SHARED_BUFFERS_MB = { least: 128, most: 256 };
 
 /** With too few, a replay writes the same pages again and again: up to a quarter of what is free. */
 function sharedBuffers(freeMemory: number): string {
@@ -131,8 +134,39 @@ export function hostBasedAuthentication(listen: boolean): string {
   return `${[...local, ...(listen ? loopback : [])].join('\n')}\n`;
 }
 
-/** @param target `false`: to the end of the WAL that is there */
-export function recoverySettings({ stop, timeline }: RecoveryPlan, target: boolean, pause: boolean): string {
+/**
+ * One process replays, and with PostgreSQL's defaults it also writes nearly every page that has to make room, since the background
+ * writer takes at most 500 a second off it. With these that one writes them, on another core. Nothing is flushed on the way: the
+ * checkpoint at the end does that. https://www.postgresql.org/docs/current/runtime-config-resource.html
+ */
+const BUSY_BACKGROUND_WRITER = [
+  ['bgwriter_delay', '10ms'],
+  ['bgwriter_lru_maxpages', '1000'],
+  ['bgwriter_lru_multiplier', '10'],
+  ['bgwriter_flush_after', '0'],
+] as const;
+
+/**
+ * What was just unpacked is in memory still where there is room for all of it. Asking the kernel for each page in advance costs a tenth
+ * of a replay then, and gains nothing. https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-RECOVERY-PREFETCH
+ */
+const NO_PREFETCH = [['recovery_prefetch', 'off']] as const;
+const FIRST_WITH_PREFETCH = 150_000;
+/** Of the free memory; the rest is for the server itself, the segments that come, and others. */
+const CACHE_SHARE = 0.5;
+
+interface ReplayHow {
+  /** `false`: to the end of the WAL that is there */
+  readonly target: boolean;
+  readonly pause: boolean;
+  readonly versionNumber: number;
+  /** Bytes; what is in the disk's cache counts as free. */
+  readonly freeMemory: number;
+}
+
+export function recoverySettings({ stop, timeline, bytes }: RecoveryPlan, how: ReplayHow): string {
+  const { target, pause, versionNumber, freeMemory } = how;
+  const inMemory = bytes.disk <= CACHE_SHARE * freeMemory;
   const lines: (readonly [string, string])[] = [
     ['restore_command', `sh ${WORK_FOLDER}/restore.sh "%f" "%p"`],
     ['recovery_target_timeline', String(timeline)],
@@ -140,6 +174,8 @@ export function recoverySettings({ stop, timeline }: RecoveryPlan, target: boole
     // Open for reading it would have to start again wherever the WAL tells of a max_connections that was raised meanwhile.
     ['hot_standby', pause ? 'on' : 'off'],
     ['wal_retrieve_retry_interval', '1s'],
+    ...BUSY_BACKGROUND_WRITER,
+    ...(inMemory && versionNumber >= FIRST_WITH_PREFETCH ? NO_PREFETCH : []),
   ];
   if (target && stop.kind === 'setting') {
     lines.push([stop.setting, stop.value], ['recovery_target_inclusive', stop.inclusive ? 'on' : 'off']);

@@ -42,8 +42,8 @@ describe('The settings of a recovered cluster', () => {
 
   it.each([
     [100e6, '128MB'],
-    [2 ** 31, '512MB'],
-    [64e9, '1024MB'],
+    [800 * 2 ** 20, '200MB'],
+    [64e9, '256MB'],
   ])('take with %d bytes of free memory shared_buffers of %s', (freeMemory, expected) => {
     const text = serverSettings(manifestWith({ shared_buffers: '16GB' }), { ...own, freeMemory });
     expect(text).toContain(`\nshared_buffers = '${expected}'\n`);
@@ -114,6 +114,24 @@ describe('The settings of a recovered cluster', () => {
     },
   );
 
+  const replay = { target: false, pause: false, versionNumber: 150_000, freeMemory: 8e9 };
+  const planOf = (disk: number): RecoveryPlan =>
+    ({ timeline: 1, stop: { kind: 'end-of-wal' }, bytes: { disk } }) as unknown as RecoveryPlan;
+
+  it('let the background writer write what a replay puts aside, as long as it replays', () => {
+    expect(recoverySettings(planOf(0), replay)).toContain("\nbgwriter_lru_maxpages = '1000'\n");
+    expect(serverSettings(manifestWith({}), own)).not.toContain('bgwriter');
+  });
+
+  it.each([
+    ['all is in memory still', 4e9, 150_000, true],
+    ['not all of it can be', 4e9 + 1, 150_000, false],
+    ['the server knows no prefetching', 0, 140_010, false],
+  ])('switch prefetching off where %s: %d bytes, version %d: %s', (_, disk, versionNumber, off) => {
+    const text = recoverySettings(planOf(disk), { ...replay, versionNumber });
+    expect(text.includes("recovery_prefetch = 'off'")).toBe(off);
+  });
+
   it('quote a target’s name so that it stays a name', () => {
     const stop = {
       kind: 'setting',
@@ -122,9 +140,10 @@ describe('The settings of a recovered cluster', () => {
       inclusive: true,
       endOfWalSuffices: false,
     };
-    const plan = { timeline: 3, stop } as unknown as RecoveryPlan;
-    expect(recoverySettings(plan, true, false)).toContain(`recovery_target_name = 'o''\\\\n'\n`);
-    expect(recoverySettings(plan, true, false)).toContain("recovery_target_timeline = '3'\n");
-    expect(recoverySettings(plan, false, true)).not.toContain('recovery_target_name');
+    const plan = { ...planOf(0), timeline: 3, stop } as unknown as RecoveryPlan;
+    const text = recoverySettings(plan, { ...replay, target: true });
+    expect(text).toContain(`recovery_target_name = 'o''\\\\n'\n`);
+    expect(text).toContain("recovery_target_timeline = '3'\n");
+    expect(recoverySettings(plan, replay)).not.toContain('recovery_target_name');
   });
 });
