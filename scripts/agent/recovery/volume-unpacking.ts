@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Stretch, VolumeExtractor } from '../data-path/tar/tar-extractor.ts';
+import type { Stretch, VolumeExtractor } from '../data-path/tar/volume-extractor.ts';
 import { readFrames, type VolumeFrame, type VolumeSource } from '../data-path/volumes/volume-reader.ts';
 
 /** So many are at work at once, first come, first served. */

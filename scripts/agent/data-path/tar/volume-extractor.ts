@@ -1,0 +1,208 @@
+import type { FileHandle } from 'node:fs/promises';
+import { LifeboatError } from '../../../../lib/domain/errors.ts';
+import { onDisk } from '../../host/durable-file.ts';
+import type { FileDigest } from './file-digest.ts';
+import type { TarExtraction } from './tar-extractor.ts';
+import type { TarMember } from './tar-header.ts';
+import { TarReader } from './tar-reader.ts';
+
+/** A kept member that is larger is no file of PostgreSQL's that somebody would keep. */
+const LARGEST_KEPT = 16 * 1024 * 1024;
+/** Small files at work at once in each volume; their cost is the waiting for the thread pool. */
+const IN_FLIGHT = 8;
+
+interface OpenFile {
+  readonly place: Buffer;
+  readonly member: TarMember;
+  readonly pieces: Buffer[];
+  /** Once a part of it was written. */
+  handle: FileHandle | undefined;
+  written: number;
+  readonly digest: FileDigest | undefined;
+}
+
+/** Bytes in the middle of a file, which are written while others of the same file are. */
+export interface Stretch {
+  /** The next of them. @throws LifeboatError DISK_FULL, DISK_FAILED */
+  write(bytes: Buffer): Promise<void>;
+  /** Once all of them are written, and those of the stretches before it are joined. */
+  join(): void;
+}
+
+/** One archive's bytes, in order. Large pieces are written as they are, so they should be large: a mebibyte. */
+export class VolumeExtractor {
+  readonly #extraction: TarExtraction;
+  readonly #where: string;
+  readonly #reader: TarReader;
+  readonly #active = new Set<Promise<void>>();
+  #current: OpenFile | undefined;
+  #failure: unknown;
+
+  constructor(extraction: TarExtraction, where: string) {
+    this.#extraction = extraction;
+    this.#where = where;
+    this.#reader = new TarReader(where);
+  }
+
+  /**
+   * `bytes` may be used again once the promise has resolved. After an error nothing is at work any more; `abort` is to be
+   * called.
+   * @throws LifeboatError CORRUPT, DISK_FULL, DISK_FAILED
+   */
+  async push(bytes: Buffer): Promise<void> {
+    try {
+      for (const event of this.#reader.push(bytes)) {
+        if (event.kind === 'member') await this.#begin(event.member);
+        else if (event.kind === 'data') this.#current?.pieces.push(event.bytes);
+        else if (event.kind === 'member-end') await this.#endMember();
+        if (this.#failure !== undefined) break;
+      }
+      if (this.#current && this.#failure === undefined) await this.#writePieces(this.#current);
+    } catch (error) {
+      this.#failure ??= error;
+    }
+    await Promise.all(this.#active);
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#extraction.requireWritten();
+  }
+
+  /**
+   * Takes the archive's next bytes out of turn. Nothing is to be pushed before the stretch is written and joined; others may be
+   * set aside.
+   * @returns `undefined` unless all of them lie within a file that goes on behind them
+   */
+  async setAside(length: number): Promise<Stretch | undefined> {
+    const file = this.#current;
+    if (!file || length >= this.#reader.contentLeft || this.#isKept(file)) return undefined;
+    const digest = file.digest?.stretch();
+    if (file.digest && !digest) return undefined;
+    const handle = (file.handle ??= await this.#extraction.folder.createFile(file.place));
+    const name = this.#nameOf(file);
+    let at = file.written;
+    file.written += length;
+    this.#reader.skip(length);
+    return {
+      write: async (bytes) => {
+        const writing = onDisk(`Cannot write ${name}`, () => writeAt(handle, bytes, at));
+        digest?.update(bytes);
+        await writing;
+        at += bytes.length;
+        this.#extraction.startWriteBack(handle, name, bytes.length);
+        this.#extraction.requireWritten();
+      },
+      join: () => digest?.join(),
+    };
+  }
+
+  /** @throws LifeboatError CORRUPT when the archive ends within a member; DISK_FULL, DISK_FAILED */
+  finish(): void {
+    this.#reader.finish();
+    // All its files are closed, which waits for what the disk was told to write of them.
+    this.#extraction.requireWritten();
+  }
+
+  /** Closes what is open; never throws, because the error that led here is the one to report. */
+  async abort(): Promise<void> {
+    await Promise.all(this.#active);
+    await this.#current?.handle?.close().catch(() => undefined);
+    this.#current = undefined;
+  }
+
+  async #begin(member: TarMember): Promise<void> {
+    const { folder, options } = this.#extraction;
+    const place = folder.placeOf(member, this.#where);
+    if (!place) return;
+    const tablespace = /^pg_tblspc\/(\d+)$/.exec(place.toString('latin1'));
+    if (member.type === 'directory') this.#start(folder.makeFolder(place));
+    else if (member.type === 'file') {
+      const digest = options.digestOf?.(place.toString('latin1'));
+      this.#current = { place, member, pieces: [], handle: undefined, written: 0, digest };
+    } else if (member.type === 'symlink' && tablespace && options.onTablespaceLink) {
+      await options.onTablespaceLink({ oid: Number(tablespace[1]), target: member.linkTarget });
+    } else if (member.type === 'symlink') {
+      await folder.makeLink(place, member.linkTarget, this.#where);
+    } else {
+      const what = member.type === 'hard-link' ? 'a hard link' : 'no file, folder or link';
+      throw new LifeboatError('CORRUPT', `${this.#where}: ${member.name} is ${what}`);
+    }
+  }
+
+  async #endMember(): Promise<void> {
+    const file = this.#current;
+    if (!file) return;
+    this.#current = undefined;
+    const { kept } = this.#extraction;
+    if (this.#isKept(file)) {
+      kept.set(file.place.toString(), Buffer.concat(file.pieces));
+      return;
+    }
+    this.#start(this.#completeFile(file));
+    if (this.#active.size >= IN_FLIGHT) await Promise.race(this.#active);
+  }
+
+  /** Failures are kept for `push`: nothing may be left unhandled while other files are at work. */
+  #start(work: Promise<void>): void {
+    const settled = work.then(
+      () => undefined,
+      (error: unknown) => {
+        this.#failure ??= error;
+      },
+    );
+    this.#active.add(settled);
+    void settled.then(() => this.#active.delete(settled));
+  }
+
+  async #completeFile(file: OpenFile): Promise<void> {
+    try {
+      await this.#writePieces(file);
+      if (file.digest)
+        await onDisk(`Cannot bring ${this.#nameOf(file)} to the disk`, async () => file.handle?.sync());
+    } finally {
+      await file.handle?.close();
+    }
+    if (file.digest) this.#extraction.options.onDigest?.(file.place.toString('latin1'), file.digest.hex());
+    this.#extraction.files += 1;
+    this.#extraction.bytes += file.written;
+  }
+
+  /** A member that is to be kept stays in memory: its pieces are copied, since the caller uses the buffer again. */
+  async #writePieces(file: OpenFile): Promise<void> {
+    if (this.#isKept(file)) {
+      if (file.member.size > LARGEST_KEPT) {
+        throw new LifeboatError(
+          'CORRUPT',
+          `${this.#where}: ${file.member.name} has ${file.member.size} bytes`,
+        );
+      }
+      file.pieces.splice(0, file.pieces.length, Buffer.concat(file.pieces));
+      return;
+    }
+    file.handle ??= await this.#extraction.folder.createFile(file.place);
+    const handle = file.handle;
+    const name = this.#nameOf(file);
+    for (const piece of file.pieces.splice(0)) {
+      const writing = onDisk(`Cannot write ${name}`, () => writeAt(handle, piece, file.written));
+      // While the thread pool writes.
+      file.digest?.update(piece);
+      await writing;
+      file.written += piece.length;
+      this.#extraction.startWriteBack(handle, name, piece.length);
+    }
+  }
+
+  #isKept({ place }: OpenFile): boolean {
+    return this.#extraction.options.keep?.includes(place.toString()) ?? false;
+  }
+
+  #nameOf({ place }: OpenFile): string {
+    return `${this.#extraction.options.folder}/${place.toString()}`;
+  }
+}
+
+/** `write(2)` may write less than asked, on a disk that just filled up above all. */
+async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}
