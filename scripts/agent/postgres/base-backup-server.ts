@@ -125,6 +125,7 @@ const SETTINGS = [
   'config_file',
   'data_directory',
   'data_directory_mode',
+  'full_page_writes',
   'hba_file',
   'ident_file',
   'lc_messages',

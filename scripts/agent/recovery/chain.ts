@@ -62,7 +62,9 @@ export class ChainOfBackups {
         ? `What ${manifest.label} builds on may be whole: --base ${before.label}`
         : 'Every backup of this chain builds on it. Recover from an earlier base backup: lifeboat list shows them, --base names one.';
       const dataDir = this.#folder(index);
-      found.push({ prefix: prefixOf(manifest), manifest, volumes, dataDir, tablespaceDirs, hint });
+      const own = { prefix: prefixOf(manifest), manifest, volumes, dataDir, tablespaceDirs };
+      // By pg_combinebackup.
+      found.push({ ...own, readAgain: true, hint });
     }
     return found;
   }

@@ -51,7 +51,9 @@ export async function unpackFrames(unpacking: Unpacking): Promise<string> {
       await turns.take();
       const write = (piece: Buffer): Promise<void> =>
         stretch ? stretch.write(piece) : extractor.push(piece);
-      const done = unpackFrame(frame, write, onPiece).finally(() => turns.give());
+      const done = unpackFrame(frame, write, onPiece)
+        .then(() => stretch?.flush())
+        .finally(() => turns.give());
       if (stretch) aside.add(stretch, done);
       else await done;
       if (aside.failed) break;

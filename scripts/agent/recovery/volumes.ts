@@ -21,6 +21,8 @@ export interface VolumesToUnpack {
   readonly tablespaceDirs: ReadonlyMap<number, string>;
   /** Takes the checksums of its files while they are written. */
   readonly digests?: WrittenDigests;
+  /** Its files are read again at once. */
+  readonly readAgain?: boolean;
   /** What to do about a damaged one; `undefined`: as ever. */
   readonly hint?: string;
 }
@@ -85,10 +87,10 @@ function withHint(error: unknown, hint: string | undefined): unknown {
 }
 
 function openExtractions(
-  { dataDir, tablespaceDirs, manifest, digests }: VolumesToUnpack,
+  { dataDir, tablespaceDirs, manifest, digests, readAgain = false }: VolumesToUnpack,
   { owner }: UnpackingGround,
 ): (volume: BaseVolume) => TarExtraction {
-  const common = owner ? { owner } : {};
+  const common = { readAgain, ...(owner && { owner }) };
   const main = new TarExtraction({
     ...common,
     ...digests?.below(''),

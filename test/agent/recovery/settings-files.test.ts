@@ -115,8 +115,10 @@ describe('The settings of a recovered cluster', () => {
   );
 
   const replay = { target: false, pause: false, versionNumber: 150_000, freeMemory: 8e9 };
-  const planOf = (disk: number): RecoveryPlan =>
-    ({ timeline: 1, stop: { kind: 'end-of-wal' }, bytes: { disk } }) as unknown as RecoveryPlan;
+  const planOf = (disk: number, settings: BaseManifest['settings'] = {}): RecoveryPlan => {
+    const base = { manifest: manifestWith(settings) };
+    return { timeline: 1, stop: { kind: 'end-of-wal' }, bytes: { disk }, base } as unknown as RecoveryPlan;
+  };
 
   it('let the background writer write what a replay puts aside, as long as it replays', () => {
     expect(recoverySettings(planOf(0), replay)).toContain("\nbgwriter_lru_maxpages = '1000'\n");
@@ -124,11 +126,16 @@ describe('The settings of a recovered cluster', () => {
   });
 
   it.each([
-    ['all is in memory still', 4e9, 150_000, true],
-    ['not all of it can be', 4e9 + 1, 150_000, false],
-    ['the server knows no prefetching', 0, 140_010, false],
-  ])('switch prefetching off where %s: %d bytes, version %d: %s', (_, disk, versionNumber, off) => {
-    const text = recoverySettings(planOf(disk), { ...replay, versionNumber });
+    ['the source said nothing of its pages', 4e9, 150_000, {}, true],
+    ['WAL has whole pages and all fits into memory', 4e9, 150_000, { full_page_writes: 'on' }, true],
+    ['WAL has no whole pages', 4e9, 150_000, { full_page_writes: 'off' }, false],
+    ['not all of it fits into memory', 4e9 + 1, 150_000, { full_page_writes: 'on' }, false],
+    ['the server knows no prefetching', 0, 140_010, {}, false],
+  ])('decide on prefetching where %s: %d bytes, version %d', (_, disk, versionNumber, settings, off) => {
+    const text = recoverySettings(planOf(disk, settings as Record<string, string>), {
+      ...replay,
+      versionNumber,
+    });
     expect(text.includes("recovery_prefetch = 'off'")).toBe(off);
   });
 

@@ -13,9 +13,9 @@ import { unpackVolumes } from '../../../scripts/agent/recovery/volumes.ts';
 
 const KIB = 1024;
 const FRAME = 64 * KIB;
-/** Some that fill many frames, one that ends with a frame, some that share one. */
+/** Some that fill many frames, one that ends with a frame, some that share one; the largest goes past the kernel's cache. */
 const FILES = new Map(
-  [5, 10 * FRAME + 77, 0, 3 * FRAME - 3 * KIB, FRAME / 2, 700, 5 * FRAME].map((size, index) => {
+  [5, 10 * FRAME + 77, 0, 3 * FRAME - 3 * KIB, FRAME / 2, 700, 5 * FRAME, 80 * FRAME + 777, 3].map((size, index) => {
     return [`base/5/${index}`, randomBytes(size)] as const;
   }),
 );

@@ -1,7 +1,7 @@
-import type { FileHandle } from 'node:fs/promises';
 import { onDisk } from '../../host/durable-file.ts';
 import { ExtractionFolder, type FileOwner } from './extraction-folder.ts';
 import type { FileDigest } from './file-digest.ts';
+import { UnpackedFile } from './unpacked-file.ts';
 import { VolumeExtractor } from './volume-extractor.ts';
 
 export interface TarExtractionOptions {
@@ -14,6 +14,8 @@ export interface TarExtractionOptions {
     readonly oid: number;
     readonly target: string;
   }) => void | Promise<void>;
+  /** Files are read again at once: all of them stay in the kernel's cache. */
+  readonly readAgain?: boolean;
   /** Members kept in memory instead of on disk, by name: `tablespace_map`. */
   readonly keep?: readonly string[];
   /** The checksum to take of a file while it is written. @param name a character for each byte */
@@ -46,16 +48,24 @@ export class TarExtraction {
     this.folder = new ExtractionFolder(options.folder, options.owner);
   }
 
+  /** @param size in bytes, that it is going to have */
+  async createFile(place: Buffer, size: number): Promise<UnpackedFile> {
+    const file = await this.folder.createFile(place);
+    return this.options.readAgain ? UnpackedFile.cached(file) : await UnpackedFile.over(file, size);
+  }
+
   /**
    * The kernel would keep gigabytes in memory until the server syncs all its files at its start, and the processor would
    * wait for the disk then; so the disk works meanwhile. One file at a time: more would take the thread pool.
+   * @param what for the error
    */
-  startWriteBack(file: FileHandle, name: string, bytes: number): void {
+  startWriteBack(file: UnpackedFile, what: string, bytes: number): void {
+    if (file.isDirect) return;
     this.#unsynced += bytes;
     if (this.#writingBack || this.#unsynced < WRITE_BACK_STEP) return;
     this.#unsynced = 0;
     this.#writingBack = true;
-    void onDisk(`Cannot write ${name}`, () => file.datasync())
+    void onDisk(what, () => file.datasync())
       .catch((error: unknown) => {
         // Linux tells of bytes that did not reach the disk once: whoever syncs the file later on does not hear of it.
         this.#failure ??= error;

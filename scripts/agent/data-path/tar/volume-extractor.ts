@@ -1,10 +1,11 @@
-import type { FileHandle } from 'node:fs/promises';
 import { LifeboatError } from '../../../../lib/domain/errors.ts';
 import { onDisk } from '../../host/durable-file.ts';
 import type { FileDigest } from './file-digest.ts';
 import type { TarExtraction } from './tar-extractor.ts';
 import type { TarMember } from './tar-header.ts';
+import type { StretchWriter } from './stretch-writer.ts';
 import { TarReader } from './tar-reader.ts';
+import type { UnpackedFile } from './unpacked-file.ts';
 
 /** A kept member that is larger is no file of PostgreSQL's that somebody would keep. */
 const LARGEST_KEPT = 16 * 1024 * 1024;
@@ -16,7 +17,10 @@ interface OpenFile {
   readonly member: TarMember;
   readonly pieces: Buffer[];
   /** Once a part of it was written. */
-  handle: FileHandle | undefined;
+  target: UnpackedFile | undefined;
+  /** For what comes in turn. */
+  inTurn: StretchWriter | undefined;
+  /** Or set aside to be. */
   written: number;
   readonly digest: FileDigest | undefined;
 }
@@ -25,7 +29,9 @@ interface OpenFile {
 export interface Stretch {
   /** The next of them. @throws LifeboatError DISK_FULL, DISK_FAILED */
   write(bytes: Buffer): Promise<void>;
-  /** Once all of them are written, and those of the stretches before it are joined. */
+  /** After the last of them. @throws LifeboatError DISK_FULL, DISK_FAILED */
+  flush(): Promise<void>;
+  /** Once all of them are written and flushed, and those of the stretches before it are joined. */
   join(): void;
 }
 
@@ -76,20 +82,21 @@ export class VolumeExtractor {
     if (!file || length >= this.#reader.contentLeft || this.#isKept(file)) return undefined;
     const digest = file.digest?.stretch();
     if (file.digest && !digest) return undefined;
-    const handle = (file.handle ??= await this.#extraction.folder.createFile(file.place));
-    const name = this.#nameOf(file);
-    let at = file.written;
+    const target = (file.target ??= await this.#extraction.createFile(file.place, file.member.size));
+    const what = `Cannot write ${this.#nameOf(file)}`;
+    await this.#flush(file);
+    const writer = target.stretchAt(file.written);
     file.written += length;
     this.#reader.skip(length);
     return {
       write: async (bytes) => {
-        const writing = onDisk(`Cannot write ${name}`, () => writeAt(handle, bytes, at));
+        const writing = onDisk(what, () => writer.write(bytes));
         digest?.update(bytes);
         await writing;
-        at += bytes.length;
-        this.#extraction.startWriteBack(handle, name, bytes.length);
+        this.#extraction.startWriteBack(target, what, bytes.length);
         this.#extraction.requireWritten();
       },
+      flush: () => onDisk(what, () => writer.flush()),
       join: () => digest?.join(),
     };
   }
@@ -104,7 +111,7 @@ export class VolumeExtractor {
   /** Closes what is open; never throws, because the error that led here is the one to report. */
   async abort(): Promise<void> {
     await Promise.all(this.#active);
-    await this.#current?.handle?.close().catch(() => undefined);
+    await this.#current?.target?.close().catch(() => undefined);
     this.#current = undefined;
   }
 
@@ -116,7 +123,7 @@ export class VolumeExtractor {
     if (member.type === 'directory') this.#start(folder.makeFolder(place));
     else if (member.type === 'file') {
       const digest = options.digestOf?.(place.toString('latin1'));
-      this.#current = { place, member, pieces: [], handle: undefined, written: 0, digest };
+      this.#current = { place, member, pieces: [], target: undefined, inTurn: undefined, written: 0, digest };
     } else if (member.type === 'symlink' && tablespace && options.onTablespaceLink) {
       await options.onTablespaceLink({ oid: Number(tablespace[1]), target: member.linkTarget });
     } else if (member.type === 'symlink') {
@@ -155,10 +162,11 @@ export class VolumeExtractor {
   async #completeFile(file: OpenFile): Promise<void> {
     try {
       await this.#writePieces(file);
+      await this.#flush(file);
       if (file.digest)
-        await onDisk(`Cannot bring ${this.#nameOf(file)} to the disk`, async () => file.handle?.sync());
+        await onDisk(`Cannot bring ${this.#nameOf(file)} to the disk`, async () => file.target?.sync());
     } finally {
-      await file.handle?.close();
+      await onDisk(`Cannot close ${this.#nameOf(file)}`, async () => file.target?.close());
     }
     if (file.digest) this.#extraction.options.onDigest?.(file.place.toString('latin1'), file.digest.hex());
     this.#extraction.files += 1;
@@ -177,17 +185,24 @@ export class VolumeExtractor {
       file.pieces.splice(0, file.pieces.length, Buffer.concat(file.pieces));
       return;
     }
-    file.handle ??= await this.#extraction.folder.createFile(file.place);
-    const handle = file.handle;
-    const name = this.#nameOf(file);
+    const target = (file.target ??= await this.#extraction.createFile(file.place, file.member.size));
+    const what = `Cannot write ${this.#nameOf(file)}`;
     for (const piece of file.pieces.splice(0)) {
-      const writing = onDisk(`Cannot write ${name}`, () => writeAt(handle, piece, file.written));
+      const writer = (file.inTurn ??= target.stretchAt(file.written));
+      const writing = onDisk(what, () => writer.write(piece));
       // While the thread pool writes.
       file.digest?.update(piece);
       await writing;
       file.written += piece.length;
-      this.#extraction.startWriteBack(handle, name, piece.length);
+      this.#extraction.startWriteBack(target, what, piece.length);
     }
+  }
+
+  /** What came in turn, before something else comes behind it. */
+  async #flush(file: OpenFile): Promise<void> {
+    const { inTurn } = file;
+    file.inTurn = undefined;
+    await onDisk(`Cannot write ${this.#nameOf(file)}`, async () => inTurn?.flush());
   }
 
   #isKept({ place }: OpenFile): boolean {
@@ -196,13 +211,5 @@ export class VolumeExtractor {
 
   #nameOf({ place }: OpenFile): string {
     return `${this.#extraction.options.folder}/${place.toString()}`;
-  }
-}
-
-/** `write(2)` may write less than asked, on a disk that just filled up above all. */
-async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
   }
 }
