@@ -73,8 +73,8 @@ export class VolumeExtractor {
   }
 
   /**
-   * Takes the archive's next bytes out of turn. Nothing is to be pushed before the stretch is written and joined; others may be
-   * set aside.
+   * Takes the archive's next bytes out of turn. Nothing is to be pushed before the stretch is written, flushed and joined; others
+   * may be set aside.
    * @returns `undefined` unless all of them lie within a file that goes on behind them
    */
   async setAside(length: number): Promise<Stretch | undefined> {

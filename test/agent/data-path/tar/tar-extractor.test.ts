@@ -135,7 +135,10 @@ describe('Unpacking volumes', () => {
       await stretches[1]!.write(large.subarray(2000, 4000));
       await stretches[0]!.write(large.subarray(500, 2000));
       await stretches[1]!.write(large.subarray(4000, 4999));
-      for (const stretch of stretches) stretch!.join();
+      for (const stretch of stretches) {
+        await stretch!.flush();
+        stretch!.join();
+      }
       await volume.push(archive.subarray(begun + 4999));
       volume.finish();
     } finally {
