@@ -15,9 +15,11 @@ const KIB = 1024;
 const FRAME = 64 * KIB;
 /** Some that fill many frames, one that ends with a frame, some that share one; the largest goes past the kernel's cache. */
 const FILES = new Map(
-  [5, 10 * FRAME + 77, 0, 3 * FRAME - 3 * KIB, FRAME / 2, 700, 5 * FRAME, 80 * FRAME + 777, 3].map((size, index) => {
-    return [`base/5/${index}`, randomBytes(size)] as const;
-  }),
+  [5, 10 * FRAME + 77, 0, 3 * FRAME - 3 * KIB, FRAME / 2, 700, 5 * FRAME, 80 * FRAME + 777, 3].map(
+    (size, index) => {
+      return [`base/5/${index}`, randomBytes(size)] as const;
+    },
+  ),
 );
 
 function tarOf(files: ReadonlyMap<string, Buffer>): Buffer {
