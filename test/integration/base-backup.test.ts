@@ -178,6 +178,7 @@ describe('A base backup under load', () => {
     expect(manifest.settings).toMatchObject({
       max_connections: '60',
       max_wal_senders: '10',
+      full_page_writes: 'on',
       wal_level: 'replica',
       data_directory: postgres.dataDir,
       port: String(postgres.port),

@@ -201,6 +201,26 @@ describe('Unpacking volumes', () => {
     }
   });
 
+  it('has the disk begin early only with what lies in the kernel’s cache', async () => {
+    const probe = await open(folder('judge', 'PG_VERSION'), 'r');
+    const datasync = jest.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'datasync');
+    await probe.close();
+    mkdirSync(folder('early'));
+    try {
+      for (const readAgain of [false, true]) {
+        datasync.mockClear();
+        const extraction = new TarExtraction({ folder: folder('early'), readAgain });
+        const file = await extraction.createFile(Buffer.from('file'), 64 * MIB);
+        extraction.startWriteBack(file, 'Cannot write file', 64 * MIB);
+        expect(datasync).toHaveBeenCalledTimes(file.isDirect ? 0 : 1);
+        expect(file.isDirect && readAgain).toBe(false);
+        await file.close();
+      }
+    } finally {
+      datasync.mockRestore();
+    }
+  });
+
   it('keeps members in memory that it is told to keep', async () => {
     const label = readFileSync(folder('judge', 'backup_label'));
     for (const largest of [8 * MIB, 700]) {
