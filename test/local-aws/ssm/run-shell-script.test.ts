@@ -93,7 +93,8 @@ describe('aws:runShellScript', () => {
 
   it('is held by a background child that keeps the output open, and not by one that does not', async () => {
     const begun = Date.now();
-    await run('setsid sleep 60 </dev/null >/dev/null 2>&1 &');
+    const { stdout } = await run('setsid sleep 60 </dev/null >/dev/null 2>&1 & echo $!');
+    process.kill(Number(stdout), 'SIGTERM');
     const detached = Date.now() - begun;
     await run('sleep 1 &');
     expect(Date.now() - begun - detached).toBeGreaterThan(900);
