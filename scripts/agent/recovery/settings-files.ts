@@ -147,8 +147,8 @@ const BUSY_BACKGROUND_WRITER = [
 ] as const;
 
 /**
- * The first change of a page after a checkpoint brings the whole page, unless the source wrote without `full_page_writes`: so a replay
- * reads what it wrote itself, and that is in memory still where there is room for all of it. Asking the kernel for each page in advance
+ * The first change of a page after a checkpoint brings nearly every page whole, unless the source wrote without `full_page_writes`: so a
+ * replay reads what it wrote itself, and that is in memory still where there is room for all of it. Asking the kernel for each page in advance
  * gains nothing then, and takes a third of a replay's time.
  * https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-RECOVERY-PREFETCH
  */

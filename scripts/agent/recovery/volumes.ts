@@ -7,7 +7,7 @@ import { Turns, unpackFrames } from './volume-unpacking.ts';
 
 /** One waits for the disk, or writes small files, while another is decompressed. */
 const VOLUMES_AT_ONCE = 2;
-/** Of all of them together; with those ahead of each some 40 MB are in memory. */
+/** Of all of them together; with those ahead of each, and what is gathered for the disk, some 50 MB are in memory. */
 const FRAMES_AT_ONCE = 3;
 
 /** One base backup's, and where to. */
@@ -21,7 +21,7 @@ export interface VolumesToUnpack {
   readonly tablespaceDirs: ReadonlyMap<number, string>;
   /** Takes the checksums of its files while they are written. */
   readonly digests?: WrittenDigests;
-  /** Its files are read again at once. */
+  /** All its files are read again at once, not only its WAL. */
   readonly readAgain?: boolean;
   /** What to do about a damaged one; `undefined`: as ever. */
   readonly hint?: string;
@@ -90,7 +90,9 @@ function openExtractions(
   { dataDir, tablespaceDirs, manifest, digests, readAgain = false }: VolumesToUnpack,
   { owner }: UnpackingGround,
 ): (volume: BaseVolume) => TarExtraction {
-  const common = { readAgain, ...(owner && { owner }) };
+  // A recovery verifies and replays the backup's own WAL next.
+  const isReadAgain = (name: string): boolean => readAgain || name.startsWith('pg_wal/');
+  const common = { readAgain: isReadAgain, ...(owner && { owner }) };
   const main = new TarExtraction({
     ...common,
     ...digests?.below(''),

@@ -7,6 +7,7 @@ import type { BaseManifest, BaseVolume } from '../../../lib/domain/base/base-man
 import type { BackupManifest } from '../../../scripts/agent/data-path/tar/backup-manifest.ts';
 import { fileDigest } from '../../../scripts/agent/data-path/tar/file-digest.ts';
 import { encodeTarHeader, TAR_TRAILER, tarPadding } from '../../../scripts/agent/data-path/tar/tar-header.ts';
+import { UnpackedFile } from '../../../scripts/agent/data-path/tar/unpacked-file.ts';
 import { WrittenDigests } from '../../../scripts/agent/data-path/tar/written-digests.ts';
 import type { ObjectStore } from '../../../scripts/agent/ports/store.ts';
 import { unpackVolumes } from '../../../scripts/agent/recovery/volumes.ts';
@@ -47,10 +48,10 @@ function hexOf(algorithm: Algorithm, bytes: Buffer): string {
 }
 
 /** Three volumes alike in their frames, each below a folder of its own. */
-function volumesOf(change: (frames: Buffer[]) => void = () => undefined) {
+function volumesOf(change: (frames: Buffer[]) => void = () => undefined, folders = ['a', 'b', 'c']) {
   const objects = new Map<string, Buffer>();
   const files = new Map<string, Buffer>();
-  const volumes = ['a', 'b', 'c'].map((folder) => {
+  const volumes = folders.map((folder) => {
     const own = new Map([...FILES].map(([name, bytes]) => [`${folder}/${name}`, bytes]));
     for (const [name, bytes] of own) files.set(name, bytes);
     const tar = tarOf(own);
@@ -135,6 +136,25 @@ describe('Unpacking the volumes of a base backup', () => {
         code: 'CORRUPT',
         message: expect.stringMatching(message),
       });
+  });
+
+  it('leaves the backup’s own WAL in the kernel’s cache, and no other file', async () => {
+    const cached = jest.spyOn(UnpackedFile, 'cached');
+    const asTheyCan = jest.spyOn(UnpackedFile, 'over');
+    try {
+      await unpack(
+        volumesOf(() => undefined, ['base', 'pg_wal']),
+        {},
+      );
+      expect([cached.mock.calls.length, asTheyCan.mock.calls.length]).toEqual([FILES.size, FILES.size]);
+      await unpack(
+        volumesOf(() => undefined, ['pg_wal']),
+        {},
+      );
+      expect([cached.mock.calls.length, asTheyCan.mock.calls.length]).toEqual([2 * FILES.size, FILES.size]);
+    } finally {
+      jest.restoreAllMocks();
+    }
   });
 
   it('ends when it is interrupted', async () => {

@@ -1,6 +1,6 @@
 import type { UnpackedFile } from './unpacked-file.ts';
 
-/** What `O_DIRECT` wants places, lengths and memory to be multiples of, whatever the disk's sectors are. */
+/** What `O_DIRECT` wants places, lengths and memory to be multiples of; a file system with larger blocks may refuse them. */
 const BLOCK = 4096;
 /** Written at once. */
 const STAGE = 1024 * 1024;
@@ -36,6 +36,11 @@ export class StretchWriter {
     }
     while (rest.length > 0) {
       const stage = (this.#stage ??= takeStage());
+      if (!stage) {
+        await this.#file.write(rest, this.#position);
+        this.#position += rest.length;
+        return;
+      }
       const copied = rest.copy(stage, this.#filled);
       rest = rest.subarray(copied);
       this.#filled += copied;
@@ -61,7 +66,7 @@ export class StretchWriter {
     this.#position += this.#filled;
     this.#filled = 0;
     this.#stage = undefined;
-    // Of one whose writing failed nobody knows whether the kernel still reads it: that goes to the garbage collector.
+    // One whose writing failed is not taken again; the whole unpacking fails with it.
     freeStages.push(stage);
   }
 }
@@ -74,14 +79,13 @@ declare const WebAssembly: {
 /** Taken again, since first touches of fresh memory are what all this spares. */
 const freeStages: Buffer[] = [];
 
-/** Whether there is memory that begins at a page; where a process may have but little address space, there is none. */
+/** Whether there is memory that begins at a page: not without WebAssembly, or where a process may have but little address space. */
 export function canAlign(): boolean {
   return freeStages.length > 0 || addStages();
 }
 
-function takeStage(): Buffer {
-  if (!canAlign()) freeStages.push(Buffer.allocUnsafeSlow(STAGE));
-  return freeStages.pop()!;
+function takeStage(): Buffer | undefined {
+  return canAlign() ? freeStages.pop() : undefined;
 }
 
 /** WebAssembly's memory begins at a page of the processor's; of any other, JavaScript neither says nor learns where it begins. */
@@ -92,8 +96,7 @@ function addStages(): boolean {
     for (let index = 0; index < STAGES_AT_ONCE; index += 1)
       freeStages.push(Buffer.from(buffer, index * STAGE, STAGE));
     return true;
-  } catch (error) {
-    if (error instanceof RangeError) return false;
-    throw error;
+  } catch {
+    return false;
   }
 }

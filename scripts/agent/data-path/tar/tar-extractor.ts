@@ -14,8 +14,8 @@ export interface TarExtractionOptions {
     readonly oid: number;
     readonly target: string;
   }) => void | Promise<void>;
-  /** Files are read again at once: all of them stay in the kernel's cache. */
-  readonly readAgain?: boolean;
+  /** Which files are read again at once: they stay in the kernel's cache. @param name a character for each byte */
+  readonly readAgain?: (name: string) => boolean;
   /** Members kept in memory instead of on disk, by name: `tablespace_map`. */
   readonly keep?: readonly string[];
   /** The checksum to take of a file while it is written. @param name a character for each byte */
@@ -51,7 +51,8 @@ export class TarExtraction {
   /** @param size in bytes, that it is going to have */
   async createFile(place: Buffer, size: number): Promise<UnpackedFile> {
     const file = await this.folder.createFile(place);
-    return this.options.readAgain ? UnpackedFile.cached(file) : await UnpackedFile.over(file, size);
+    const isReadAgain = this.options.readAgain?.(place.toString('latin1'));
+    return isReadAgain ? UnpackedFile.cached(file) : await UnpackedFile.over(file, size);
   }
 
   /**

@@ -33,6 +33,7 @@ export class UnpackedFile {
     return new UnpackedFile(file, undefined);
   }
 
+  /** Whether the file system has refused nothing so far: some take the flag and write through the cache all the same. */
   get isDirect(): boolean {
     return this.#direct !== undefined && !this.#isRefused;
   }

@@ -35,7 +35,7 @@ export interface Stretch {
   join(): void;
 }
 
-/** One archive's bytes, in order. Large pieces are written as they are, so they should be large: a mebibyte. */
+/** One archive's bytes, in order. Pieces should be large: a mebibyte. */
 export class VolumeExtractor {
   readonly #extraction: TarExtraction;
   readonly #where: string;
@@ -165,9 +165,12 @@ export class VolumeExtractor {
       await this.#flush(file);
       if (file.digest)
         await onDisk(`Cannot bring ${this.#nameOf(file)} to the disk`, async () => file.target?.sync());
-    } finally {
-      await onDisk(`Cannot close ${this.#nameOf(file)}`, async () => file.target?.close());
+    } catch (error) {
+      // A full disk may refuse that too; what failed first is what tells.
+      await file.target?.close().catch(() => undefined);
+      throw error;
     }
+    await onDisk(`Cannot close ${this.#nameOf(file)}`, async () => file.target?.close());
     if (file.digest) this.#extraction.options.onDigest?.(file.place.toString('latin1'), file.digest.hex());
     this.#extraction.files += 1;
     this.#extraction.bytes += file.written;

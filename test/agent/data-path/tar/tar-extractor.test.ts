@@ -22,6 +22,7 @@ import {
   TAR_TRAILER,
   tarPadding,
 } from '../../../../scripts/agent/data-path/tar/tar-header.ts';
+import { UnpackedFile } from '../../../../scripts/agent/data-path/tar/unpacked-file.ts';
 import { VolumeSplitter } from '../../../../scripts/agent/data-path/tar/volume-splitter.ts';
 import { usePostgres } from '../../../postgres-server.ts';
 import { CONTENTS, difference, piecesOf, run, runClient, unpackTar, useFolder } from './tar-fixture.ts';
@@ -191,7 +192,9 @@ describe('Unpacking volumes', () => {
     await probe.close();
     try {
       const archive = Buffer.concat([member('large', Buffer.alloc(64 * MIB)), TAR_TRAILER]);
-      await expect(extract([archive], { folder: folder('refused'), readAgain: true })).rejects.toMatchObject({
+      await expect(
+        extract([archive], { folder: folder('refused'), readAgain: () => true }),
+      ).rejects.toMatchObject({
         code: 'DISK_FAILED',
         message: expect.stringContaining(`Cannot write ${folder('refused', 'large')}: EIO`),
       });
@@ -201,6 +204,42 @@ describe('Unpacking volumes', () => {
     }
   });
 
+  it.each([
+    ['ENOSPC', 16 * MIB, 'DISK_FULL'],
+    ['ENOSPC', 5000, 'DISK_FULL'],
+    ['EIO', 16 * MIB, 'DISK_FAILED'],
+    ['EIO', 5000, 'DISK_FAILED'],
+  ])(
+    'fails where the disk answers %s to a file of %i bytes, and leaves nothing open',
+    async (errno, size, code) => {
+      const probe = await open(folder('judge', 'PG_VERSION'), 'r');
+      const prototype = Object.getPrototypeOf(probe) as FileHandle;
+      await probe.close();
+      const before = readdirSync('/proc/self/fd').length;
+      const failure = (what: string) => Object.assign(new Error(`${what} ${errno}`), { code: errno });
+      const archive = Buffer.concat([member('file', Buffer.alloc(size)), TAR_TRAILER]);
+      const real = Object.getOwnPropertyDescriptor(UnpackedFile.prototype, 'close')!
+        .value as () => Promise<void>;
+      const close = jest.spyOn(UnpackedFile.prototype, 'close').mockImplementation(async function (
+        this: UnpackedFile,
+      ) {
+        await real.call(this);
+        throw failure('close');
+      });
+      const write = jest.spyOn(prototype, 'write').mockRejectedValue(failure('write'));
+      try {
+        await expect(extract([archive], { folder: folder(`${errno} ${size}`) })).rejects.toMatchObject({
+          code,
+          message: expect.stringContaining(`write ${errno}`),
+        });
+      } finally {
+        write.mockRestore();
+        close.mockRestore();
+      }
+      expect(readdirSync('/proc/self/fd').length).toBe(before);
+    },
+  );
+
   it('has the disk begin early only with what lies in the kernel’s cache', async () => {
     const probe = await open(folder('judge', 'PG_VERSION'), 'r');
     const datasync = jest.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'datasync');
@@ -209,7 +248,7 @@ describe('Unpacking volumes', () => {
     try {
       for (const readAgain of [false, true]) {
         datasync.mockClear();
-        const extraction = new TarExtraction({ folder: folder('early'), readAgain });
+        const extraction = new TarExtraction({ folder: folder('early'), readAgain: () => readAgain });
         const file = await extraction.createFile(Buffer.from('file'), 64 * MIB);
         extraction.startWriteBack(file, 'Cannot write file', 64 * MIB);
         expect(datasync).toHaveBeenCalledTimes(file.isDirect ? 0 : 1);
